@@ -1,0 +1,1 @@
+//! Blocking work in threads of its own: one inbox each, answers by mailbox.

@@ -1,0 +1,1 @@
+//! The one mind: processes, control socket, shutdown.

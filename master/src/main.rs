@@ -1,0 +1,3 @@
+//! The `rip-master` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! System calls and all of the unsafe code.

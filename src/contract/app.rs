@@ -1,0 +1,211 @@
+//! What an app is and how it wants to be run.
+
+use crate::ids::AppId;
+use crate::limits;
+use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One app: its identity, how it is launched, and its share of the machine.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppDescriptor {
+    /// The app's name.
+    pub id: AppId,
+    /// What the operator named: a file, a directory, `builtin:NAME`, or the command as one line.
+    pub entry: String,
+    /// Host names the app answers; empty means every host.
+    pub hosts: Vec<String>,
+    /// Path prefixes the app answers; empty means every path.
+    pub prefixes: Vec<String>,
+    /// Worker processes.
+    pub workers: u32,
+    /// Requests one worker may have in flight; 1 is single in-flight isolation.
+    pub concurrency: u32,
+    /// Requests that may wait for a worker.
+    pub max_queue: u32,
+    /// Requests that may be in flight over all workers.
+    pub max_inflight: u32,
+    /// How an idle worker is chosen.
+    pub select: Select,
+    /// Environment added for the app; values are secret and never shown.
+    #[serde(serialize_with = "names_only")]
+    pub env: BTreeMap<String, String>,
+    /// When to stop restarting.
+    pub restart_policy: RestartPolicy,
+    /// How readiness and health are asked.
+    pub health_check: HealthCheck,
+    /// Deadlines of the app's requests and processes.
+    pub timeouts: AppTimeouts,
+    /// How its processes are started.
+    #[serde(flatten)]
+    pub launch: Launch,
+}
+
+/// How an app's processes are started.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Launch {
+    /// What runs the entry.
+    pub runtime: Runtime,
+    /// `command`: the argument vector. `python`: the entry file or `pkg.module:attr`, alone.
+    /// `builtin`: the name, alone.
+    pub argv: Vec<String>,
+    /// Working directory, absolute.
+    pub cwd: String,
+    /// How the app gets its listener.
+    pub listen: Listen,
+    /// What counts as ready.
+    pub ready: Ready,
+    /// The signal that asks the app to stop, by name: `TERM`.
+    pub stop_signal: String,
+}
+
+/// What runs an app's entry.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// The shim's own handlers, for tests and demos.
+    Builtin,
+    /// Any HTTP server, started as it is.
+    Command,
+    /// A WSGI app under the built-in adapter.
+    Python,
+}
+
+/// How an app gets its listener.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Listen {
+    /// Inherited descriptor 3 (`LISTEN_FDS`).
+    #[default]
+    Fd,
+    /// The app binds `RIP_WORKER_SOCKET` itself.
+    Path,
+    /// The app binds `127.0.0.1:$PORT`; the shim relays.
+    Port,
+}
+
+/// What counts as ready.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ready {
+    /// An HTTP answer from the health-check path, or `READY=1` on the status pipe.
+    #[default]
+    Http,
+    /// A successful connect.
+    Listen,
+}
+
+/// How an idle worker is chosen.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Select {
+    /// Lowest in-flight first; ties to the lowest worker id.
+    LeastInflight,
+    /// Lowest in-flight first; ties to the most recently freed (warm caches).
+    Lifo,
+}
+
+/// When to stop restarting a worker slot.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartPolicy {
+    /// More crashes than this within the window give the slot up.
+    pub max_restarts: u32,
+    /// First pause before a restart; doubles up to [`limits::BACKOFF_MAX`].
+    pub backoff_ms: u64,
+    /// The window.
+    pub window_ms: u64,
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self { max_restarts: 10, backoff_ms: 1000, window_ms: 60_000 }
+    }
+}
+
+/// How readiness and health are asked.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthCheck {
+    /// The probed path.
+    pub path: String,
+    /// Between probes of a running worker.
+    pub interval_ms: u64,
+    /// For one probe.
+    pub timeout_ms: u64,
+    /// Failures in a row that replace a worker.
+    pub unhealthy_threshold: u32,
+    /// Set by the operator: then only 2xx is healthy; otherwise any status below 500.
+    #[serde(skip_serializing, default)]
+    pub explicit: bool,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            path: "/ready".to_owned(),
+            interval_ms: 5000,
+            timeout_ms: 2000,
+            unhealthy_threshold: 3,
+            explicit: false,
+        }
+    }
+}
+
+/// Deadlines of one app, all in milliseconds in JSON.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppTimeouts {
+    /// Connecting to a worker.
+    #[serde(rename = "connectMs", serialize_with = "millis")]
+    pub connect: Duration,
+    /// Response head, then each gap between bytes.
+    #[serde(rename = "readMs", serialize_with = "millis")]
+    pub read: Duration,
+    /// Waiting for a worker.
+    #[serde(rename = "queueMs", serialize_with = "millis")]
+    pub queue: Duration,
+    /// From spawn to join.
+    #[serde(rename = "startMs", serialize_with = "millis")]
+    pub start: Duration,
+    /// From retirement to SIGTERM in any case.
+    #[serde(rename = "drainMs", serialize_with = "millis")]
+    pub drain: Duration,
+    /// From SIGTERM to SIGKILL.
+    #[serde(rename = "killMs", serialize_with = "millis")]
+    pub kill: Duration,
+    /// How long an idle link to a worker is kept; `None` keeps it.
+    #[serde(rename = "keepaliveMs", serialize_with = "millis_or_null")]
+    pub keepalive: Option<Duration>,
+}
+
+impl Default for AppTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: limits::CONNECT_TIMEOUT,
+            read: limits::READ_TIMEOUT,
+            queue: limits::QUEUE_TIMEOUT,
+            start: limits::START_TIMEOUT,
+            drain: limits::DRAIN_TIMEOUT,
+            kill: limits::KILL_TIMEOUT,
+            keepalive: None,
+        }
+    }
+}
+
+fn names_only<S: Serializer>(env: &BTreeMap<String, String>, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_map(env.keys().map(|name| (name, "***")))
+}
+
+fn millis<S: Serializer>(duration: &Duration, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn millis_or_null<S: Serializer>(value: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(duration) => millis(duration, out),
+        None => out.serialize_none(),
+    }
+}

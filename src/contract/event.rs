@@ -1,0 +1,124 @@
+//! Lifecycle events: one enum, so that logs, the event stream and the documentation agree.
+//!
+//! JSON: `{"t":…,"event":"worker_ready",…}`; the human form is `rip: worker_ready app=api …`.
+
+use crate::ids::{AppId, Generation, WorkerId};
+use serde::Serialize;
+
+/// Something in the life of the server worth telling its operator.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// The master has read its configuration and begins.
+    ServerStart {
+        /// The app.
+        app: AppId,
+        /// Workers to be started.
+        workers: u32,
+        /// The master's pid.
+        pid: u32,
+        /// Its version.
+        version: &'static str,
+    },
+    /// Listening, and the first worker has joined.
+    ServerReady {
+        /// Addresses clients can use.
+        urls: Vec<String>,
+        /// Milliseconds since the start.
+        took_ms: u64,
+    },
+    /// The server ends.
+    ServerStop {
+        /// What asked for it: `TERM`, `INT`, `QUIT`, `api`.
+        reason: String,
+        /// Exchanges that were cut off.
+        cut: u64,
+    },
+    /// A worker's process was started.
+    WorkerStart {
+        /// Its app.
+        app: AppId,
+        /// The worker.
+        worker_id: WorkerId,
+        /// The code it runs.
+        generation: Generation,
+        /// The shim's pid.
+        pid: u32,
+    },
+    /// A worker joined its pool.
+    WorkerReady {
+        /// Its app.
+        app: AppId,
+        /// The worker.
+        worker_id: WorkerId,
+        /// The code it runs.
+        generation: Generation,
+        /// The app's own pid.
+        app_pid: u32,
+        /// Milliseconds since its spawn.
+        took_ms: u64,
+    },
+    /// A worker's process ended.
+    WorkerExit {
+        /// Its app.
+        app: AppId,
+        /// The worker.
+        worker_id: WorkerId,
+        /// The shim's pid.
+        pid: u32,
+        /// How: `exited 0`, `killed by SIGKILL`.
+        status: String,
+        /// It was asked to.
+        expected: bool,
+        /// The last lines it wrote to stderr; only when unexpected.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        stderr: Vec<String>,
+    },
+    /// A worker slot waits and then starts again.
+    WorkerRestart {
+        /// Its app.
+        app: AppId,
+        /// The worker that ended.
+        worker_id: WorkerId,
+        /// Failures in a row.
+        attempt: u32,
+        /// The pause before the next start.
+        backoff_ms: u64,
+        /// Why the last one ended.
+        reason: String,
+    },
+    /// A worker slot failed too often and is given up for a while.
+    WorkerAbandon {
+        /// Its app.
+        app: AppId,
+        /// The worker that ended last.
+        worker_id: WorkerId,
+        /// Failures within the window.
+        restarts: u32,
+        /// Why the last one ended.
+        reason: String,
+        /// The last lines it wrote to stderr.
+        stderr: Vec<String>,
+    },
+    /// A join or quit was refused.
+    WorkerRefused {
+        /// The worker it claimed to be.
+        worker_id: WorkerId,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Event {
+    /// True for events that tell of something wrong.
+    pub fn is_trouble(&self) -> bool {
+        match self {
+            Self::WorkerAbandon { .. }
+            | Self::WorkerRefused { .. }
+            | Self::WorkerRestart { .. }
+            | Self::WorkerExit { expected: false, .. } => true,
+            Self::ServerStop { cut, .. } => *cut > 0,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Why the edge itself refused or ended something: each reason is a code, a status and a counter.
+
+/// A refusal or failure answered by the edge.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Reason {
+    /// Every worker slot was given up after crashes.
+    AppAbandoned,
+    /// The body was larger than allowed.
+    BodyTooLarge,
+    /// The body stalled or dripped.
+    BodyTimeout,
+    /// The client went away before its answer.
+    ClientGone,
+    /// `Expect` named something other than `100-continue`.
+    ExpectationFailed,
+    /// The head did not arrive in time.
+    HeadTimeout,
+    /// The head was larger or had more fields than allowed.
+    HeadTooLarge,
+    /// The request was not valid HTTP/1.1.
+    Malformed,
+    /// `CONNECT` or `TRACE`.
+    MethodNotAllowed,
+    /// Nothing is served at the path.
+    NotFound,
+    /// The app's queue was full.
+    QueueFull,
+    /// No worker was free in time.
+    QueueTimeout,
+    /// The server is stopping and the request could not be finished.
+    Stopping,
+    /// Spooled bytes reached the process's budget.
+    SpoolFull,
+    /// The spool file could not be written or read.
+    SpoolFailed,
+    /// The target was longer than allowed.
+    TargetTooLong,
+    /// An unknown transfer coding.
+    UnknownCoding,
+    /// The HTTP version is not spoken here.
+    VersionUnsupported,
+    /// Every try was answered busy or draining.
+    WorkerBusy,
+    /// The worker could not be connected.
+    WorkerConnect,
+    /// The worker closed or reset before the answer was complete.
+    WorkerGone,
+    /// The worker's answer was not valid HTTP.
+    WorkerMalformed,
+    /// The worker did not answer in time.
+    WorkerTimeout,
+    /// The response was not taken by the client in time.
+    WriteTimeout,
+}
+
+impl Reason {
+    /// Every reason, in the order of their discriminants.
+    pub const ALL: [Self; 24] = [
+        Self::AppAbandoned,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::ClientGone,
+        Self::ExpectationFailed,
+        Self::HeadTimeout,
+        Self::HeadTooLarge,
+        Self::Malformed,
+        Self::MethodNotAllowed,
+        Self::NotFound,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::Stopping,
+        Self::SpoolFull,
+        Self::SpoolFailed,
+        Self::TargetTooLong,
+        Self::UnknownCoding,
+        Self::VersionUnsupported,
+        Self::WorkerBusy,
+        Self::WorkerConnect,
+        Self::WorkerGone,
+        Self::WorkerMalformed,
+        Self::WorkerTimeout,
+        Self::WriteTimeout,
+    ];
+
+    /// The code shown in logs and counters.
+    pub const fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status the client gets. [`Self::ClientGone`] and [`Self::WriteTimeout`] are only logged,
+    /// as 499 and 408.
+    pub const fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// One sentence for the client: nothing internal.
+    pub const fn sentence(self) -> &'static str {
+        self.row().2
+    }
+
+    const fn row(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::AppAbandoned => ("app-abandoned", 503, "The application does not start."),
+            Self::BodyTooLarge => ("body-too-large", 413, "The request body is too large."),
+            Self::BodyTimeout => ("body-timeout", 408, "The request body arrived too slowly."),
+            Self::ClientGone => ("client-gone", 499, "The client went away."),
+            Self::ExpectationFailed => {
+                ("expectation-failed", 417, "Only 100-continue can be expected.")
+            }
+            Self::HeadTimeout => ("head-timeout", 408, "The request head arrived too slowly."),
+            Self::HeadTooLarge => ("head-too-large", 431, "The request head is too large."),
+            Self::Malformed => ("malformed", 400, "The request is not valid HTTP."),
+            Self::MethodNotAllowed => {
+                ("method-not-allowed", 405, "The method is not allowed here.")
+            }
+            Self::NotFound => ("not-found", 404, "Nothing is served here."),
+            Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
+            Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),
+            Self::Stopping => ("stopping", 503, "The server is stopping."),
+            Self::SpoolFull => ("spool-full", 503, "The server has no room for the request body."),
+            Self::SpoolFailed => ("spool-failed", 500, "The request body could not be stored."),
+            Self::TargetTooLong => ("target-too-long", 414, "The request target is too long."),
+            Self::UnknownCoding => ("unknown-coding", 501, "The transfer coding is not known."),
+            Self::VersionUnsupported => {
+                ("version-unsupported", 505, "The HTTP version is not supported.")
+            }
+            Self::WorkerBusy => ("worker-busy", 503, "Every worker is busy."),
+            Self::WorkerConnect => ("worker-connect", 502, "The application cannot be reached."),
+            Self::WorkerGone => {
+                ("worker-gone", 502, "The application ended before its answer was complete.")
+            }
+            Self::WorkerMalformed => {
+                ("worker-malformed", 502, "The application's answer is not valid HTTP.")
+            }
+            Self::WorkerTimeout => {
+                ("worker-timeout", 504, "The application did not answer in time.")
+            }
+            Self::WriteTimeout => ("write-timeout", 408, "The response was not taken in time."),
+        }
+    }
+
+    /// The reason's position in [`Self::ALL`], for arrays of counters.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_at_its_index_with_a_code_of_its_own() {
+        let mut codes = std::collections::HashSet::new();
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), index);
+            assert!(codes.insert(reason.code()));
+            assert!((400..600).contains(&reason.status()));
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Contracts and pure cores of rip-master.
+//!
+//! Everything here decides and nothing here acts: no sockets, files, threads, clocks or
+//! environment. Time ([`time::Instant`]), randomness ([`entropy::Entropy`]) and bytes are
+//! arguments; what should happen comes back as values. The map, lowest layer first:
+//!
+//! * [`ids`], [`limits`], [`time`], [`entropy`] — words everyone uses.
+//! * [`contract`] — the data every part of the system speaks, with their JSON names.
+//! * [`http1`] — HTTP/1.1: strict reading, exact writing. [`wire`] — what master, shim and CLI
+//!   say to each other.
+//! * [`pool`] — who may use which worker. [`supervise`] — the lives of processes. [`guard`] — who
+//!   gets in and for how long. [`observe`] — counting and telling.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod contract;
+pub mod entropy;
+pub mod guard;
+pub mod http1;
+pub mod ids;
+pub mod limits;
+pub mod observe;
+pub mod pool;
+pub mod supervise;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,99 @@
+//! Every limit, with its unit in its name. What exceeds one is refused by name and counted.
+
+use std::time::Duration;
+
+/// A request or response head in bytes, request line and fields together: 431 beyond.
+pub const HEAD_BYTES: usize = 64 * 1024;
+/// Header fields in one head: 431 beyond.
+pub const HEAD_FIELD_COUNT: usize = 100;
+/// A request target in bytes: 414 beyond.
+pub const TARGET_BYTES: usize = 8 * 1024;
+/// Extensions of one chunk-size line in bytes: 400 beyond.
+pub const CHUNK_EXTENSION_BYTES: usize = 256;
+/// Hexadecimal digits of a chunk size: 400 beyond.
+pub const CHUNK_SIZE_DIGIT_COUNT: usize = 16;
+/// A trailer section in bytes: 400 beyond.
+pub const TRAILER_BYTES: usize = 16 * 1024;
+/// Empty lines tolerated before a request line (RFC 9112 §2.2).
+pub const LEADING_EMPTY_LINE_COUNT: usize = 2;
+/// A request body in bytes unless configured: 413 beyond.
+pub const BODY_BYTES: u64 = 100 * 1024 * 1024;
+/// A client's own request id in bytes; a longer one is replaced.
+pub const REQUEST_ID_BYTES: usize = 128;
+
+/// One I/O block; a connection borrows one only while bytes are pending.
+pub const BLOCK_BYTES: usize = 16 * 1024;
+/// A request body kept in memory; the rest goes to a file.
+pub const SPOOL_MEMORY_PER_REQUEST_BYTES: usize = 64 * 1024;
+/// A response held in memory for a slow client before its worker is slowed down.
+pub const RESPONSE_BUFFER_BYTES: usize = 256 * 1024;
+/// Spooled bytes in memory over the whole process: 503 `spool-full` beyond.
+pub const SPOOL_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+/// Spooled bytes in files over the whole process: 503 `spool-full` beyond.
+pub const SPOOL_DISK_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Bytes read and thrown away after an early answer (lingering close).
+pub const LINGER_BYTES: usize = 256 * 1024;
+
+/// Requests waiting for a worker of one app.
+pub const QUEUE_COUNT: u32 = 1000;
+/// Times a worker may answer busy or draining before the client gets 503.
+pub const BOUNCE_COUNT: u32 = 5;
+/// First pause of a worker that said busy; doubles up to [`BUSY_PAUSE_MAX`].
+pub const BUSY_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Longest pause of a worker that said busy.
+pub const BUSY_PAUSE_MAX: Duration = Duration::from_millis(160);
+
+/// A whole request head must arrive within this: 408 beyond.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest silence inside a request body: 408 beyond.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Window over which a body must keep up [`BODY_RATE_BYTES_PER_SEC`].
+pub const BODY_RATE_WINDOW: Duration = Duration::from_secs(60);
+/// Least body speed over [`BODY_RATE_WINDOW`].
+pub const BODY_RATE_BYTES_PER_SEC: u64 = 1024;
+/// A keep-alive connection may idle this long.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Longest time without progress while writing a response.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an early-answered connection is drained before it is closed.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// An abandoned exchange may write this long before its worker's writes begin to fail.
+pub const ABANDON_GRACE: Duration = Duration::from_secs(1);
+
+/// Connecting to a worker.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A worker's response head, then each gap between its bytes.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request's wait for a worker: 504 beyond.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// From spawn to join.
+pub const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// From retirement to SIGTERM in any case.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// From SIGTERM to SIGKILL of the process group.
+pub const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Slack of the whole shutdown beyond drain and kill.
+pub const SHUTDOWN_SLACK: Duration = Duration::from_secs(5);
+/// Longest wait for one more request on an idle connection during shutdown.
+pub const SHUTDOWN_IDLE: Duration = Duration::from_secs(5);
+/// Idle links to `command` apps are closed after this.
+pub const LINK_KEEPALIVE: Duration = Duration::from_secs(1);
+/// A given-up worker slot is tried again after this.
+pub const ABANDON_RETRY: Duration = Duration::from_secs(60);
+/// Upper end of the restart backoff.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// A Unix socket path in bytes (`sun_path` less its NUL).
+pub const SOCKET_PATH_BYTES: usize = 107;
+/// A control request's body.
+pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
+/// Lines of a worker's stderr that are kept.
+pub const STDERR_LINE_COUNT: usize = 20;
+/// One line of a worker's output; the rest is cut.
+pub const OUTPUT_LINE_BYTES: usize = 8 * 1024;
+
+// Relations between limits that the code relies on.
+const _: () = assert!(TARGET_BYTES < HEAD_BYTES);
+const _: () = assert!(BLOCK_BYTES <= HEAD_BYTES);
+const _: () = assert!(SPOOL_MEMORY_PER_REQUEST_BYTES as u64 <= SPOOL_MEMORY_BYTES);
+const _: () = assert!(BUSY_PAUSE_MIN.as_millis() <= BUSY_PAUSE_MAX.as_millis());

@@ -1,0 +1,1 @@
+//! Promises, each against the real binary.

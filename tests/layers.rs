@@ -1,0 +1,1 @@
+//! The layering is a test.

@@ -1,0 +1,1 @@
+//! What the master execs to host an app, and the worker library for Rust apps.

@@ -1,0 +1,3 @@
+//! The stand-alone shim; the same as `rip-master worker-shim`.
+
+fn main() {}
