@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const HEAD_BYTES: usize = 64 * 1024;
 /// Header fields in one head: 431 beyond.
 pub const HEAD_FIELD_COUNT: usize = 100;
+/// Header fields in a head that a worker gets: the client's, and those the master adds.
+pub const FORWARDED_FIELD_COUNT: usize = HEAD_FIELD_COUNT + 16;
+/// `Host`, or a target's authority, in bytes: 400 beyond. The longest name of the DNS has 253.
+pub const AUTHORITY_BYTES: usize = 512;
 /// A request target in bytes: 414 beyond.
 pub const TARGET_BYTES: usize = 8 * 1024;
 /// Extensions of one chunk-size line in bytes: 400 beyond.
@@ -91,9 +95,16 @@ pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
 pub const STDERR_LINE_COUNT: usize = 20;
 /// One line of a worker's output; the rest is cut.
 pub const OUTPUT_LINE_BYTES: usize = 8 * 1024;
+/// A worker's output over time; what it writes faster is read and dropped.
+pub const OUTPUT_BYTES_PER_SEC: u64 = 1024 * 1024;
+/// What a worker may write at once beyond [`OUTPUT_BYTES_PER_SEC`].
+pub const OUTPUT_BURST_BYTES: u64 = 4 * 1024 * 1024;
+/// Lines that wait to be written, for each of the standard streams; more are dropped and counted.
+pub const LOG_BYTES: usize = 4 * 1024 * 1024;
 
 // Relations between limits that the code relies on.
 const _: () = assert!(TARGET_BYTES < HEAD_BYTES);
 const _: () = assert!(BLOCK_BYTES <= HEAD_BYTES);
 const _: () = assert!(SPOOL_MEMORY_PER_REQUEST_BYTES as u64 <= SPOOL_MEMORY_BYTES);
 const _: () = assert!(BUSY_PAUSE_MIN.as_millis() <= BUSY_PAUSE_MAX.as_millis());
+const _: () = assert!(OUTPUT_LINE_BYTES < LOG_BYTES);

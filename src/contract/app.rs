@@ -55,7 +55,8 @@ pub struct Launch {
     pub cwd: String,
     /// How the app gets its listener.
     pub listen: Listen,
-    /// What counts as ready.
+    /// What counts as ready. Called `readyBy` beside the count of ready workers.
+    #[serde(rename = "readyBy")]
     pub ready: Ready,
     /// The signal that asks the app to stop, by name: `TERM`.
     pub stop_signal: String,
@@ -138,7 +139,7 @@ pub struct HealthCheck {
     /// Failures in a row that replace a worker.
     pub unhealthy_threshold: u32,
     /// Set by the operator: then only 2xx is healthy; otherwise any status below 500.
-    #[serde(skip_serializing, default)]
+    #[serde(default)]
     pub explicit: bool,
 }
 

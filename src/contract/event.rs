@@ -9,6 +9,15 @@ use serde::Serialize;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event {
+    /// Lines could not be told.
+    LogDropped {
+        /// What was not told: `stdout`, `stderr`, or a worker's output, `w3`.
+        from: String,
+        /// How many lines.
+        lines: u64,
+        /// Why: `too fast`, `too slow`, `closed`.
+        reason: &'static str,
+    },
     /// The master has read its configuration and begins.
     ServerStart {
         /// The app.
@@ -113,7 +122,8 @@ impl Event {
     /// True for events that tell of something wrong.
     pub fn is_trouble(&self) -> bool {
         match self {
-            Self::WorkerAbandon { .. }
+            Self::LogDropped { .. }
+            | Self::WorkerAbandon { .. }
             | Self::WorkerRefused { .. }
             | Self::WorkerRestart { .. }
             | Self::WorkerExit { expected: false, .. } => true,

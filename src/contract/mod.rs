@@ -4,4 +4,5 @@ pub mod app;
 pub mod decision;
 pub mod event;
 pub mod reason;
+pub mod settings;
 pub mod worker;

@@ -2,6 +2,8 @@
 
 pub mod admit;
 pub mod boot;
+pub mod dotenv;
 pub mod header;
+pub mod runtime_dir;
 pub mod spec;
 pub mod verb;
