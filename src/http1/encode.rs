@@ -1,0 +1,175 @@
+//! Writing: status lines, fields, chunks. Everything is appended to a vector the caller owns.
+
+use super::status;
+
+/// The answer to `Expect: 100-continue`; written straight to the client.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// The `Server` line with its CRLF, for [`FieldWriter::raw`].
+pub const SERVER_LINE: &[u8] = b"Server: rip-master\r\n";
+/// The value of `Allow` in answers to `CONNECT` and `TRACE`.
+pub const ALLOW: &[u8] = b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+
+/// What is known about the length of a response's body before it is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ResponseLength {
+    /// There is no body. Written as `Content-Length: 0`, unless the status or the method say that
+    /// there is none: then nothing is said.
+    None,
+    /// Exactly that many bytes; to `HEAD` and in a 304 it is what would have come.
+    Known(u64),
+    /// It ends when it ends.
+    Unknown,
+}
+
+/// The fields of a head that is being written. Add fields, then [`FieldWriter::finish`].
+#[derive(Debug)]
+#[must_use = "a head is complete only after finish()"]
+pub struct FieldWriter<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<'o> FieldWriter<'o> {
+    /// A writer behind a start line that was already written with its CRLF.
+    pub fn new(out: &'o mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    /// Adds `name: value`. A field that would break the head (a control character in its name or
+    /// value) is left out.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) {
+        let clean = |part: &[u8]| part.iter().all(|byte| *byte >= b' ' || *byte == b'\t');
+        if clean(name) && clean(value) {
+            line(name, value, self.out);
+        }
+    }
+
+    /// Adds a field that was read from a head, and is clean for that reason.
+    pub(crate) fn parsed(&mut self, name: &[u8], value: &[u8]) {
+        line(name, value, self.out);
+    }
+
+    /// Adds lines that are rendered already, each with its CRLF.
+    pub fn raw(&mut self, lines: &[u8]) {
+        debug_assert!(lines.is_empty() || lines.ends_with(b"\r\n"));
+        self.out.extend_from_slice(lines);
+    }
+
+    /// Writes the empty line that ends the head.
+    pub fn finish(self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends `HTTP/1.1 STATUS REASON`; an empty `reason` becomes the standard phrase.
+pub fn status_line(status: u16, reason: &[u8], out: &mut Vec<u8>) {
+    if status == 200 && (reason.is_empty() || reason == b"OK") {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    decimal(u64::from(status), out);
+    out.push(b' ');
+    let standard = status::phrase(status).as_bytes();
+    out.extend_from_slice(if reason.is_empty() { standard } else { reason });
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends `name: value` with its CRLF. Both must be free of control characters.
+pub fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends `name: number` with its CRLF.
+pub fn number_line(name: &[u8], number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    decimal(number, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends one chunk (RFC 9112 §7.1); nothing for no bytes, which would end the body.
+pub fn chunk(bytes: &[u8], out: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        return;
+    }
+    out.reserve(bytes.len() + 20);
+    hexadecimal(bytes.len() as u64, out);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The chunk that ends a body.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Appends a decimal number.
+pub fn decimal(number: u64, out: &mut Vec<u8>) {
+    digits::<10>(number, out);
+}
+
+fn hexadecimal(number: u64, out: &mut Vec<u8>) {
+    digits::<16>(number, out);
+}
+
+fn digits<const BASE: u64>(mut number: u64, out: &mut Vec<u8>) {
+    let mut text = [0_u8; 20];
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        text[at] = b"0123456789abcdef"[(number % BASE) as usize];
+        number /= BASE;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&text[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 9, 10, 255, 4096, u64::MAX] {
+            assert_eq!(written(|out| decimal(number, out)), number.to_string());
+            assert_eq!(written(|out| hexadecimal(number, out)), format!("{number:x}"));
+        }
+    }
+
+    #[test]
+    fn status_lines_fall_back_to_the_standard_phrase() {
+        assert_eq!(written(|out| status_line(200, b"", out)), "HTTP/1.1 200 OK\r\n");
+        assert_eq!(written(|out| status_line(404, b"", out)), "HTTP/1.1 404 Not Found\r\n");
+        assert_eq!(written(|out| status_line(200, b"Fine", out)), "HTTP/1.1 200 Fine\r\n");
+        assert_eq!(written(|out| status_line(299, b"", out)), "HTTP/1.1 299 \r\n");
+    }
+
+    #[test]
+    fn a_field_cannot_break_out_of_its_line() {
+        let text = written(|out| {
+            let mut fields = FieldWriter::new(out);
+            fields.field(b"A", b"b\r\nC: d");
+            fields.field(b"E\r\n", b"f");
+            fields.field(b"G", b"h\ti");
+            fields.finish();
+        });
+        assert_eq!(text, "G: h\ti\r\n\r\n");
+    }
+
+    #[test]
+    fn chunks_carry_their_size_and_no_bytes_are_no_chunk() {
+        assert_eq!(written(|out| chunk(b"", out)), "");
+        assert_eq!(written(|out| chunk(&[b'x'; 17], out)), format!("11\r\n{}\r\n", "x".repeat(17)));
+    }
+}

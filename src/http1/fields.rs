@@ -1,0 +1,180 @@
+//! Which fields pass: from a client to a worker, and back.
+//!
+//! What is about one connection stays on it (RFC 9110 §7.6.1). What the edge asserts — who asked,
+//! by which scheme, under which id — is taken from nobody but the edge. Names with `_` are left
+//! out, because CGI and WSGI cannot tell them from names with `-`.
+
+use super::encode::{self, FieldWriter};
+use super::head::{BodyLength, RequestHead, ResponseHead, Span};
+use super::known::Known;
+use crate::time::UnixMillis;
+
+/// What the edge adds to a request on its way to a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardRequest<'a> {
+    /// `X-Request-Id`.
+    pub request_id: &'a [u8],
+    /// `X-Forwarded-For`.
+    pub client_ip: &'a [u8],
+    /// `X-Forwarded-Proto`: `http` or `https`.
+    pub proto: &'static str,
+    /// `X-Request-Start`: when the request's head was complete.
+    pub received: UnixMillis,
+    /// How the body is sent.
+    pub body: BodyLength,
+    /// A whole target to send in place of the client's. Without one the client's own is sent, in
+    /// origin form and with its dot segments resolved.
+    pub target: Option<&'a [u8]>,
+    /// The connection is wanted again; otherwise `Connection: close` is sent.
+    pub keep_alive: bool,
+    /// Names with `_` pass.
+    pub underscores: bool,
+}
+
+/// Appends a whole request head for a worker, its final empty line included.
+pub fn forward_request(
+    head: &RequestHead,
+    buf: &[u8],
+    with: &ForwardRequest<'_>,
+    out: &mut Vec<u8>,
+) {
+    forward_request_fields(head, buf, with, out);
+    finish_request(with.body, with.keep_alive, out);
+}
+
+/// Appends the request head without what frames its body and without its final empty line: for a
+/// body whose length is not known yet. [`finish_request`] completes it; of `with`, `body` and
+/// `keep_alive` are not looked at.
+pub fn forward_request_fields(
+    head: &RequestHead,
+    buf: &[u8],
+    with: &ForwardRequest<'_>,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(head.method(buf));
+    out.push(b' ');
+    match with.target {
+        Some(target) => out.extend_from_slice(target),
+        None => head.path().forward(buf, head.method_kind(), out),
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let authority = head.authority(buf);
+    encode::line(b"Host", authority, out);
+    for field in head.fields() {
+        let name = field.name.of(buf);
+        let passes = !field.nominated
+            && passes_to_worker(field.known)
+            && (!field.underscore || (with.underscores && passes_folded(name)));
+        if passes {
+            encode::line(name, field.value.of(buf), out);
+        }
+    }
+    encode::line(b"X-Request-Id", with.request_id, out);
+    encode::line(b"X-Forwarded-For", with.client_ip, out);
+    encode::line(b"X-Forwarded-Proto", with.proto.as_bytes(), out);
+    if !authority.is_empty() {
+        encode::line(b"X-Forwarded-Host", authority, out);
+    }
+    out.extend_from_slice(b"X-Request-Start: t=");
+    encode::decimal(with.received.0, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Completes what [`forward_request_fields`] began.
+pub fn finish_request(body: BodyLength, keep_alive: bool, out: &mut Vec<u8>) {
+    match body {
+        BodyLength::None => {}
+        BodyLength::Length(length) => encode::number_line(b"Content-Length", length, out),
+        BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    let close: &[u8] = if keep_alive { b"\r\n" } else { b"Connection: close\r\n\r\n" };
+    out.extend_from_slice(close);
+}
+
+/// Adds the fields of a worker's answer that are for the client. What frames the body and
+/// `Connection` are [`super::Server::respond`]'s; `Date`, `Server` and `X-Request-Id` are the edge's
+/// own and are to be added by the caller.
+pub fn forward_response(head: &ResponseHead, buf: &[u8], out: &mut FieldWriter<'_>) {
+    for field in head.fields() {
+        if !field.nominated && passes_to_client(field.known) {
+            out.parsed(field.name.of(buf), field.value.of(buf));
+        }
+    }
+}
+
+/// What a worker tells the edge besides its answer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Signals {
+    /// It did not take the request: give it to another (503 with `Rip-Worker-Busy: 1`).
+    pub busy: bool,
+    /// It wants to be retired; with `busy` or a 503 the request goes to another.
+    pub draining: bool,
+    /// No access line.
+    pub no_log: bool,
+    /// A word for the access line.
+    pub mark: Option<Span>,
+    /// Every piece of the body passes at once, never spooled: an event stream, newline-delimited
+    /// JSON, or `X-Accel-Buffering: no`.
+    pub unbuffered: bool,
+}
+
+/// Reads what the worker tells the edge out of its answer.
+pub fn signals(head: &ResponseHead, buf: &[u8]) -> Signals {
+    let is_one = |known| head.find(known).is_some_and(|value| value.of(buf) == b"1");
+    Signals {
+        busy: head.status() == 503 && is_one(Known::RipBusy),
+        draining: is_one(Known::RipDraining),
+        no_log: is_one(Known::RipNoLog),
+        mark: head.find(Known::RipMark),
+        unbuffered: is_stream(head, buf),
+    }
+}
+
+fn is_stream(head: &ResponseHead, buf: &[u8]) -> bool {
+    let value = |known| head.find(known).unwrap_or_default().of(buf);
+    let media = value(Known::ContentType).split(|byte| *byte == b';').next().unwrap_or_default();
+    let media = media.trim_ascii();
+    media.eq_ignore_ascii_case(b"text/event-stream")
+        || media.eq_ignore_ascii_case(b"application/x-ndjson")
+        || value(Known::XAccelBuffering).eq_ignore_ascii_case(b"no")
+}
+
+/// Whether a name with `_` passes where such names do: not when an app that folds `_` and `-`
+/// together would take it for a field that does not pass.
+fn passes_folded(name: &[u8]) -> bool {
+    let mut folded = [0; LONGEST_KNOWN];
+    // A longer name can only be an internal one, which its first bytes tell.
+    let length = name.len().min(LONGEST_KNOWN);
+    for (to, from) in folded.iter_mut().zip(name) {
+        *to = if *from == b'_' { b'-' } else { *from };
+    }
+    let known = Known::of(&folded[..length]);
+    !known.is_internal() && (name.len() > LONGEST_KNOWN || passes_to_worker(known))
+}
+
+/// No name that [`Known`] tells apart is longer.
+const LONGEST_KNOWN: usize = 19;
+
+const fn passes_to_worker(known: Known) -> bool {
+    !known.is_hop_by_hop()
+        && !known.is_internal()
+        && !matches!(
+            known,
+            Known::ContentLength
+                | Known::Expect
+                | Known::Host
+                | Known::Proxy
+                | Known::SecWebSocketFrame
+                | Known::XForwardedFor
+                | Known::XForwardedHost
+                | Known::XForwardedProto
+                | Known::XRequestId
+                | Known::XRequestStart
+        )
+}
+
+const fn passes_to_client(known: Known) -> bool {
+    !known.is_hop_by_hop()
+        && !known.is_internal()
+        && !matches!(known, Known::ContentLength | Known::Date | Known::Server | Known::XRequestId)
+}
