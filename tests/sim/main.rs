@@ -1,1 +1,6 @@
-//! Seeded simulations.
+//! Seeded simulations: whole lives of the cores in virtual time.
+//!
+//! A failure prints its seed; `RIP_SIM_SEED=… cargo test --test sim` replays it.
+
+mod pool;
+mod seed;
