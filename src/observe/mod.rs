@@ -1,1 +1,16 @@
 //! Counting and telling.
+//!
+//! * [`access`] — one line for each exchange. [`mod@line`] — one line for each lifecycle event.
+//!   [`output`] — one line for each that a worker wrote.
+//! * [`counter`] — what is counted, and where each number stands.
+//! * [`status`] — the short answer to "is it well?".
+//!
+//! Lines are appended to the caller's bytes. Whatever stands in a request or in a worker's output, a
+//! line stays one line and its fields stay apart.
+
+pub mod access;
+pub mod counter;
+pub mod line;
+pub mod output;
+pub mod status;
+mod text;

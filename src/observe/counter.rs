@@ -1,0 +1,132 @@
+//! What is counted, and where each number stands.
+//!
+//! The numbers form one array of [`COUNTER_COUNT`], so that a shell can keep them as atomics, one
+//! array for each loop, and add the arrays up.
+
+use crate::contract::reason::Reason;
+
+/// One number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Counter {
+    /// Bytes of request bodies.
+    BytesIn,
+    /// Bytes of response bodies.
+    BytesOut,
+    /// Client connections that were accepted.
+    Connections,
+    /// Something the edge itself refused or ended.
+    Refusal(Reason),
+    /// An answer with this status.
+    Response(u16),
+}
+
+impl Counter {
+    /// Where it stands; below [`COUNTER_COUNT`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::BytesIn => 0,
+            Self::BytesOut => 1,
+            Self::Connections => 2,
+            Self::Response(status) => FIRST_RESPONSE + class_of(status),
+            Self::Refusal(reason) => FIRST_REFUSAL + reason.index(),
+        }
+    }
+}
+
+/// All numbers at one moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Counters {
+    numbers: [u64; COUNTER_COUNT],
+}
+
+impl Counters {
+    /// All zero.
+    pub const fn new() -> Self {
+        Self { numbers: [0; COUNTER_COUNT] }
+    }
+
+    /// Adds `amount` to one number.
+    pub fn add(&mut self, counter: Counter, amount: u64) {
+        self.add_at(counter.index(), amount);
+    }
+
+    /// Adds `amount` to the number that stands at `index`; nothing beyond the last.
+    pub fn add_at(&mut self, index: usize, amount: u64) {
+        if let Some(number) = self.numbers.get_mut(index) {
+            *number = number.wrapping_add(amount);
+        }
+    }
+
+    /// One number.
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.numbers[counter.index()]
+    }
+
+    /// Answers by the first digit of their status: `responses()[1]` are the 2xx.
+    pub fn responses(&self) -> [u64; CLASS_COUNT] {
+        std::array::from_fn(|class| self.numbers[FIRST_RESPONSE + class])
+    }
+
+    /// Answers of every status.
+    pub fn requests(&self) -> u64 {
+        self.responses().iter().sum()
+    }
+
+    /// Refusals, each with its reason.
+    pub fn refusals(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.into_iter().map(|reason| (reason, self.value(Counter::Refusal(reason))))
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Numbers in all.
+pub const COUNTER_COUNT: usize = FIRST_REFUSAL + Reason::ALL.len();
+/// Classes of statuses, 1xx to 5xx.
+pub const CLASS_COUNT: usize = 5;
+const FIRST_RESPONSE: usize = 3;
+const FIRST_REFUSAL: usize = FIRST_RESPONSE + CLASS_COUNT;
+
+/// A status outside 100 to 599 is the server's own mistake.
+const fn class_of(status: u16) -> usize {
+    match status {
+        100..=599 => status as usize / 100 - 1,
+        _ => CLASS_COUNT - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_place_of_its_own() {
+        let mut places = std::collections::HashSet::new();
+        let plain = [Counter::BytesIn, Counter::BytesOut, Counter::Connections];
+        let responses = (1..=5).map(|class| Counter::Response(class * 100));
+        let refusals = Reason::ALL.into_iter().map(Counter::Refusal);
+        for counter in plain.into_iter().chain(responses).chain(refusals) {
+            assert!(places.insert(counter.index()), "{counter:?}");
+        }
+        assert_eq!(places.len(), COUNTER_COUNT);
+        assert_eq!(places.into_iter().max(), Some(COUNTER_COUNT - 1));
+    }
+
+    #[test]
+    fn statuses_are_counted_by_class() {
+        let mut counters = Counters::new();
+        for status in [200, 204, 404, 503, 0, 999] {
+            counters.add(Counter::Response(status), 1);
+        }
+        assert_eq!(counters.responses(), [0, 2, 0, 1, 3]);
+        assert_eq!(counters.requests(), 6);
+        counters.add(Counter::Refusal(Reason::QueueFull), 4);
+        counters.add_at(COUNTER_COUNT, 9);
+        let counted: Vec<_> = counters.refusals().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [(Reason::QueueFull, 4)]);
+    }
+}
