@@ -1,1 +1,22 @@
-//! The lives of processes.
+//! The lives of processes: when a worker is started, retired, terminated, killed, given up.
+//!
+//! [`supervisor::Supervisor`] keeps one app's slots occupied by workers ([`worker`] is the life of
+//! one), [`restart`] decides what follows a failure, [`exit`] says what an exit meant, and
+//! [`shutdown::Shutdown`] is the end of the whole server. None of them touches a process: facts come
+//! in with the moment they became known, orders are polled, and [`oversleep`] keeps a loop that was
+//! itself asleep from killing anybody for it.
+
+pub mod exit;
+pub mod output;
+pub mod oversleep;
+pub mod restart;
+pub mod shutdown;
+mod slot;
+pub mod supervisor;
+pub mod worker;
+
+pub use exit::Exit;
+pub use output::Output;
+pub use shutdown::{Order, Shutdown};
+pub use supervisor::{Policy, Supervisor, WorkerIds};
+pub use worker::Stage;

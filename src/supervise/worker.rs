@@ -1,0 +1,237 @@
+//! The life of one worker process, from the decision to fork it until it is reaped.
+//!
+//! ```text
+//!   slot                       worker
+//!
+//!   Down ── room, pause over ─▶ Spawning ── forked ──▶ Booting ── joined ──▶ Ready
+//!    ▲                             │ fork failed          │ report of failure,  │ stop, its own quit,
+//!    │                             │                      │ start deadline,     │ its own wish to drain
+//!    │                             │                      │ stop, quit          ▼
+//!    │                             │                      │                 Draining
+//!    │                             │                      ▼  last lease ended   │
+//!    │                             │                   Exiting ◀── drain deadline
+//!    │                             ▼                      │ SIGTERM; kill deadline: SIGKILL, again
+//!    └─ restart decides ◀─────── Reaped ◀── exit, from any state
+//!    │
+//!   Abandoned ── a minute later: one more try
+//! ```
+//!
+//! What a worker *is* stands in its [`Stage`]; whether it is *wanted* stands in its slot: a worker
+//! that leaves has handed its slot to the next one. Every stage but Ready has a deadline, and the
+//! first one is set before the fork. A process that SIGKILL does not end is sent it again.
+
+use super::output::Output;
+use crate::contract::worker::WorkerState;
+use crate::ids::{Generation, WorkerId};
+use crate::time::Instant;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Where a worker is in its life. One that was reaped is no worker any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// About to be forked.
+    Spawning,
+    /// Its process runs and has not joined.
+    Booting,
+    /// It is offered work.
+    Ready,
+    /// It is offered no work and finishes what it has.
+    Draining,
+    /// It has no work and should end.
+    Exiting,
+}
+
+impl Stage {
+    /// The stage as the outside sees it.
+    pub fn state(self) -> WorkerState {
+        match self {
+            Self::Spawning | Self::Booting => WorkerState::Starting,
+            Self::Ready => WorkerState::Ready,
+            Self::Draining | Self::Exiting => WorkerState::Draining,
+        }
+    }
+}
+
+/// Deadlines of a worker's life.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From spawn to join.
+    pub start: Duration,
+    /// From retirement to SIGTERM in any case.
+    pub drain: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub kill: Duration,
+}
+
+/// One worker.
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) generation: Generation,
+    pub(super) slot: usize,
+    /// Why it will never serve, or had to be ended.
+    pub(super) failure: Option<String>,
+    pub(super) started: Instant,
+    stage: Stage,
+    deadline: Option<Instant>,
+    ready: Option<Instant>,
+    quit_waits: bool,
+    terminated: bool,
+    /// It was told to go before its last lease had ended.
+    cut: bool,
+}
+
+impl Worker {
+    /// A worker about to be forked.
+    pub(super) fn new(
+        id: WorkerId,
+        generation: Generation,
+        slot: usize,
+        start: Duration,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            generation,
+            slot,
+            failure: None,
+            started: now,
+            stage: Stage::Spawning,
+            deadline: Some(now + start),
+            ready: None,
+            quit_waits: false,
+            terminated: false,
+            cut: false,
+        }
+    }
+
+    pub(super) fn forked(&mut self) {
+        if self.stage == Stage::Spawning {
+            self.stage = Stage::Booting;
+        }
+    }
+
+    /// True when it became ready by this; false when it cannot any more, or was already.
+    pub(super) fn join(&mut self, now: Instant) -> bool {
+        let joins = self.stage == Stage::Booting;
+        if joins {
+            self.stage = Stage::Ready;
+            self.ready = Some(now);
+            self.deadline = None;
+        }
+        joins
+    }
+
+    /// No new work; what has not joined yet goes at once.
+    pub(super) fn retire(&mut self, patience: &Patience, now: Instant, out: &mut VecDeque<Output>) {
+        match self.stage {
+            Stage::Ready => {
+                self.stage = Stage::Draining;
+                self.deadline = Some(now + patience.drain);
+                out.push_back(Output::Retire { worker: self.id });
+            }
+            Stage::Spawning | Stage::Booting => self.terminate(patience.kill, now, out),
+            Stage::Draining | Stage::Exiting => {}
+        }
+    }
+
+    /// The worker said that it leaves. It is answered when it has no work.
+    pub(super) fn quit(&mut self, patience: &Patience, now: Instant, out: &mut VecDeque<Output>) {
+        match self.stage {
+            Stage::Ready | Stage::Draining => {
+                self.quit_waits = true;
+                self.retire(patience, now, out);
+            }
+            Stage::Spawning | Stage::Booting => {
+                self.leave(patience.kill, now);
+                out.push_back(Output::AnswerQuit { worker: self.id, drained: true });
+            }
+            Stage::Exiting => {
+                out.push_back(Output::AnswerQuit { worker: self.id, drained: !self.cut });
+            }
+        }
+    }
+
+    /// Its last lease ended.
+    pub(super) fn idle(&mut self, kill: Duration, now: Instant, out: &mut VecDeque<Output>) {
+        if self.stage != Stage::Draining {
+            return;
+        }
+        self.leave(kill, now);
+        if self.quit_waits {
+            // It waits for this answer and then ends by itself.
+            self.quit_waits = false;
+            out.push_back(Output::AnswerQuit { worker: self.id, drained: true });
+        } else {
+            self.terminate(kill, now, out);
+        }
+    }
+
+    /// SIGTERM, and SIGKILL after `kill`; a worker already told so only gets the nearer deadline.
+    pub(super) fn terminate(&mut self, kill: Duration, now: Instant, out: &mut VecDeque<Output>) {
+        self.cut |= matches!(self.stage, Stage::Ready | Stage::Draining);
+        self.leave(kill, now);
+        if self.quit_waits {
+            self.quit_waits = false;
+            out.push_back(Output::AnswerQuit { worker: self.id, drained: false });
+        }
+        if !self.terminated {
+            self.terminated = true;
+            out.push_back(Output::Terminate { worker: self.id });
+        }
+    }
+
+    /// SIGKILL now.
+    pub(super) fn kill(&mut self, kill: Duration, now: Instant, out: &mut VecDeque<Output>) {
+        self.stage = Stage::Exiting;
+        self.deadline = Some(now + kill.max(KILL_AGAIN));
+        out.push_back(Output::Kill { worker: self.id });
+    }
+
+    /// Acts on the stage's deadline if it has passed.
+    pub(super) fn expire(&mut self, patience: &Patience, now: Instant, out: &mut VecDeque<Output>) {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match self.stage {
+            Stage::Spawning | Stage::Booting => {
+                self.failure = Some(format!("not ready within {:?}", patience.start));
+                self.terminate(patience.kill, now, out);
+            }
+            Stage::Ready => self.deadline = None,
+            Stage::Draining => self.terminate(patience.kill, now, out),
+            Stage::Exiting => self.kill(patience.kill, now, out),
+        }
+    }
+
+    /// Moves its deadline by `absent`: nobody was awake to see it kept.
+    pub(super) fn excuse(&mut self, absent: Duration) {
+        self.deadline = self.deadline.map(|deadline| deadline + absent);
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How long it had been offered work at `now`; zero if it never was.
+    pub(super) fn up(&self, now: Instant) -> Duration {
+        self.ready.map_or(Duration::ZERO, |ready| now.since(ready))
+    }
+
+    fn leave(&mut self, kill: Duration, now: Instant) {
+        let due = now + kill;
+        self.deadline = match self.deadline {
+            Some(deadline) if self.stage == Stage::Exiting => Some(deadline.min(due)),
+            _ => Some(due),
+        };
+        self.stage = Stage::Exiting;
+    }
+}
+
+/// The least time between two SIGKILLs to one process.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
