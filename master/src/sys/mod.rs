@@ -1,1 +1,24 @@
 //! System calls and all of the unsafe code.
+//!
+//! What stands here asks the kernel and decides nothing: descriptors ([`fd`]), starting and
+//! ending processes ([`spawn`], [`child`], [`signals`]), what the system knows about processes
+//! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`]) and writing without
+//! waiting ([`outlet`]).
+
+pub mod child;
+pub mod diag;
+pub mod fd;
+pub mod listen;
+pub mod lock;
+pub mod outlet;
+pub mod peer;
+pub mod proc;
+pub mod signals;
+pub mod spawn;
+#[cfg(test)]
+pub mod test_dir;
+
+/// The result of a C call that says -1 and sets `errno` when it fails.
+fn checked<N: PartialOrd + From<i8>>(result: N) -> std::io::Result<N> {
+    if result < N::from(0) { Err(std::io::Error::last_os_error()) } else { Ok(result) }
+}
