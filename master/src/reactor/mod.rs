@@ -1,1 +1,11 @@
-//! The parts of an event loop.
+//! The parts of an event loop: what is open ([`slab`]), what is due ([`wheel`]), what other
+//! threads say ([`mailbox`]), and bytes on their way in ([`buffers`]) and out ([`outbox`]).
+
+pub mod buffers;
+pub mod clock;
+pub mod mailbox;
+pub mod outbox;
+pub mod readiness;
+pub mod slab;
+pub mod stream;
+pub mod wheel;
