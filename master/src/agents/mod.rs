@@ -1,1 +1,4 @@
 //! Blocking work in threads of its own: one inbox each, answers by mailbox.
+
+pub mod files;
+pub mod log;

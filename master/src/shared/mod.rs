@@ -1,1 +1,67 @@
-//! What several threads may touch.
+//! What several threads may touch: mailboxes' messages, short mutexes over pure cores, counters.
+//!
+//! Nothing here waits and no lock is held across a system call. What a core wants done is taken
+//! out under its lock and carried out after it.
+
+pub mod budget;
+pub mod connections;
+pub mod files;
+pub mod log;
+pub mod mail;
+pub mod pools;
+pub mod stats;
+
+use crate::reactor::mailbox::Sender;
+use crate::shared::log::LogSink;
+use connections::Connections;
+use mail::ControlMessage;
+use pools::AppPool;
+use rip::contract::settings::Settings;
+use rip::observe::status::{Health, Status};
+use rip::pool::Pool;
+use rip::time::Instant;
+use stats::Stats;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Everything the threads of one master share.
+pub struct Shared {
+    /// What the operator asked for.
+    pub settings: Settings,
+    /// The pool of each app; the index is the app's number inside the process.
+    pub pools: Vec<Arc<AppPool>>,
+    /// Counters, a shard for each loop.
+    pub stats: Stats,
+    /// Client connections of the whole process.
+    pub connections: Connections,
+    /// Request bodies waiting in memory.
+    pub spool_memory: budget::Budget,
+    /// Request bodies waiting in files.
+    pub spool_disk: budget::Budget,
+    /// Where request bodies that outgrow memory go.
+    pub spool_dir: PathBuf,
+    /// Jobs for the files agent.
+    pub files: files::FileQueue,
+    /// Lines for the log agent.
+    pub log: LogSink,
+    /// The control loop's mailbox.
+    pub control: Sender<ControlMessage>,
+}
+
+impl Shared {
+    /// The short answer to "is it well?".
+    pub fn status(&self, now: Instant) -> Status {
+        let ready = self.pools.iter().map(|pool| pool.view(Pool::ready_count));
+        let (healthy, workers) =
+            ready.fold((true, 0), |(all, sum), count| (all && count > 0, sum + count));
+        Status {
+            health: if healthy { Health::Healthy } else { Health::Degraded },
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            app: self.settings.app.id.clone(),
+            workers,
+            ports: self.settings.http.iter().map(|listener| listener.port).collect(),
+            uptime: now.since(Instant::default()).as_secs(),
+            hosts: self.settings.app.hosts.clone(),
+        }
+    }
+}
