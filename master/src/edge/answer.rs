@@ -1,0 +1,309 @@
+//! Answers the edge makes itself, and how every exchange ends: the one place where a reason becomes
+//! a status, a body, a counter and a line.
+
+use super::exchange::{Exchange, Record};
+use super::front::Front;
+use super::request::AddressText;
+use super::turn::Edge;
+use crate::reactor::buffers::Blocks;
+use crate::reactor::outbox::Outbox;
+use crate::reactor::slab::Key;
+use rip::contract::reason::Reason;
+use rip::guard::request_id::RequestId;
+use rip::http1::fields::Signals;
+use rip::http1::head::{RequestHead, ResponseHead};
+use rip::http1::known::Known;
+use rip::http1::server::After;
+use rip::http1::{FieldWriter, ResponseLength, encode, refusal};
+use rip::observe::access::Access;
+use rip::observe::counter::Counter;
+use rip::pool::Outcome;
+use rip::time::{Instant, UnixMillis};
+
+impl Edge {
+    /// Refuses what came on a connection that carries no exchange. `head` is what was read of the
+    /// request, if it was a request.
+    pub(super) fn refuse(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        detail: &str,
+        head: Option<(&RequestHead, &[u8])>,
+    ) {
+        let (id, accept) = match head {
+            Some((head, buf)) => {
+                (self.request_id(head, buf), head.find(Known::Accept).unwrap_or_default().of(buf))
+            }
+            None => (RequestId::new(None, &mut self.entropy), &b""[..]),
+        };
+        if !detail.is_empty() {
+            log::debug!("{id}: refused as {}: {detail}", reason.code());
+        }
+        let mut record = Record::default();
+        match head {
+            Some((head, buf)) => record.begin(head, buf, self.clock.now(), self.clock.wall()),
+            None => record.began = self.clock.now(),
+        }
+        record.peer = self.fronts.get(key).map(|front| front.peer.ip());
+        self.write_refusal(key, reason, accept, &id, None, &mut record);
+        self.tell(key, &id, "", &record, Some(reason));
+    }
+
+    /// Answers the exchange with `reason`, or cuts its answer off where one has begun.
+    pub(super) fn fail(&mut self, key: Key, reason: Reason) {
+        self.fail_for(key, reason, None);
+    }
+
+    /// The pool refused the exchange.
+    pub(super) fn shed(&mut self, key: Key, reason: Reason, retry_after_secs: u32) {
+        self.fail_for(key, reason, Some(retry_after_secs));
+    }
+
+    fn fail_for(&mut self, key: Key, reason: Reason, retry_after_secs: Option<u32>) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let Some(front_key) = exchange.front else { return self.forget(key, Some(reason)) };
+        if !exchange.answered {
+            let id = exchange.request_id;
+            let request = std::mem::take(&mut exchange.request);
+            let mut record = std::mem::take(&mut exchange.record);
+            let accept = field_of(&request, b"accept");
+            self.write_refusal(front_key, reason, accept, &id, retry_after_secs, &mut record);
+            if let Some(exchange) = self.exchanges.get_mut(key) {
+                exchange.request = request;
+                exchange.record = record;
+            }
+            return self.forget(key, Some(reason));
+        }
+        // What the client got is cut off, and not ended: so it can tell that something is missing.
+        let Some(front) = self.fronts.get_mut(front_key) else {
+            return self.forget(key, Some(reason));
+        };
+        let is_until_close = front.server.answers_until_close();
+        let after = front.server.abort();
+        self.forget(key, Some(reason));
+        if is_until_close {
+            return self.reset_front(front_key);
+        }
+        self.answer_ended(front_key, after);
+        self.flush_front(front_key);
+    }
+
+    /// Writes the whole answer to a refused request and settles the connection's future.
+    fn write_refusal(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        accept: &[u8],
+        id: &RequestId,
+        retry_after_secs: Option<u32>,
+        record: &mut Record,
+    ) {
+        let mut body = std::mem::take(&mut self.scratch);
+        body.clear();
+        let content_type = refusal::error_body(reason, accept, id.as_bytes(), &mut body);
+        record.status = reason.status();
+        record.media_type.clear();
+        record.media_type.extend_from_slice(content_type.as_bytes());
+        let after = self.write_answer(key, reason.status(), id, content_type, &body, |fields| {
+            if let Some(seconds) = retry_after_secs {
+                fields.raw(format!("Retry-After: {seconds}\r\n").as_bytes());
+            }
+            if reason == Reason::MethodNotAllowed {
+                fields.field(b"Allow", encode::ALLOW);
+            }
+        });
+        self.scratch = body;
+        if let Some((after, body_bytes)) = after {
+            record.bytes_out = body_bytes;
+            self.answer_ended(key, after);
+            self.flush_and_go_on(key);
+        }
+    }
+
+    /// Writes an answer of the edge's own. Returns what becomes of the connection and how much of
+    /// the body there was to send; `None` when the client is gone.
+    pub(super) fn write_answer(
+        &mut self,
+        key: Key,
+        status: u16,
+        id: &RequestId,
+        content_type: &str,
+        body: &[u8],
+        more: impl FnOnce(&mut FieldWriter<'_>),
+    ) -> Option<(After, u64)> {
+        let date = self.date.line(self.clock.wall());
+        let front = self.fronts.get_mut(key)?;
+        let out = output(&mut front.output, &mut self.blocks);
+        let length = ResponseLength::Known(body.len() as u64);
+        let mut fields = front.server.respond(status, b"", length, out);
+        fields.raw(encode::SERVER_LINE);
+        fields.raw(date);
+        fields.field(b"X-Request-Id", id.as_bytes());
+        fields.field(b"Content-Type", content_type.as_bytes());
+        more(&mut fields);
+        fields.finish();
+        let out = front.output.bytes_mut();
+        let before = out.len();
+        front.server.body(body, out);
+        let body_bytes = out.len() - before;
+        Some((front.server.end(out), body_bytes as u64))
+    }
+
+    /// The exchange's answer is complete.
+    pub(super) fn finish_answer(&mut self, key: Key) {
+        let Some(front_key) = self.exchanges.get(key).and_then(|exchange| exchange.front) else {
+            return self.forget(key, None);
+        };
+        let Some(front) = self.fronts.get_mut(front_key) else { return self.forget(key, None) };
+        let after = front.server.end(output(&mut front.output, &mut self.blocks));
+        self.forget(key, None);
+        self.answer_ended(front_key, after);
+        self.flush_and_go_on(front_key);
+    }
+
+    /// Sends an answer, and sees to the request that may wait behind it.
+    fn flush_and_go_on(&mut self, key: Key) {
+        if self.flush_front(key) && self.fronts.get(key).is_some_and(Front::has_more_to_read) {
+            self.run_later(key);
+        }
+    }
+
+    /// The exchange is over: what it still holds is given back, and it is told of in the log. Its
+    /// front, if it still has one, is not touched.
+    pub(super) fn forget(&mut self, key: Key, reason: Option<Reason>) {
+        let Some(mut exchange) = self.exchanges.remove(key) else { return };
+        if let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) {
+            front.exchange = None;
+        }
+        if let Some(lease) = exchange.lease.take() {
+            match exchange.link {
+                Some(link) => self.abandon_link(link, exchange.app, lease, exchange.streaming),
+                None => self.release(exchange.app, lease, Outcome::Unused),
+            }
+        }
+        exchange.spool.settle_budgets(&self.shared);
+        if let Some(reason) = reason
+            && exchange.record.status == 0
+        {
+            // Nobody was left to be answered.
+            exchange.record.status = reason.status();
+        }
+        let app = self.shared.pools[exchange.app].descriptor.id.clone();
+        let front = exchange.front.unwrap_or_else(|| Key::from_u64(0));
+        self.tell_of(&exchange, front, app.as_str(), reason);
+        exchange.reset();
+        if self.blanks.len() < BLANKS_KEPT {
+            self.blanks.push(exchange);
+        }
+    }
+
+    fn tell_of(&mut self, exchange: &Exchange, front: Key, app: &str, reason: Option<Reason>) {
+        self.tell(front, &exchange.request_id, app, &exchange.record, reason);
+    }
+
+    /// Counts an answer and writes its access line.
+    pub(super) fn tell(
+        &mut self,
+        front: Key,
+        id: &RequestId,
+        app: &str,
+        record: &Record,
+        reason: Option<Reason>,
+    ) {
+        let shard = self.shard();
+        shard.add(Counter::Response(record.status), 1);
+        shard.add(Counter::BytesIn, record.bytes_in);
+        shard.add(Counter::BytesOut, record.bytes_out);
+        if let Some(reason) = reason {
+            shard.add(Counter::Refusal(reason), 1);
+        }
+        if !self.shared.settings.access_log || (record.silent && reason.is_none()) {
+            return;
+        }
+        let now = self.clock.now();
+        let mut address = AddressText::default();
+        let peer = record.peer.or_else(|| self.fronts.get(front).map(|front| front.peer.ip()));
+        let access = Access {
+            at: self.clock.wall(),
+            request_id: id.as_bytes(),
+            client_ip: peer.map_or(&b""[..], |ip| address.of(ip)),
+            host: &record.host,
+            app,
+            worker: record.worker,
+            method: &record.method,
+            path: &record.path,
+            status: record.status,
+            total: now.since(record.began),
+            queued: record.queued.map(|at| record.leased.unwrap_or(now).since(at)),
+            served: record.leased.map(|at| now.since(at)),
+            content_type: &record.media_type,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            mark: Some(record.mark.as_slice()).filter(|mark| !mark.is_empty()),
+            reason,
+        };
+        if self.shared.settings.json {
+            access.write_json(&mut self.lines);
+        } else {
+            access.write_human(&mut self.lines);
+        }
+    }
+}
+
+impl Record {
+    /// A request's head was read.
+    pub(super) fn begin(&mut self, head: &RequestHead, buf: &[u8], now: Instant, wall: UnixMillis) {
+        self.began = now;
+        self.wall = wall;
+        self.method.extend_from_slice(head.method(buf));
+        self.path.extend_from_slice(head.target(buf));
+        self.host.extend_from_slice(head.authority(buf));
+    }
+
+    /// A worker's answer began.
+    pub(super) fn answer_begins(&mut self, head: &ResponseHead, buf: &[u8], signals: &Signals) {
+        self.status = head.status();
+        self.silent = signals.no_log;
+        let media_type = head.find(Known::ContentType).unwrap_or_default().of(buf);
+        self.media_type.extend_from_slice(media_type);
+        self.mark.extend_from_slice(signals.mark.unwrap_or_default().of(buf));
+    }
+}
+
+/// A front's output, with memory to write into.
+pub(super) fn output<'o>(outbox: &'o mut Outbox, blocks: &mut Blocks) -> &'o mut Vec<u8> {
+    if !outbox.holds_memory()
+        && let Some(spare) = outbox.lend(blocks.take_vec())
+    {
+        blocks.give_vec(spare);
+    }
+    outbox.bytes_mut()
+}
+
+/// The value of the first field called `name` in a request head of our own making; empty when there
+/// is none.
+fn field_of<'h>(head: &'h [u8], name: &[u8]) -> &'h [u8] {
+    head.split(|byte| *byte == b'\n')
+        .find_map(|line| {
+            let (found, rest) = line.split_at_checked(name.len())?;
+            let value = rest.strip_prefix(b":")?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+        })
+        .unwrap_or_default()
+}
+
+/// Used exchanges kept for the next ones.
+const BLANKS_KEPT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_in_a_head_whatever_its_case() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nACCEPT: text/html\r\nX: y\r\n\r\n";
+        assert_eq!(field_of(head, b"accept"), b"text/html");
+        assert_eq!(field_of(head, b"acce"), b"");
+        assert_eq!(field_of(b"", b"accept"), b"");
+    }
+}

@@ -1,0 +1,181 @@
+//! From a complete request to a worker: the app's pool decides, this carries it out.
+
+use super::exchange::State;
+use super::turn::Edge;
+use super::worker_link::ConnectError;
+use crate::reactor::slab::Key;
+use rip::contract::reason::Reason;
+use rip::guard::phase::Phase;
+use rip::http1::fields;
+use rip::http1::head::BodyLength;
+use rip::pool::{Bounce, Decision, Lease, Outcome, TicketId};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Edge {
+    /// Asks the app's pool for a worker.
+    pub(super) fn ask_for_worker(&mut self, key: Key) {
+        let now = self.clock.now();
+        let ticket = self.ticket(key);
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.record.queued = Some(now);
+        exchange.state = State::Waiting;
+        let app = exchange.app;
+        let decision = self.shared.pools[app].request(ticket, now, &mut self.settled);
+        self.decided(key, decision);
+    }
+
+    /// Gives the lease back, because the worker did not take the request, and asks again.
+    pub(super) fn bounce(&mut self, key: Key, bounce: Bounce) {
+        let now = self.clock.now();
+        let ticket = self.ticket(key);
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let Some(lease) = exchange.lease.take() else { return };
+        exchange.rewind();
+        exchange.state = State::Waiting;
+        let (app, bounces) = (exchange.app, exchange.bounces);
+        exchange.bounces += 1;
+        let pool = Arc::clone(&self.shared.pools[app]);
+        let decision = pool.bounce(lease, ticket, bounce, bounces, now, &mut self.settled);
+        self.watch_pauses(app);
+        self.decided(key, decision);
+    }
+
+    /// Gives the lease back, because the worker failed before it could have run the request (or
+    /// the request may be run twice), and asks for another one.
+    pub(super) fn retry(&mut self, key: Key) {
+        let now = self.clock.now();
+        let ticket = self.ticket(key);
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let Some(lease) = exchange.lease.take() else { return };
+        exchange.retried = true;
+        exchange.rewind();
+        exchange.state = State::Waiting;
+        let app = exchange.app;
+        let pool = Arc::clone(&self.shared.pools[app]);
+        let decision = pool.retry(lease, ticket, now, &mut self.settled);
+        self.watch_pauses(app);
+        self.decided(key, decision);
+    }
+
+    fn decided(&mut self, key: Key, decision: Decision) {
+        match decision {
+            Decision::Assigned(lease) => self.leased(key, lease),
+            Decision::Queued { .. } => self.queued(key),
+            Decision::Shed { reason, retry_after_secs } => self.shed(key, reason, retry_after_secs),
+        }
+    }
+
+    fn queued(&mut self, key: Key) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let Some(front) = exchange.front else { return };
+        if self.fronts.get(front).is_some_and(|front| front.read_closed) {
+            return self.close_front(front);
+        }
+        let timeout = self.shared.pools[exchange.app].descriptor.timeouts.queue;
+        let at = exchange.record.queued.unwrap_or_else(|| self.clock.now()) + timeout;
+        self.front_deadline(front, Phase::Queue, at);
+    }
+
+    /// A ticket got its worker, perhaps after its exchange has gone.
+    pub(super) fn granted(&mut self, app: usize, key: Key, lease: Lease) {
+        let waiting =
+            self.exchanges.get(key).is_some_and(|exchange| exchange.state == State::Waiting);
+        if waiting {
+            self.leased(key, lease);
+        } else {
+            self.release(app, lease, Outcome::Unused);
+        }
+    }
+
+    fn leased(&mut self, key: Key, lease: Lease) {
+        let now = self.clock.now();
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.state = State::Linking;
+        exchange.record.leased = Some(now);
+        exchange.record.worker = Some(lease.worker());
+        exchange.lease = Some(lease);
+        if let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) {
+            front.deadlines.clear(Phase::Queue);
+        }
+        self.link_exchange(key);
+    }
+
+    /// Finds a connection to the exchange's worker and sends the request.
+    pub(super) fn link_exchange(&mut self, key: Key) {
+        let now = self.clock.now();
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let (app, front) = (exchange.app, exchange.front);
+        let Some(lease) = exchange.lease.take() else { return };
+        let linked = self.link_for(app, &lease, key);
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.lease = Some(lease);
+        let error = match linked {
+            Ok(link) => {
+                exchange.link = Some(link);
+                exchange.state = State::Sending;
+                exchange.connecting = None;
+                self.complete_head(link, key);
+                return self.send_request(link, key);
+            }
+            Err(error) => error,
+        };
+        let worker = exchange.lease.as_ref().map(Lease::worker).unwrap_or_default();
+        let earlier = exchange.connecting.filter(|(tried, _)| *tried == worker);
+        let (_, since) = earlier.unwrap_or((worker, now));
+        exchange.connecting = Some((worker, since));
+        let timeout = self.shared.pools[app].descriptor.timeouts.connect;
+        let patient = now.since(since) < timeout;
+        match error {
+            ConnectError::Full if patient => {
+                if let Some(front) = front {
+                    self.front_deadline(front, Phase::Connect, now + BACKLOG_PAUSE);
+                }
+            }
+            ConnectError::Failed(error) if patient => {
+                log::debug!("cannot connect to a worker: {error}");
+                // A worker that just died is refused to us a moment before its end is known here.
+                // It is left alone for a moment; the request keeps its place and was not sent.
+                exchange.bounces = 0;
+                self.bounce(key, Bounce::Busy);
+            }
+            _ => self.fail(key, Reason::WorkerConnect),
+        }
+    }
+
+    /// Writes the end of the request's head: it depends on the body's length and on the link.
+    fn complete_head(&mut self, link: Key, key: Key) {
+        let Some(link) = self.links.slab.get_mut(link) else { return };
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        link.client.request(exchange.head_only);
+        let body = match exchange.has_body {
+            true => BodyLength::Length(exchange.spool.total_bytes()),
+            false => BodyLength::None,
+        };
+        exchange.request.truncate(exchange.request_fields_end);
+        fields::finish_request(body, link.keep_alive, &mut exchange.request);
+    }
+
+    /// The request waited in the queue for as long as the app allows.
+    pub(super) fn waited_too_long(&mut self, key: Key) {
+        let now = self.clock.now();
+        let ticket = self.ticket(key);
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        if exchange.state != State::Waiting {
+            return;
+        }
+        // When the ticket is not in the queue any more its grant is in the mail and comes in time.
+        let pool = Arc::clone(&self.shared.pools[exchange.app]);
+        if pool.cancel(ticket, now, &mut self.settled) {
+            self.fail(key, Reason::QueueTimeout);
+        }
+    }
+
+    /// This loop's ticket for an exchange.
+    pub(super) fn ticket(&self, key: Key) -> TicketId {
+        TicketId { loop_index: self.index, key: key.as_u64() }
+    }
+}
+
+/// A worker's full backlog is tried again after this.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(5);

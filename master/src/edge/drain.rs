@@ -1,0 +1,60 @@
+//! The end of a loop's work: what was accepted is finished, then it says so.
+
+use super::turn::Edge;
+use rip::contract::reason::Reason;
+use rip::guard::phase::Phase;
+use rip::time::Instant;
+use std::time::Duration;
+
+/// A loop that finishes.
+pub(super) struct Drain {
+    /// How long an idle connection may ask once more.
+    pub(super) idle: Duration,
+    reported: bool,
+}
+
+impl Edge {
+    /// Takes in what the backlogs still hold, then finishes: each connection's next answer is its
+    /// last, and idle ones are closed at `idle_until`.
+    pub(super) fn begin_drain(&mut self, idle_until: Instant) {
+        self.accept_the_last();
+        let idle = idle_until.since(self.clock.now());
+        self.drain = Some(Drain { idle, reported: false });
+        for key in self.fronts.keys().collect::<Vec<_>>() {
+            let Some(front) = self.fronts.get_mut(key) else { continue };
+            front.server.close_after_this();
+            if front.deadlines.at(Phase::Idle).is_some() {
+                self.front_deadline(key, Phase::Idle, idle_until);
+            }
+        }
+    }
+
+    /// Tells the control loop, once, that nothing is left to finish.
+    pub(super) fn look_whether_drained(&mut self) {
+        let idle = self.fronts.is_empty() && self.exchanges.is_empty();
+        if let Some(drain) = &mut self.drain
+            && idle
+            && !drain.reported
+        {
+            drain.reported = true;
+            let message = crate::shared::mail::ControlMessage::LoopDrained(self.index);
+            self.shared.control.send(message);
+        }
+    }
+
+    /// Closes everything. Returns how many exchanges were cut off.
+    pub(super) fn cut_everything(&mut self) -> u64 {
+        let mut cut = 0;
+        for key in self.fronts.keys().collect::<Vec<_>>() {
+            if self
+                .fronts
+                .get(key)
+                .is_some_and(|front| front.exchange.is_some() || !front.output.is_empty())
+            {
+                cut += 1;
+            }
+            self.cut_front(key, Reason::Stopping);
+        }
+        cut
+    }
+}

@@ -1,0 +1,201 @@
+//! One request to an app and its answer, from the request's head to the response's last byte.
+//!
+//! ```text
+//!  Receiving ─▶ Storing ─▶ Waiting ─ lease ─▶ Linking ─ link ─▶ Sending ─▶ Answering ─▶ (gone)
+//!      │                        ▲  │                │                  │           │
+//!      │                        └──┼── busy, draining, not connected ◀─┴───────────┘ nothing was
+//!      ▼                           ▼                                                 answered yet
+//!   refused                     shed, timeout, client gone
+//! ```
+//!
+//! The lease is held from `Linking` until the worker's last byte; then it ends, although the
+//! client may still be reading. An exchange whose client left hands its lease to its link, which is
+//! abandoned.
+
+use super::spool::Spool;
+use crate::reactor::slab::Key;
+use rip::guard::phase::BodyRate;
+use rip::guard::request_id::RequestId;
+use rip::ids::WorkerId;
+use rip::pool::{Bounce, Lease};
+use rip::time::{Instant, UnixMillis};
+use std::net::IpAddr;
+
+/// One request to an app.
+pub(super) struct Exchange {
+    /// The client's connection.
+    pub(super) front: Option<Key>,
+    /// The app's number.
+    pub(super) app: usize,
+    pub(super) state: State,
+    /// Its turn with a worker.
+    pub(super) lease: Option<Lease>,
+    /// The connection to that worker.
+    pub(super) link: Option<Key>,
+
+    pub(super) request_id: RequestId,
+    /// May be run twice (RFC 9110 §9.2.2).
+    pub(super) idempotent: bool,
+    /// The answer has no body.
+    pub(super) head_only: bool,
+    /// The request's head as the worker gets it.
+    pub(super) request: Vec<u8>,
+    /// Where its end begins, which says how long the body is and whether the link is kept.
+    pub(super) request_fields_end: usize,
+    /// The client sent a body, be it empty.
+    pub(super) has_body: bool,
+    pub(super) body_rate: Option<BodyRate>,
+    pub(super) spool: Spool,
+    /// Bytes of head and body in memory that the worker's socket has taken, then bytes of the file.
+    pub(super) sent: u64,
+    /// A part of the file on its way to the worker, and how much of it was taken.
+    pub(super) part: Vec<u8>,
+    pub(super) part_sent: usize,
+    /// The part the agent is reading is the one that is wanted, and not that of an earlier try.
+    pub(super) part_wanted: bool,
+    /// The worker stopped reading; its answer may still come.
+    pub(super) write_failed: bool,
+
+    /// Answers busy or draining so far.
+    pub(super) bounces: u32,
+    /// The present answer says that the request was not taken: it goes back when it has ended.
+    pub(super) bounce: Option<Bounce>,
+    /// The one further try was used.
+    pub(super) retried: bool,
+    /// The first of several failed attempts to connect to one worker.
+    pub(super) connecting: Option<(WorkerId, Instant)>,
+
+    /// Something of the answer went to the client.
+    pub(super) answered: bool,
+    /// The answer is passed on as it comes, or is no answer: nobody waits for its end.
+    pub(super) streaming: bool,
+    /// The answer waits for the client to read.
+    pub(super) held_back: bool,
+
+    pub(super) record: Record,
+}
+
+/// Where an exchange is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum State {
+    /// The request's body arrives.
+    Receiving,
+    /// The body is complete, but not all of it is in its file yet.
+    Storing,
+    /// A ticket waits in the app's queue.
+    Waiting,
+    /// A lease is held, a connection not yet.
+    Linking,
+    /// The request goes to the worker.
+    Sending,
+    /// The worker has the request.
+    Answering,
+}
+
+/// What the access line will say.
+#[derive(Default)]
+pub(super) struct Record {
+    pub(super) method: Vec<u8>,
+    /// The target as received.
+    pub(super) path: Vec<u8>,
+    pub(super) host: Vec<u8>,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) media_type: Vec<u8>,
+    pub(super) mark: Vec<u8>,
+    pub(super) silent: bool,
+    pub(super) status: u16,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) worker: Option<WorkerId>,
+    pub(super) wall: UnixMillis,
+    pub(super) began: Instant,
+    pub(super) queued: Option<Instant>,
+    /// When a worker got it; `None` when none did.
+    pub(super) leased: Option<Instant>,
+}
+
+impl Exchange {
+    /// An exchange to be filled in; its buffers are kept from one use to the next.
+    pub(super) fn blank() -> Self {
+        Self {
+            front: None,
+            app: 0,
+            state: State::Receiving,
+            lease: None,
+            link: None,
+            request_id: RequestId::default(),
+            idempotent: false,
+            head_only: false,
+            request: Vec::new(),
+            request_fields_end: 0,
+            has_body: false,
+            body_rate: None,
+            spool: Spool::default(),
+            sent: 0,
+            part: Vec::new(),
+            part_sent: 0,
+            part_wanted: false,
+            write_failed: false,
+            bounces: 0,
+            bounce: None,
+            retried: false,
+            connecting: None,
+            answered: false,
+            streaming: false,
+            held_back: false,
+            record: Record::default(),
+        }
+    }
+
+    /// Makes a used exchange blank again, keeping small buffers.
+    pub(super) fn reset(&mut self) {
+        let mut request = std::mem::take(&mut self.request);
+        let mut memory = std::mem::take(&mut self.spool.memory);
+        let mut record = std::mem::take(&mut self.record);
+        reuse(&mut request);
+        reuse(&mut memory);
+        record.clear();
+        *self = Self { request, record, ..Self::blank() };
+        self.spool.memory = memory;
+    }
+
+    /// Before another try: nothing was sent, nothing was answered.
+    pub(super) fn rewind(&mut self) {
+        self.link = None;
+        self.sent = 0;
+        self.part.clear();
+        self.part_sent = 0;
+        self.part_wanted = false;
+        self.write_failed = false;
+        self.bounce = None;
+    }
+}
+
+impl Record {
+    /// Makes a used record blank again, keeping small buffers.
+    pub(super) fn clear(&mut self) {
+        let Self { method, path, host, media_type, mark, .. } = self;
+        for buffer in [&mut *method, path, host, media_type, mark] {
+            reuse(buffer);
+        }
+        *self = Self {
+            method: std::mem::take(method),
+            path: std::mem::take(path),
+            host: std::mem::take(host),
+            media_type: std::mem::take(media_type),
+            mark: std::mem::take(mark),
+            ..Self::default()
+        };
+    }
+}
+
+/// Empties a buffer; one that grew large gives its memory back.
+fn reuse(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    if buffer.capacity() > KEPT_BYTES {
+        *buffer = Vec::new();
+    }
+}
+
+/// What a used buffer may keep.
+const KEPT_BYTES: usize = 4096;

@@ -1,0 +1,503 @@
+//! A client's connection: bytes in, requests out; answers in, bytes out.
+//!
+//! Reading and writing are the two halves of [`Server`]; what is kept here is the socket's side of
+//! it. How the connection ends is one small machine:
+//!
+//! ```text
+//!  Open ── last answer, nothing unread ──▶ Flushing ── flushed ──▶ closed
+//!    └──── answered before it was read ──▶ Flushing ── flushed ──▶ Lingering ── EOF, 2 s, 256 KiB ──▶ closed
+//! ```
+//!
+//! Lingering: our side is shut down and what the client still sends is thrown away, because closing
+//! a socket with unread bytes resets it and may destroy the answer on its way (RFC 9112 §9.6).
+
+use super::exchange::State;
+use super::turn::{Edge, Timer};
+use crate::reactor::buffers::Buffer;
+use crate::reactor::outbox::{Flush, Outbox};
+use crate::reactor::slab::{Key, TokenKind, token};
+use mio::Interest;
+use mio::net::TcpStream;
+use rip::contract::reason::Reason;
+use rip::guard::phase::{BodyRate, Deadlines, Phase};
+use rip::http1::head::RequestHead;
+use rip::http1::server::{After, Read as Step, Server};
+use rip::limits;
+use rip::observe::counter::Counter;
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr};
+
+/// One client connection. An idle one holds no buffer.
+pub(super) struct Front {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) server: Server,
+    pub(super) input: Option<Buffer>,
+    pub(super) output: Outbox,
+    pub(super) exchange: Option<Key>,
+    pub(super) deadlines: Deadlines,
+    armed: Option<rip::time::Instant>,
+    ending: Ending,
+    /// The kernel may hold bytes for us.
+    readable: bool,
+    /// The client will send nothing more.
+    pub(super) read_closed: bool,
+    /// It stands in the list of those that go on at the end of this turn.
+    pub(super) runs_later: bool,
+}
+
+/// How the connection ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ending {
+    Open,
+    Flushing { linger: bool },
+    Lingering { thrown_away_bytes: usize },
+}
+
+impl Front {
+    /// There is, or may be, more of the client's to read.
+    pub(super) fn has_more_to_read(&self) -> bool {
+        self.readable || self.input.is_some()
+    }
+
+    /// We are the slow one now: the client's clock stands still until its body is read on.
+    fn rest_body_clock(&mut self) {
+        self.deadlines.clear(Phase::Body);
+        self.deadlines.clear(Phase::BodyRate);
+    }
+
+    /// The client does not take its answers: no further request is read.
+    fn is_behind(&self) -> bool {
+        self.output.len() >= limits::RESPONSE_BUFFER_BYTES
+    }
+}
+
+impl Edge {
+    /// Takes in a new client.
+    pub(super) fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
+        self.shard().add(Counter::Connections, 1);
+        let key = self.fronts.insert(Front {
+            stream,
+            peer,
+            server: Server::new(),
+            input: None,
+            output: Outbox::default(),
+            exchange: None,
+            deadlines: Deadlines::default(),
+            armed: None,
+            ending: Ending::Open,
+            // Most clients have asked by now; one that also leaves at once is never registered.
+            readable: true,
+            read_closed: false,
+            runs_later: false,
+        });
+        self.run_front(key);
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        // Registered once, for both directions; the kernel tells of each change once.
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = token(TokenKind::Front, key);
+        if let Err(error) = self.registry.register(&mut front.stream, token, interest) {
+            log::error!("cannot watch a client's connection: {error}");
+            return self.close_front(key);
+        }
+        if front.exchange.is_none() && front.deadlines.next().is_none() {
+            self.front_idles(key);
+        }
+    }
+
+    /// Events of a client's connection.
+    pub(super) fn front_event(&mut self, key: Key, event: &mio::event::Event) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let lingers = matches!(front.ending, Ending::Lingering { .. });
+        if event.is_error() || (event.is_write_closed() && !lingers) {
+            // Reset, or closed in both directions: nobody is there to be answered. While lingering
+            // one direction was closed by us, and what is unread must be read.
+            return self.close_front(key);
+        }
+        front.readable |= event.is_readable();
+        if event.is_read_closed() {
+            front.readable = true;
+            front.read_closed = true;
+            if let Some(exchange) = front.exchange
+                && self.exchanges.get(exchange).is_some_and(|exchange| {
+                    matches!(exchange.state, State::Waiting | State::Linking) || exchange.streaming
+                })
+            {
+                // A client that closed cannot be told from one that only ended its sending side.
+                // Where nothing of this request was begun it is not worth a worker, and a stream
+                // would hold its worker until it next has something to say.
+                return self.close_front(key);
+            }
+        }
+        self.run_front(key);
+    }
+
+    /// Goes on with a connection: digests what was read, reads more, answers.
+    pub(super) fn run_front(&mut self, key: Key) {
+        let mut budget_bytes = BYTES_PER_GO;
+        while self.digest(key) {
+            let Some(front) = self.fronts.get_mut(key) else { return };
+            if !front.readable {
+                break;
+            }
+            if budget_bytes == 0 {
+                self.run_later(key);
+                break;
+            }
+            let mut input = front.input.take().unwrap_or_else(|| self.blocks.take());
+            let room = input.space();
+            let asked = room.len();
+            let result = front.stream.read(room);
+            if let Ok(count) = result {
+                input.filled_by(count);
+            }
+            if input.is_empty() {
+                self.blocks.give(input);
+            } else {
+                front.input = Some(input);
+            }
+            match result {
+                Ok(0) => return self.client_ended(key),
+                Ok(count) => {
+                    // A short read emptied the socket, unless the end came with the bytes.
+                    front.readable = count == asked || front.read_closed;
+                    budget_bytes = budget_bytes.saturating_sub(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => front.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.close_front(key),
+            }
+        }
+        let was_behind = self.fronts.get(key).is_some_and(Front::is_behind);
+        if !self.flush_front(key) {
+            return;
+        }
+        let Some(front) = self.fronts.get(key) else { return };
+        let exchange = front.exchange;
+        if was_behind && !front.is_behind() && front.has_more_to_read() {
+            // No event will tell of what was left unread meanwhile.
+            self.run_later(key);
+        }
+        if let Some(exchange) = exchange {
+            self.resume_response(exchange);
+        }
+    }
+
+    /// Makes what it can of the bytes at hand. True when it wants more.
+    fn digest(&mut self, key: Key) -> bool {
+        let Some(front) = self.fronts.get_mut(key) else { return false };
+        let mut input = front.input.take().unwrap_or_default();
+        let mut head = std::mem::take(&mut self.head);
+        let wants_more = self.digest_input(key, &mut input, &mut head);
+        self.head = head;
+        match self.fronts.get_mut(key) {
+            Some(front) if !input.is_empty() => front.input = Some(input),
+            _ => self.blocks.give(input),
+        }
+        wants_more
+    }
+
+    fn digest_input(&mut self, key: Key, input: &mut Buffer, head: &mut RequestHead) -> bool {
+        loop {
+            let now = self.clock.now();
+            let Some(front) = self.fronts.get_mut(key) else { return false };
+            match &mut front.ending {
+                Ending::Open => {}
+                Ending::Flushing { .. } => return false,
+                Ending::Lingering { thrown_away_bytes } => {
+                    *thrown_away_bytes += input.len();
+                    input.consume(input.len());
+                    if *thrown_away_bytes > limits::LINGER_BYTES {
+                        self.close_front(key);
+                        return false;
+                    }
+                    return true;
+                }
+            }
+            if front.is_behind() {
+                front.rest_body_clock();
+                return false;
+            }
+            if let Some(exchange) = front.exchange.and_then(|key| self.exchanges.get(key)) {
+                if exchange.state != State::Receiving {
+                    // The next request has to wait for this one's answer.
+                    return false;
+                }
+                if exchange.spool.is_full() {
+                    front.rest_body_clock();
+                    return false;
+                }
+            }
+            match front.server.read(input.filled(), head, &self.head_limits) {
+                Ok(Step::More) => {
+                    if let Some(exchange) = front.exchange {
+                        self.await_body(key, exchange);
+                        return true;
+                    }
+                    if front.server.request_started() && front.deadlines.at(Phase::Head).is_none() {
+                        front.deadlines.clear(Phase::Idle);
+                        let at = now + self.shared.settings.phases.head;
+                        self.front_deadline(key, Phase::Head, at);
+                    }
+                    // An empty buffer has no memory of its own yet: reading lends it a block.
+                    let is_full = !input.is_empty() && input.space().is_empty();
+                    if is_full && !input.grow(limits::HEAD_BYTES + 4) {
+                        self.refuse(key, Reason::HeadTooLarge, "head over the limit", None);
+                        return false;
+                    }
+                    return true;
+                }
+                Ok(Step::Head { consumed }) => {
+                    front.deadlines.clear(Phase::Head);
+                    front.deadlines.clear(Phase::Idle);
+                    self.begin(key, head, &input.filled()[..consumed]);
+                    input.consume(consumed);
+                }
+                Ok(Step::Body { consumed, data }) => {
+                    let Some(exchange) = front.exchange else { return false };
+                    if let Some(exchange) = self.exchanges.get_mut(exchange)
+                        && let Some(rate) = &mut exchange.body_rate
+                    {
+                        rate.received(data.len(), now);
+                    }
+                    let at = now + self.shared.settings.phases.body;
+                    self.front_deadline(key, Phase::Body, at);
+                    let spooled = self.spool(exchange, &input.filled()[data]);
+                    input.consume(consumed);
+                    if let Err(reason) = spooled {
+                        self.fail(exchange, reason);
+                        return false;
+                    }
+                }
+                Ok(Step::End { consumed }) => {
+                    input.consume(consumed);
+                    front.deadlines.clear(Phase::Body);
+                    front.deadlines.clear(Phase::BodyRate);
+                    if let Some(exchange) = front.exchange {
+                        self.body_complete(exchange);
+                    }
+                }
+                Ok(Step::Blocked) => return false,
+                Err(malformed) if malformed.silent => {
+                    self.shard().add(Counter::Refusal(malformed.reason), 1);
+                    self.close_front(key);
+                    return false;
+                }
+                Err(malformed) => {
+                    match front.exchange {
+                        Some(exchange) => self.fail(exchange, malformed.reason),
+                        None => {
+                            let head = head.is_complete().then(|| (&*head, input.filled()));
+                            self.refuse(key, malformed.reason, malformed.detail, head);
+                        }
+                    }
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// More of the body is to come: its clock runs, from the beginning where it stood still.
+    pub(super) fn await_body(&mut self, key: Key, exchange: Key) {
+        let now = self.clock.now();
+        let Some(front) = self.fronts.get(key) else { return };
+        let Some(exchange) = self.exchanges.get_mut(exchange) else { return };
+        let (no_body, no_rate) = (
+            front.deadlines.at(Phase::Body).is_none(),
+            front.deadlines.at(Phase::BodyRate).is_none(),
+        );
+        if no_rate {
+            exchange.body_rate = Some(BodyRate::new(now));
+            self.front_deadline(key, Phase::BodyRate, now + limits::BODY_RATE_WINDOW);
+        }
+        if no_body {
+            self.front_deadline(key, Phase::Body, now + self.shared.settings.phases.body);
+        }
+    }
+
+    /// The client sent its last byte, and everything before it was digested.
+    fn client_ended(&mut self, key: Key) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        front.read_closed = true;
+        front.readable = false;
+        // Answers still on their way are finished; then there is nothing more to wait for.
+        if front.exchange.is_none() && !front.output.is_empty() {
+            front.ending = Ending::Flushing { linger: false };
+            self.flush_front(key);
+            return;
+        }
+        self.close_front(key);
+    }
+
+    /// The answer's last byte is in the output: what becomes of the connection?
+    pub(super) fn answer_ended(&mut self, key: Key, after: After) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        front.exchange = None;
+        front.deadlines.clear(Phase::Body);
+        front.deadlines.clear(Phase::BodyRate);
+        front.deadlines.clear(Phase::Queue);
+        front.deadlines.clear(Phase::Connect);
+        front.ending = match after {
+            After::KeepAlive => return self.front_idles(key),
+            // With bytes unread a close is a reset.
+            After::Close => Ending::Flushing { linger: front.readable },
+            After::Linger => Ending::Flushing { linger: true },
+        };
+        // The head that was answered before it was whole is not waited for any more.
+        front.deadlines.clear(Phase::Head);
+        front.deadlines.clear(Phase::Idle);
+    }
+
+    /// What the client has is no whole answer, and only the way its connection ends can tell: it is
+    /// reset.
+    pub(super) fn reset_front(&mut self, key: Key) {
+        if let Some(front) = self.fronts.get(key) {
+            let socket = socket2::SockRef::from(&front.stream);
+            let _ = socket.set_linger(Some(std::time::Duration::ZERO));
+        }
+        self.close_front(key);
+    }
+
+    /// Between two requests.
+    fn front_idles(&mut self, key: Key) {
+        let idle = match &self.drain {
+            Some(drain) => drain.idle,
+            None => self.shared.settings.phases.idle,
+        };
+        self.front_deadline(key, Phase::Idle, self.clock.now() + idle);
+    }
+
+    /// Writes what the kernel takes. False when the connection is gone.
+    pub(super) fn flush_front(&mut self, key: Key) -> bool {
+        let Some(front) = self.fronts.get_mut(key) else { return false };
+        if !front.output.is_empty() {
+            let before = front.output.len();
+            match front.output.flush(&mut front.stream) {
+                Ok(Flush::Done) => {
+                    front.deadlines.clear(Phase::Write);
+                    if let Some(spare) = front.output.release() {
+                        self.blocks.give_vec(spare);
+                    }
+                }
+                Ok(Flush::Blocked) => {
+                    if front.output.len() < before || front.deadlines.at(Phase::Write).is_none() {
+                        let at = self.clock.now() + self.shared.settings.phases.write;
+                        self.front_deadline(key, Phase::Write, at);
+                    }
+                }
+                Err(_) => {
+                    self.close_front(key);
+                    return false;
+                }
+            }
+        }
+        let Some(front) = self.fronts.get_mut(key) else { return false };
+        let left = front.output.len();
+        match (front.exchange, front.ending) {
+            (None, Ending::Flushing { linger: false }) if left == 0 => {
+                self.close_front(key);
+                false
+            }
+            (None, Ending::Flushing { linger: true }) if left == 0 => {
+                let _ = front.stream.shutdown(Shutdown::Write);
+                front.ending = Ending::Lingering { thrown_away_bytes: 0 };
+                let at = self.clock.now() + self.shared.settings.phases.linger;
+                self.front_deadline(key, Phase::Linger, at);
+                self.run_later(key);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// Sets one of the connection's deadlines. One timer serves them all and is only touched when
+    /// the new deadline comes before it.
+    pub(super) fn front_deadline(&mut self, key: Key, phase: Phase, at: rip::time::Instant) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        front.deadlines.set(phase, at);
+        if front.armed.is_none_or(|armed| at < armed) {
+            front.armed = Some(at);
+            self.wheel.schedule(Timer::Front(key), at);
+        }
+    }
+
+    /// A timer of this connection went off; its deadlines may have moved since.
+    pub(super) fn front_timer(&mut self, key: Key) {
+        let now = self.clock.now();
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        if front.armed.is_some_and(|armed| armed > now) {
+            return;
+        }
+        front.armed = None;
+        if let Some(phase) = front.deadlines.expired(now) {
+            front.deadlines.clear(phase);
+            self.phase_over(key, phase);
+        }
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        if front.armed.is_none()
+            && let Some(at) = front.deadlines.next()
+        {
+            front.armed = Some(at);
+            self.wheel.schedule(Timer::Front(key), at);
+        }
+    }
+
+    fn phase_over(&mut self, key: Key, phase: Phase) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let exchange = front.exchange;
+        match (phase, exchange) {
+            (Phase::Head, None) => self.refuse(key, Reason::HeadTimeout, "head too slow", None),
+            (Phase::Body, Some(exchange)) => self.fail(exchange, Reason::BodyTimeout),
+            (Phase::BodyRate, Some(exchange)) => self.check_body_rate(key, exchange),
+            (Phase::Connect, Some(exchange)) => self.link_exchange(exchange),
+            (Phase::Queue, Some(exchange)) => self.waited_too_long(exchange),
+            (Phase::Write, Some(_)) => self.cut_front(key, Reason::WriteTimeout),
+            (Phase::Write, None) => {
+                self.shard().add(Counter::Refusal(Reason::WriteTimeout), 1);
+                self.close_front(key);
+            }
+            // Idle and lingering connections are closed without a word: an answer now could be
+            // taken for that of the next request.
+            _ => self.close_front(key),
+        }
+    }
+
+    fn check_body_rate(&mut self, key: Key, exchange: Key) {
+        let now = self.clock.now();
+        let Some(rate) =
+            self.exchanges.get_mut(exchange).and_then(|exchange| exchange.body_rate.as_mut())
+        else {
+            return;
+        };
+        if rate.is_too_slow(now) {
+            self.fail(exchange, Reason::BodyTimeout);
+        } else {
+            let at = rate.next_check();
+            self.front_deadline(key, Phase::BodyRate, at);
+        }
+    }
+
+    /// Closes the connection. An exchange it still carries has lost its client.
+    pub(super) fn close_front(&mut self, key: Key) {
+        self.cut_front(key, Reason::ClientGone);
+    }
+
+    /// Closes the connection. `reason` is told of an exchange it still carries.
+    pub(super) fn cut_front(&mut self, key: Key, reason: Reason) {
+        let Some(mut front) = self.fronts.remove(key) else { return };
+        if let Some(input) = front.input.take() {
+            self.blocks.give(input);
+        }
+        front.output.discard();
+        if let Some(spare) = front.output.release() {
+            self.blocks.give_vec(spare);
+        }
+        self.shared.connections.leave(front.peer.ip(), usize::from(self.index.0));
+        if let Some(exchange) = front.exchange {
+            self.client_gone(exchange, reason);
+        }
+    }
+}
+
+/// Bytes read from one client before the others get their turn.
+const BYTES_PER_GO: usize = 256 * 1024;

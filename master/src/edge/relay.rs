@@ -1,0 +1,373 @@
+//! An exchange with a worker: the request goes there, the answer comes back and is passed on.
+//!
+//! The answer is read at the worker's speed until the client is a buffer behind; then the worker
+//! has to wait. Whatever a read brought is handed to the client in the same go, so a stream's
+//! events never wait for the next one.
+
+use super::answer::output;
+use super::exchange::State;
+use super::turn::Edge;
+use super::worker_link::Duty;
+use crate::reactor::buffers::Buffer;
+use crate::reactor::slab::Key;
+use rip::contract::reason::Reason;
+use rip::http1::client::ClientRead;
+use rip::http1::head::ResponseHead;
+use rip::http1::{encode, fields};
+use rip::limits;
+use rip::pool::{Bounce, Outcome};
+use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
+
+/// Why reading an answer stopped.
+enum Pause {
+    /// The worker has not said more yet.
+    Quiet,
+    /// The client is behind, or others want their turn.
+    HeldBack,
+    /// The answer is complete.
+    Ended { reusable: bool },
+    /// It will never be.
+    Failed(Reason),
+    /// The exchange ended meanwhile.
+    Gone,
+}
+
+impl Edge {
+    /// Sends as much of the request as the worker takes.
+    pub(super) fn send_request(&mut self, link_key: Key, key: Key) {
+        let now = self.clock.now();
+        loop {
+            let Some(link) = self.links.slab.get_mut(link_key) else { return };
+            let Some(exchange) = self.exchanges.get_mut(key) else { return };
+            if exchange.state != State::Sending {
+                return;
+            }
+            let timeout = self.shared.pools[exchange.app].descriptor.timeouts.read;
+            let head_bytes = exchange.request.len() as u64;
+            let memory_bytes = head_bytes + exchange.spool.memory.len() as u64;
+            let from_file = exchange.sent >= memory_bytes;
+            let result = if exchange.sent < head_bytes {
+                let head = &exchange.request[exchange.sent as usize..];
+                if exchange.spool.memory.is_empty() {
+                    link.stream.write(head)
+                } else {
+                    let parts = [IoSlice::new(head), IoSlice::new(&exchange.spool.memory)];
+                    link.stream.write_vectored(&parts)
+                }
+            } else if !from_file {
+                let start = (exchange.sent - head_bytes) as usize;
+                link.stream.write(&exchange.spool.memory[start..])
+            } else if exchange.part_sent < exchange.part.len() {
+                link.stream.write(&exchange.part[exchange.part_sent..])
+            } else {
+                let offset = exchange.sent - memory_bytes;
+                if offset < exchange.spool.file_bytes {
+                    self.link_wants_write(link_key, false);
+                    return self.read_spool(key, offset);
+                }
+                exchange.state = State::Answering;
+                self.link_wants_write(link_key, false);
+                return self.link_deadline(link_key, now + timeout);
+            };
+            match result {
+                Ok(count) => {
+                    exchange.sent += count as u64;
+                    if from_file {
+                        exchange.part_sent += count;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.link_wants_write(link_key, true);
+                    return self.link_deadline(link_key, now + timeout);
+                }
+                Err(_) if exchange.sent == 0 => {
+                    // Not a byte was taken: this worker cannot have run the request.
+                    let seasoned = link.seasoned;
+                    self.close_stale_links(link_key);
+                    let Some(exchange) = self.exchanges.get_mut(key) else { return };
+                    if seasoned {
+                        // It closed the link, and may well be there: a new one will tell.
+                        exchange.link = None;
+                        exchange.state = State::Linking;
+                        return self.link_exchange(key);
+                    }
+                    if exchange.retried {
+                        return self.fail(key, Reason::WorkerGone);
+                    }
+                    return self.retry(key);
+                }
+                Err(_) => {
+                    // It stopped reading; its answer may be on the way all the same.
+                    exchange.write_failed = true;
+                    exchange.state = State::Answering;
+                    self.link_wants_write(link_key, false);
+                    return self.link_deadline(link_key, now + timeout);
+                }
+            }
+        }
+    }
+
+    /// Reads what the worker has said and passes it on.
+    pub(super) fn receive_response(&mut self, link_key: Key) {
+        let Some(link) = self.links.slab.get_mut(link_key) else { return };
+        let Duty::Busy { exchange: key } = link.duty else { return };
+        let front = self.exchanges.get(key).and_then(|exchange| exchange.front);
+        let mut budget_bytes = BYTES_PER_GO;
+        loop {
+            let Some(link) = self.links.slab.get_mut(link_key) else { return };
+            let mut input = link.input.take().unwrap_or_else(|| self.blocks.take());
+            let mut head = std::mem::take(&mut self.answer_head);
+            let pause = self.relay(link_key, key, &mut input, &mut head, &mut budget_bytes);
+            self.answer_head = head;
+            match self.links.slab.get_mut(link_key) {
+                Some(link) if !input.is_empty() => link.input = Some(input),
+                _ => self.blocks.give(input),
+            }
+            match pause {
+                Pause::Gone => return,
+                Pause::Ended { reusable } => {
+                    self.answer_complete(link_key, key, reusable);
+                    return;
+                }
+                Pause::Failed(reason) => return self.worker_failed(link_key, key, reason),
+                Pause::Quiet | Pause::HeldBack => {}
+            }
+            let Some(front) = front else { return };
+            if !self.flush_front(front) {
+                return;
+            }
+            if matches!(pause, Pause::Quiet) {
+                return;
+            }
+            if budget_bytes == 0 {
+                return self.run_later(front);
+            }
+            if !self.may_resume(key) {
+                return;
+            }
+        }
+    }
+
+    /// The client took some of its answer: the worker may go on.
+    pub(super) fn resume_response(&mut self, key: Key) {
+        if self.may_resume(key)
+            && let Some(link) = self.exchanges.get(key).and_then(|exchange| exchange.link)
+        {
+            self.receive_response(link);
+        }
+    }
+
+    fn may_resume(&mut self, key: Key) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return false };
+        let Some(front) = exchange.front.and_then(|front| self.fronts.get(front)) else {
+            return false;
+        };
+        let resume = exchange.held_back && front.output.len() < limits::RESPONSE_BUFFER_BYTES / 2;
+        if resume {
+            exchange.held_back = false;
+        }
+        resume
+    }
+
+    fn relay(
+        &mut self,
+        link_key: Key,
+        key: Key,
+        input: &mut Buffer,
+        head: &mut ResponseHead,
+        budget_bytes: &mut usize,
+    ) -> Pause {
+        let mut eof = false;
+        loop {
+            loop {
+                let Some(link) = self.links.slab.get_mut(link_key) else { return Pause::Gone };
+                let Some(exchange) = self.exchanges.get_mut(key) else { return Pause::Gone };
+                let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front))
+                else {
+                    return Pause::Gone;
+                };
+                match link.client.read(input.filled(), eof, head) {
+                    Ok(ClientRead::More) => break,
+                    Ok(ClientRead::Informational { consumed }) => {
+                        if head.status() == EARLY_HINTS {
+                            let buf = &input.filled()[..consumed];
+                            let out = output(&mut front.output, &mut self.blocks);
+                            let begun = front.server.informational(EARLY_HINTS, b"", out);
+                            if let Some(mut hints) = begun {
+                                fields::forward_response(head, buf, &mut hints);
+                                hints.finish();
+                            }
+                        }
+                        input.consume(consumed);
+                    }
+                    Ok(ClientRead::Head { consumed }) => {
+                        self.answer_begins(key, head, &input.filled()[..consumed]);
+                        input.consume(consumed);
+                    }
+                    Ok(ClientRead::Body { consumed, data }) => {
+                        if exchange.bounce.is_none() {
+                            exchange.record.bytes_out += data.len() as u64;
+                            let data = &input.filled()[data];
+                            front.server.body(data, output(&mut front.output, &mut self.blocks));
+                        }
+                        input.consume(consumed);
+                    }
+                    Ok(ClientRead::End { consumed, reusable }) => {
+                        input.consume(consumed);
+                        return Pause::Ended { reusable };
+                    }
+                    Err(malformed) => {
+                        log::debug!("{}: {}", exchange.request_id, malformed.detail);
+                        return Pause::Failed(malformed.reason);
+                    }
+                }
+            }
+            let Some(link) = self.links.slab.get_mut(link_key) else { return Pause::Gone };
+            if !link.readable {
+                return Pause::Quiet;
+            }
+            let Some(exchange) = self.exchanges.get_mut(key) else { return Pause::Gone };
+            let behind = exchange
+                .front
+                .and_then(|front| self.fronts.get(front))
+                .is_some_and(|front| front.output.len() >= limits::RESPONSE_BUFFER_BYTES);
+            if behind || *budget_bytes == 0 {
+                exchange.held_back = true;
+                return Pause::HeldBack;
+            }
+            if input.space().is_empty() && !input.grow(limits::HEAD_BYTES + 4) {
+                return Pause::Failed(Reason::WorkerMalformed);
+            }
+            let room = input.space();
+            let asked = room.len();
+            match link.stream.read(room) {
+                Ok(0) => eof = true,
+                Ok(count) => {
+                    input.filled_by(count);
+                    // A short read emptied the socket, unless the end came with the bytes.
+                    link.readable = count == asked || link.ended;
+                    *budget_bytes = budget_bytes.saturating_sub(count);
+                    if exchange.state == State::Answering {
+                        let timeout = self.shared.pools[exchange.app].descriptor.timeouts.read;
+                        link.deadline = Some(self.clock.now() + timeout);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A reset after bytes were taken is the end of the connection as well.
+                Err(_) => eof = true,
+            }
+        }
+    }
+
+    /// The worker's response head is complete.
+    fn answer_begins(&mut self, key: Key, head: &ResponseHead, buf: &[u8]) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) else {
+            return;
+        };
+        let signals = fields::signals(head, buf);
+        if head.status() == 503 && (signals.busy || signals.draining) {
+            let bounce = if signals.busy { Bounce::Busy } else { Bounce::Draining };
+            exchange.bounce = Some(bounce);
+            return;
+        }
+        exchange.answered = true;
+        exchange.streaming = signals.unbuffered;
+        exchange.record.answer_begins(head, buf, &signals);
+        let out = output(&mut front.output, &mut self.blocks);
+        let mut answer = front.server.respond(head.status(), head.reason(buf), head.length(), out);
+        answer.raw(encode::SERVER_LINE);
+        answer.raw(self.date.line(self.clock.wall()));
+        answer.field(b"X-Request-Id", exchange.request_id.as_bytes());
+        fields::forward_response(head, buf, &mut answer);
+        answer.finish();
+        if signals.draining
+            && let Some(lease) = &exchange.lease
+        {
+            self.shared.pools[exchange.app].retire_as_asked(lease.worker(), self.clock.now());
+        }
+    }
+
+    /// The worker's last byte was read: its lease ends, whatever the client still has to read.
+    fn answer_complete(&mut self, link_key: Key, key: Key, reusable: bool) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let sent_whole = exchange.state == State::Answering && !exchange.write_failed;
+        exchange.link = None;
+        self.finish_link(link_key, reusable && sent_whole);
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if let Some(bounce) = exchange.bounce {
+            return self.bounce(key, bounce);
+        }
+        if let Some(lease) = exchange.lease.take() {
+            let app = exchange.app;
+            self.release(app, lease, Outcome::Finished);
+        }
+        self.finish_answer(key);
+    }
+
+    /// The connection to the worker ended too early, or what came was not HTTP.
+    fn worker_failed(&mut self, link_key: Key, key: Key, reason: Reason) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if reason == Reason::WorkerMalformed && exchange.bounce.is_none() {
+            // Nonsense is no end: the worker may be busy with the rest of it.
+            exchange.streaming = true;
+            return self.fail(key, reason);
+        }
+        exchange.link = None;
+        self.close_link(link_key);
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if let Some(bounce) = exchange.bounce {
+            // It had said that it did not take the request.
+            return self.bounce(key, bounce);
+        }
+        // Bytes were taken, so the request may have run: only a harmless one is sent again.
+        let again = exchange.idempotent && !exchange.answered && !exchange.retried;
+        if again && reason == Reason::WorkerGone {
+            // The worker is left alone for a moment: most likely it has died.
+            exchange.retried = true;
+            return self.bounce(key, Bounce::Busy);
+        }
+        if let Some(lease) = exchange.lease.take() {
+            let app = exchange.app;
+            self.release(app, lease, Outcome::Failed);
+        }
+        self.fail(key, reason);
+    }
+
+    /// The worker said nothing for too long.
+    pub(super) fn worker_timed_out(&mut self, key: Key) {
+        let now = self.clock.now();
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let timeout = self.shared.pools[exchange.app].descriptor.timeouts.read;
+        if exchange.held_back || exchange.spool.agent_busy {
+            // It is not the worker who is late.
+            if let Some(link) = exchange.link {
+                self.link_deadline(link, now + timeout);
+            }
+            return;
+        }
+        self.fail(key, Reason::WorkerTimeout);
+    }
+
+    /// The client's connection is closed already, for `reason`.
+    pub(super) fn client_gone(&mut self, key: Key, reason: Reason) {
+        let now = self.clock.now();
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.front = None;
+        if exchange.state == State::Waiting {
+            let pool = Arc::clone(&self.shared.pools[exchange.app]);
+            let ticket = self.ticket(key);
+            // When it is not in the queue its grant is in the mail, and goes back on arrival.
+            pool.cancel(ticket, now, &mut self.settled);
+        }
+        self.forget(key, Some(reason));
+    }
+}
+
+/// RFC 8297.
+const EARLY_HINTS: u16 = 103;
+/// Bytes read from one worker before the others get their turn.
+const BYTES_PER_GO: usize = 1024 * 1024;

@@ -1,0 +1,151 @@
+//! A request's head is complete: who asks, what for, and who shall answer.
+
+use super::answer::output;
+use super::exchange::{Exchange, State};
+use super::turn::Edge;
+use crate::reactor::slab::Key;
+use rip::guard::request_id::RequestId;
+use rip::http1::encode;
+use rip::http1::fields::{self, ForwardRequest};
+use rip::http1::head::{BodyLength, RequestHead};
+use rip::http1::known::Known;
+use std::io::Write;
+use std::net::IpAddr;
+
+impl Edge {
+    /// Starts what the request asks for. `buf` holds the head and nothing else.
+    pub(super) fn begin(&mut self, front: Key, head: &RequestHead, buf: &[u8]) {
+        if self.drain.is_some()
+            && let Some(front) = self.fronts.get_mut(front)
+        {
+            front.server.close_after_this();
+        }
+        if self.answer_builtin(front, head, buf) {
+            return;
+        }
+        self.begin_exchange(front, head, buf);
+    }
+
+    /// The request's id: the client's own when it is fit to be one.
+    pub(super) fn request_id(&mut self, head: &RequestHead, buf: &[u8]) -> RequestId {
+        let own = head.find(Known::XRequestId).map(|span| span.of(buf));
+        RequestId::new(own, &mut self.entropy)
+    }
+
+    fn begin_exchange(&mut self, key: Key, head: &RequestHead, buf: &[u8]) {
+        let request_id = self.request_id(head, buf);
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        let now = self.clock.now();
+        let mut exchange = self.blanks.pop().unwrap_or_else(|| Box::new(Exchange::blank()));
+        exchange.front = Some(key);
+        exchange.request_id = request_id;
+        exchange.idempotent = head.method_kind().is_idempotent();
+        exchange.head_only = head.method_kind() == rip::http1::method::Method::Head;
+        exchange.record.peer = Some(front.peer.ip());
+        if self.shared.settings.access_log {
+            exchange.record.begin(head, buf, now, self.clock.wall());
+        }
+        exchange.record.began = now;
+
+        let mut address = AddressText::default();
+        let peer = address.of(front.peer.ip());
+        // The end of the head is written when the body is whole and its worker is known.
+        fields::forward_request_fields(
+            head,
+            buf,
+            &ForwardRequest {
+                request_id: exchange.request_id.as_bytes(),
+                client_ip: peer,
+                proto: "http",
+                received: self.clock.wall(),
+                body: BodyLength::None,
+                target: None,
+                keep_alive: true,
+                underscores: false,
+            },
+            &mut exchange.request,
+        );
+        exchange.request_fields_end = exchange.request.len();
+        exchange.has_body = head.body() != BodyLength::None;
+        exchange.state = State::Receiving;
+        let body_follows = !matches!(head.body(), BodyLength::None | BodyLength::Length(0));
+        let exchange = self.exchanges.insert(exchange);
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        front.exchange = Some(exchange);
+        if body_follows {
+            if front.server.wants_continue() {
+                output(&mut front.output, &mut self.blocks).extend_from_slice(encode::CONTINUE);
+                front.server.continue_sent();
+                self.flush_front(key);
+            }
+            self.await_body(key, exchange);
+        }
+    }
+
+    /// The body has arrived whole.
+    pub(super) fn body_complete(&mut self, key: Key) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.state = State::Storing;
+        if self.write_spool(key) {
+            self.ask_for_worker(key);
+        }
+    }
+}
+
+/// An address as text, without an allocation.
+pub(super) struct AddressText {
+    bytes: [u8; 46],
+}
+
+impl Default for AddressText {
+    fn default() -> Self {
+        Self { bytes: [0; 46] }
+    }
+}
+
+impl AddressText {
+    /// `ip` as text; an IPv4 address that came in over IPv6 is shown as what it is.
+    pub(super) fn of(&mut self, ip: IpAddr) -> &[u8] {
+        let mut rest = &mut self.bytes[..];
+        // The longest IPv6 text has 45 bytes: writing cannot fail.
+        let _ = match ip.to_canonical() {
+            // Every request says who asks; formatting would cost more than all of its fields.
+            IpAddr::V4(ip) => write_octets(ip.octets(), &mut rest),
+            IpAddr::V6(ip) => write!(rest, "{ip}"),
+        };
+        let left = rest.len();
+        let end = self.bytes.len() - left;
+        &self.bytes[..end]
+    }
+}
+
+fn write_octets(octets: [u8; 4], out: &mut &mut [u8]) -> std::io::Result<()> {
+    for (index, octet) in octets.into_iter().enumerate() {
+        let digits = [b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10];
+        let skipped = usize::from(octet < 100) + usize::from(octet < 10);
+        if index > 0 {
+            out.write_all(b".")?;
+        }
+        out.write_all(&digits[skipped..])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_shown_as_what_they_are() {
+        for (ip, text) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("0.9.10.99", "0.9.10.99"),
+            ("100.199.200.255", "100.199.200.255"),
+            ("::ffff:10.1.2.3", "10.1.2.3"),
+            ("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ] {
+            let mut address = AddressText::default();
+            assert_eq!(address.of(ip.parse().unwrap()), text.as_bytes());
+        }
+    }
+}

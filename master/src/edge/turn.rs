@@ -1,0 +1,294 @@
+//! One edge loop: its sockets, and the order in which a turn looks at them.
+//!
+//! A turn: wait, events, mail, timers, what was put off, then one hand-over of log lines. Nothing
+//! re-enters: whatever a step finds out for a later one is put into a list that the turn empties.
+
+use super::acceptor::Acceptor;
+use super::drain::Drain;
+use super::exchange::{Exchange, Record};
+use super::front::Front;
+use super::worker_link::Links;
+use crate::reactor::buffers::Blocks;
+use crate::reactor::clock::Clock;
+use crate::reactor::mailbox::{Receiver, Sender};
+use crate::reactor::slab::{self, Key, Slab, TokenKind};
+use crate::reactor::wheel::Wheel;
+use crate::shared::Shared;
+use crate::shared::mail::{ControlMessage, EdgeMessage};
+use crate::shared::pools::Settled;
+use crate::shared::stats::Shard;
+use mio::{Events, Poll, Registry};
+use rip::entropy::Xoshiro;
+use rip::http1::{DateCache, Limits, RequestHead, ResponseHead};
+use rip::ids::LoopIndex;
+use rip::pool::{Lease, Outcome};
+use rip::time::Instant;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a timer is for. The owner's deadline may have moved since: it looks again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Timer {
+    /// A client connection.
+    Front(Key),
+    /// A worker connection.
+    Link(Key),
+    /// An app's busy workers may be asked again.
+    Pauses(usize),
+    /// Accepting may be tried again.
+    Accept,
+}
+
+/// One loop.
+pub(super) struct Edge {
+    pub(super) index: LoopIndex,
+    pub(super) shared: Arc<Shared>,
+    poll: Poll,
+    pub(super) registry: Registry,
+    mail: Receiver<EdgeMessage>,
+    pub(super) own: Sender<EdgeMessage>,
+    pub(super) clock: Clock,
+    pub(super) wheel: Wheel<Timer>,
+    pub(super) entropy: Xoshiro,
+    pub(super) date: DateCache,
+
+    pub(super) fronts: Slab<Front>,
+    pub(super) links: Links,
+    pub(super) exchanges: Slab<Box<Exchange>>,
+    /// Used exchanges: their buffers serve again.
+    #[expect(clippy::vec_box, reason = "they move between here and the slab as pointers")]
+    pub(super) blanks: Vec<Box<Exchange>>,
+    pub(super) blocks: Blocks,
+    /// With one loop, that loop accepts.
+    pub(super) acceptor: Option<Acceptor>,
+    /// There was more in the backlogs than one go takes, or the house was full.
+    pub(super) accept_later: bool,
+    /// The kernel had no descriptor: nothing is accepted before [`Timer::Accept`].
+    pub(super) accept_starved: bool,
+    pub(super) drain: Option<Drain>,
+
+    pub(super) head_limits: Limits,
+    /// Scratch: the head that is being read.
+    pub(super) head: RequestHead,
+    pub(super) answer_head: ResponseHead,
+    /// Scratch: the body of an answer of the edge's own, and its record.
+    pub(super) scratch: Vec<u8>,
+    pub(super) record: Record,
+    /// Connections that have more to do than fits into one go.
+    pub(super) runnable: VecDeque<Key>,
+    /// Tickets that got their answer.
+    pub(super) settled: Vec<Settled>,
+    /// By app: when this loop looks at its busy workers.
+    pauses: Vec<Option<Instant>>,
+    /// Access lines of this turn.
+    pub(super) lines: Vec<u8>,
+    stopped: bool,
+}
+
+impl Edge {
+    /// A loop that reads `mail`; `own` is the sending side of the same mailbox.
+    pub(super) fn new(
+        index: LoopIndex,
+        shared: Arc<Shared>,
+        poll: Poll,
+        mail: Receiver<EdgeMessage>,
+        own: Sender<EdgeMessage>,
+        seed: u64,
+        acceptor: Option<Acceptor>,
+    ) -> io::Result<Self> {
+        let clock = Clock::new();
+        Ok(Self {
+            index,
+            registry: poll.registry().try_clone()?,
+            poll,
+            mail,
+            own,
+            wheel: Wheel::new(clock.now()),
+            clock,
+            entropy: Xoshiro::new(seed),
+            date: DateCache::default(),
+            fronts: Slab::default(),
+            links: Links::default(),
+            exchanges: Slab::default(),
+            blanks: Vec::new(),
+            blocks: Blocks::default(),
+            acceptor,
+            accept_later: false,
+            accept_starved: false,
+            drain: None,
+            head_limits: Limits {
+                body_bytes: shared.settings.limits.body_bytes,
+                ..Limits::default()
+            },
+            head: RequestHead::default(),
+            answer_head: ResponseHead::default(),
+            scratch: Vec::new(),
+            record: Record::default(),
+            runnable: VecDeque::new(),
+            settled: Vec::new(),
+            pauses: vec![None; shared.pools.len()],
+            lines: Vec::new(),
+            stopped: false,
+            shared,
+        })
+    }
+
+    /// Runs until [`EdgeMessage::Stop`].
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut inbox = Vec::new();
+        let mut expired = Vec::new();
+        while !self.stopped {
+            if let Err(error) = self.poll.poll(&mut events, self.patience()) {
+                if error.kind() == io::ErrorKind::Interrupted {
+                    // After a stop of the whole process: what came meanwhile counts before any
+                    // deadline does.
+                    self.clock.refresh();
+                    continue;
+                }
+                log::error!("{}: cannot wait for events: {error}", self.index);
+                break;
+            }
+            self.clock.refresh();
+            for event in &events {
+                let (kind, key) = slab::parse(event.token());
+                match kind {
+                    TokenKind::Front => self.front_event(key, event),
+                    TokenKind::Link => self.link_event(key, event),
+                    TokenKind::Listener => self.accept(),
+                    _ => {}
+                }
+                self.settle();
+            }
+            self.mail.drain(&mut inbox);
+            for message in inbox.drain(..) {
+                self.receive(message);
+                self.settle();
+            }
+            self.wheel.expire(self.clock.now(), &mut expired);
+            for timer in expired.drain(..) {
+                self.timer(timer);
+                self.settle();
+            }
+            for _ in 0..self.runnable.len() {
+                if let Some(key) = self.runnable.pop_front() {
+                    let Some(front) = self.fronts.get_mut(key) else { continue };
+                    front.runs_later = false;
+                    self.run_front(key);
+                    self.settle();
+                }
+            }
+            let unfinished = self.acceptor.as_ref().is_some_and(|acceptor| acceptor.unfinished);
+            if unfinished && (self.accept_later || self.shared.connections.has_room()) {
+                self.accept();
+            }
+            self.look_whether_drained();
+            self.hand_over_lines();
+        }
+        let cut = self.cut_everything();
+        self.hand_over_lines();
+        self.shared.control.send(ControlMessage::LoopStopped { index: self.index, cut });
+    }
+
+    fn hand_over_lines(&mut self) {
+        if !self.lines.is_empty() {
+            self.shared.log.write(&self.lines);
+            self.lines.clear();
+        }
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        if !self.runnable.is_empty() || self.accept_later {
+            return Some(Duration::ZERO);
+        }
+        let next = self.wheel.next()?;
+        Some(next.since(self.clock.now()))
+    }
+
+    fn receive(&mut self, message: EdgeMessage) {
+        match message {
+            EdgeMessage::Accepted { stream, peer } => self.welcome(stream, peer),
+            EdgeMessage::Grant { app, key, lease } => self.granted(app, Key::from_u64(key), lease),
+            EdgeMessage::Refused { key, reason, retry_after_secs } => {
+                self.shed(Key::from_u64(key), reason, retry_after_secs);
+            }
+            EdgeMessage::File(done) => self.file_done(done),
+            EdgeMessage::Drain { idle_until } => self.begin_drain(idle_until),
+            EdgeMessage::Stop => self.stopped = true,
+        }
+    }
+
+    fn timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Front(key) => self.front_timer(key),
+            Timer::Link(key) => self.link_timer(key),
+            Timer::Pauses(app) => {
+                let now = self.clock.now();
+                // An earlier look took this one's place.
+                if self.pauses[app].is_none_or(|at| at > now) {
+                    return;
+                }
+                self.pauses[app] = None;
+                let pool = Arc::clone(&self.shared.pools[app]);
+                pool.pauses_over(self.index, now, &mut self.settled);
+                self.watch_pauses(app);
+            }
+            Timer::Accept => {
+                self.accept_starved = false;
+                self.accept();
+            }
+        }
+    }
+
+    /// Follows up the tickets that got their answer.
+    fn settle(&mut self) {
+        while let Some(settled) = self.settled.pop() {
+            match settled {
+                Settled::Granted { app, key, lease } => {
+                    self.granted(app, Key::from_u64(key), lease);
+                }
+                Settled::Refused { key, reason, retry_after_secs } => {
+                    self.shed(Key::from_u64(key), reason, retry_after_secs);
+                }
+            }
+        }
+    }
+
+    /// Ends a lease; whoever waits for its worker gets it.
+    pub(super) fn release(&mut self, app: usize, lease: Lease, outcome: Outcome) {
+        let now = self.clock.now();
+        self.shared.pools[app].release(lease, outcome, self.index, now, &mut self.settled);
+        if outcome == Outcome::Failed {
+            self.watch_pauses(app);
+        }
+    }
+
+    /// Makes sure that this loop looks at the app's busy workers when their pause is over.
+    pub(super) fn watch_pauses(&mut self, app: usize) {
+        let Some(at) = self.shared.pools[app].next_deadline() else { return };
+        let watched = &mut self.pauses[app];
+        if watched.is_none_or(|watched| at < watched) {
+            *watched = Some(at);
+            self.wheel.schedule(Timer::Pauses(app), at);
+        }
+    }
+
+    /// This loop's counters.
+    pub(super) fn shard(&self) -> &Shard {
+        self.shared.stats.shard(usize::from(self.index.0))
+    }
+
+    /// Puts a connection's next step off to the end of this turn.
+    pub(super) fn run_later(&mut self, front: Key) {
+        if let Some(found) = self.fronts.get_mut(front)
+            && !std::mem::replace(&mut found.runs_later, true)
+        {
+            self.runnable.push_back(front);
+        }
+    }
+}
+
+/// The kernel tells of the rest in the next turn.
+const EVENTS_PER_TURN: usize = 1024;
