@@ -1,1 +1,43 @@
-//! What the master execs to host an app, and the worker library for Rust apps.
+//! What rip-master execs to host an app, and the worker library for Rust apps.
+//!
+//! * The shim ([`shim_main`]): one per worker, parent of the app's process. It boots in named
+//!   stages, gives the app its listener, waits until the app is ready, joins the pool, and leaves
+//!   nothing behind when it ends.
+//! * The library ([`serve`]): a Rust app answers HTTP/1.1 on the socket it was given.
+//!
+//! ```no_run
+//! use rip_worker::Response;
+//!
+//! fn main() -> std::io::Result<()> {
+//!     rip_worker::serve(|request| Response::text(format!("you asked for {}\n", request.path())))
+//! }
+//! ```
+#![warn(missing_docs)]
+
+mod adapters;
+mod answer;
+mod boot;
+mod builtin;
+mod connection;
+mod dotenv;
+mod drain;
+mod environment;
+mod exchange;
+mod host;
+mod join;
+mod life;
+mod ready;
+mod relay;
+mod report;
+mod request;
+mod response;
+mod serve;
+mod shim;
+mod spec;
+mod status;
+
+pub use builtin::NAMES as BUILTINS;
+pub use request::Request;
+pub use response::{Response, Writer};
+pub use serve::serve;
+pub use shim::shim_main;

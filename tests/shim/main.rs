@@ -1,0 +1,8 @@
+//! The shim against a master played by the test. One module per promise.
+
+mod boot;
+mod builtin;
+mod harness;
+mod launch;
+mod leave;
+mod python;

@@ -1,0 +1,65 @@
+//! Python: a WSGI app under the adapter in `wsgi.py`, which reaches the interpreter through a
+//! memory file, so that nothing has to be installed.
+
+use crate::host::SCRIPT_FD;
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// The adapter's source text.
+const SOURCE: &str = include_str!("wsgi.py");
+
+/// What the interpreter is told to run. The name is none of a file: a traceback must not open what
+/// has become of the descriptor.
+pub(crate) fn command() -> String {
+    format!("exec(compile(open({SCRIPT_FD}, 'rb').read(), '<rip-master>', 'exec'))")
+}
+
+/// A descriptor from which the interpreter reads the adapter.
+pub(crate) fn script() -> Result<OwnedFd, Errno> {
+    let mut file = File::from(memfd_create("rip-wsgi", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(SOURCE.as_bytes())
+        .and_then(|()| file.rewind())
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
+    Ok(file.into())
+}
+
+/// Whether the entry is a file rather than `pkg.module:attr`.
+fn file_of(cwd: &Path, entry: &str) -> Option<PathBuf> {
+    let path = entry.rsplit_once(".py:").map_or(entry, |(stem, _)| &entry[..stem.len() + 3]);
+    path.ends_with(".py").then(|| cwd.join(path))
+}
+
+/// Where the entry lives: `.env` is looked for there.
+pub(crate) fn directory(cwd: &Path, entry: &str) -> PathBuf {
+    file_of(cwd, entry)
+        .and_then(|file| file.parent().map(Path::to_path_buf))
+        .unwrap_or_else(|| cwd.to_path_buf())
+}
+
+/// An entry file must be there; modules are looked for by the interpreter.
+pub(crate) fn check_entry(cwd: &Path, entry: &str) -> Result<(), String> {
+    match file_of(cwd, entry) {
+        Some(file) if !file.is_file() => Err(format!("{} does not exist", file.display())),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_modules_are_told_apart() {
+        let cwd = Path::new("/srv");
+        assert_eq!(file_of(cwd, "app.py"), Some(PathBuf::from("/srv/app.py")));
+        assert_eq!(file_of(cwd, "a/app.py:wsgi"), Some(PathBuf::from("/srv/a/app.py")));
+        assert_eq!(file_of(cwd, "/x/app.py"), Some(PathBuf::from("/x/app.py")));
+        assert_eq!(file_of(cwd, "pkg.module:app"), None);
+        assert_eq!(directory(cwd, "a/app.py"), PathBuf::from("/srv/a"));
+        assert_eq!(directory(cwd, "pkg.module"), PathBuf::from("/srv"));
+    }
+}

@@ -1,0 +1,136 @@
+//! The environment of an app's process: the master's own, then `.env` beside the entry (which never
+//! overrides), then the app's, then ours.
+
+use crate::dotenv;
+use rip::wire::spec::WorkerSpec;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// The environment, sorted by name.
+pub(crate) type Environment = BTreeMap<OsString, OsString>;
+
+/// Meant for the master, or secret: never the app's.
+const WITHHELD: [&str; 11] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "MAINPID",
+    "NOTIFY_SOCKET",
+    "RIP_PUBLISH_SECRET",
+    "RIP_STATUS_FD",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "RIP_WORKER_SOCKET",
+];
+
+/// Builds the environment. `entry_dir` is where `.env` is looked for; `port` is set where the app
+/// listens on one; `inherits_listener` says that descriptor 3 is the listener. What is odd about
+/// `.env` is told on standard error, because the app may miss a setting.
+pub(crate) fn environment(
+    spec: &WorkerSpec,
+    inherited: impl Iterator<Item = (OsString, OsString)>,
+    entry_dir: &Path,
+    port: Option<u16>,
+    inherits_listener: bool,
+) -> Environment {
+    let mut env: Environment = inherited.collect();
+    for (name, value) in dotenv_beside(entry_dir) {
+        env.entry(name.into()).or_insert_with(|| value.into());
+    }
+    env.extend(spec.env.iter().map(|(name, value)| (name.into(), value.into())));
+    env.retain(|name, value| passes(name) && !value.as_encoded_bytes().contains(&0));
+
+    let mut set = |name: &str, value: String| env.insert(name.into(), value.into());
+    set("RIP_APP_ID", spec.app_id.to_string());
+    set("RIP_WORKER_ID", spec.worker_id.0.to_string());
+    set("RIP_GENERATION", spec.generation.0.to_string());
+    set("RIP_WORKER_SOCKET", spec.socket.clone());
+    set("RIP_URLS", spec.urls.join(","));
+    set("RIP_STATUS_FD", crate::host::STATUS_FD.to_string());
+    if inherits_listener {
+        set("LISTEN_FDS", "1".to_owned());
+        set("LISTEN_FDNAMES", "http".to_owned());
+    }
+    if let Some(port) = port {
+        set("PORT", port.to_string());
+    }
+    env
+}
+
+/// Not withheld, and a name that exec can carry.
+fn passes(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    !bytes.is_empty()
+        && !bytes.contains(&b'=')
+        && !bytes.contains(&0)
+        && !WITHHELD.iter().any(|withheld| name == *withheld)
+}
+
+fn dotenv_beside(entry_dir: &Path) -> Vec<(String, String)> {
+    let path = entry_dir.join(".env");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let (pairs, odd) = dotenv::parse(&text);
+            for line in odd {
+                eprintln!("{}: line {line} is not NAME=value; it is skipped", path.display());
+            }
+            pairs
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            eprintln!("{} cannot be read: {error}", path.display());
+            Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::tests::spec;
+
+    fn built(inherited: &[(&str, &str)], port: Option<u16>, fd: bool) -> Environment {
+        let mut spec = spec();
+        spec.env.insert("APP".to_owned(), "app".to_owned());
+        spec.env.insert("NOTIFY_SOCKET".to_owned(), "app".to_owned());
+        spec.env.insert("BAD=NAME".to_owned(), "x".to_owned());
+        let inherited = inherited.iter().map(|(name, value)| (name.into(), value.into()));
+        environment(&spec, inherited, Path::new("/nonexistent"), port, fd)
+    }
+
+    fn value<'a>(env: &'a Environment, name: &str) -> Option<&'a str> {
+        env.get(OsStr::new(name)).and_then(|value| value.to_str())
+    }
+
+    #[test]
+    fn the_apps_settings_win_and_ours_win_over_them() {
+        let env = built(&[("APP", "master"), ("HOME", "/h"), ("RIP_APP_ID", "x")], None, true);
+        assert_eq!(value(&env, "APP"), Some("app"));
+        assert_eq!(value(&env, "HOME"), Some("/h"));
+        assert_eq!(value(&env, "RIP_APP_ID"), Some("api"));
+        assert_eq!(value(&env, "RIP_WORKER_ID"), Some("3"));
+        assert_eq!(value(&env, "RIP_URLS"), Some("http://a/,http://b/"));
+        assert_eq!(value(&env, "LISTEN_FDS"), Some("1"));
+        assert_eq!(value(&env, "PORT"), None);
+    }
+
+    #[test]
+    fn what_is_the_masters_stays_with_the_master() {
+        let inherited = [
+            ("NOTIFY_SOCKET", "/n"),
+            ("RIP_PUBLISH_SECRET", "s"),
+            ("LISTEN_FDS", "3"),
+            ("LISTEN_PID", "9"),
+            ("WATCHDOG_USEC", "9"),
+        ];
+        let env = built(&inherited, Some(8), false);
+        for (name, _) in inherited {
+            assert_eq!(value(&env, name), None, "{name}");
+        }
+        assert_eq!(value(&env, "BAD=NAME"), None);
+        assert_eq!(value(&env, "PORT"), Some("8"));
+        assert!(!env.values().any(|value| value == "secret-token"));
+    }
+}

@@ -1,0 +1,288 @@
+//! What is executed for an app, found before anything is forked.
+
+use crate::adapters::python;
+use crate::boot::{Spawn, SpawnStep};
+use crate::builtin;
+use crate::environment::{Environment, environment};
+use crate::report::Failure;
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use rip::contract::app::{Listen, Runtime};
+use rip::wire::boot::BootStage;
+use rip::wire::spec::WorkerSpec;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The app's listener.
+pub(crate) const LISTENER_FD: RawFd = 3;
+/// The app's status pipe.
+pub(crate) const STATUS_FD: RawFd = 4;
+/// An adapter's source text.
+pub(crate) const SCRIPT_FD: RawFd = 5;
+
+/// A program ready to be started.
+pub(crate) struct Program {
+    path: PathBuf,
+    argv: Vec<OsString>,
+    env: Environment,
+    cwd: PathBuf,
+    script: Option<OwnedFd>,
+    listener_inherited: bool,
+}
+
+/// How the app really gets its listener: our own adapters take the descriptor.
+pub(crate) fn listen_of(spec: &WorkerSpec) -> Listen {
+    match spec.launch.runtime {
+        Runtime::Command => spec.launch.listen,
+        Runtime::Builtin | Runtime::Python => Listen::Fd,
+    }
+}
+
+impl Program {
+    /// Finds what the launch names; `port` is given where the app listens on one.
+    pub(crate) fn find(spec: &WorkerSpec, port: Option<u16>) -> Result<Self, Failure> {
+        let cwd = PathBuf::from(&spec.launch.cwd);
+        if !cwd.is_dir() {
+            return Err(missing(format!("the working directory {} does not exist", cwd.display())));
+        }
+        let entry = spec.launch.argv.first().map_or("", String::as_str);
+        let listener_inherited = listen_of(spec) == Listen::Fd;
+        let entry_dir = match spec.launch.runtime {
+            Runtime::Python => python::directory(&cwd, entry),
+            Runtime::Builtin | Runtime::Command => cwd.clone(),
+        };
+        let env = environment(spec, std::env::vars_os(), &entry_dir, port, listener_inherited);
+        let mut program = Self {
+            path: PathBuf::new(),
+            argv: Vec::new(),
+            env,
+            cwd,
+            script: None,
+            listener_inherited,
+        };
+        match spec.launch.runtime {
+            Runtime::Builtin => program.find_builtin(entry)?,
+            Runtime::Command => program.find_command(spec, port)?,
+            Runtime::Python => program.find_python(entry)?,
+        }
+        Ok(program)
+    }
+
+    fn find_builtin(&mut self, name: &str) -> Result<(), Failure> {
+        if !builtin::NAMES.contains(&name) {
+            let names = builtin::NAMES.join(", ");
+            return Err(missing(format!("there is no builtin:{name}; there are {names}")));
+        }
+        self.path = PathBuf::from("/proc/self/exe");
+        self.argv =
+            ["rip-master", "worker-shim", "builtin", name].iter().map(OsString::from).collect();
+        Ok(())
+    }
+
+    fn find_command(&mut self, spec: &WorkerSpec, port: Option<u16>) -> Result<(), Failure> {
+        let argv = &spec.launch.argv;
+        warn_of_wrapper(argv, self.listener_inherited);
+        self.argv = argv.iter().map(|word| placed(word, &spec.socket, port).into()).collect();
+        let name = self.argv[0].clone();
+        self.path = self.search(&name).ok_or_else(|| missing(not_found(&name, &self.cwd)))?;
+        Ok(())
+    }
+
+    fn find_python(&mut self, entry: &str) -> Result<(), Failure> {
+        python::check_entry(&self.cwd, entry).map_err(missing)?;
+        let own = self.cwd.join(".venv/bin/python3");
+        self.path = if is_program(&own) {
+            own
+        } else {
+            self.search(OsStr::new("python3"))
+                .ok_or_else(|| missing(not_found(OsStr::new("python3"), &self.cwd)))?
+        };
+        let command = python::command();
+        self.argv = vec![self.path.clone().into(), "-c".into(), command.into(), entry.into()];
+        let script = python::script().map_err(|errno| {
+            Failure::system(BootStage::Find, "the Python adapter cannot be handed over", errno)
+        })?;
+        self.script = Some(script);
+        Ok(())
+    }
+
+    /// The file a name stands for: as it is when it has a slash, else the first on the app's PATH.
+    fn search(&self, name: &OsStr) -> Option<PathBuf> {
+        if name.as_bytes().contains(&b'/') {
+            return Some(self.cwd.join(name)).filter(|path| is_program(path));
+        }
+        let path =
+            self.env.get(OsStr::new("PATH")).map_or(DEFAULT_PATH.as_ref(), OsString::as_os_str);
+        std::env::split_paths(path)
+            .map(|directory| self.cwd.join(directory).join(name))
+            .find(|path| is_program(path))
+    }
+
+    /// Starts the app's process.
+    pub(crate) fn start(
+        self,
+        listener: Option<&OwnedFd>,
+        status: &OwnedFd,
+    ) -> Result<Pid, Failure> {
+        let c_string = |text: OsString| {
+            CString::new(text.into_vec()).map_err(|_| {
+                Failure::plain(BootStage::Start, "an argument contains a NUL byte".to_owned())
+            })
+        };
+        let mut fds = vec![(STATUS_FD, status.as_fd())];
+        fds.extend(listener.map(|listener| (LISTENER_FD, listener.as_fd())));
+        fds.extend(self.script.as_ref().map(|script| (SCRIPT_FD, script.as_fd())));
+        let assignments = self.env.into_iter().map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            name
+        });
+        let shown = self.path.display().to_string();
+        let cwd = self.cwd.display().to_string();
+        let spawn = Spawn {
+            path: c_string(self.path.into())?,
+            argv: self.argv.into_iter().map(c_string).collect::<Result<_, _>>()?,
+            env: assignments.map(c_string).collect::<Result<_, _>>()?,
+            cwd: c_string(self.cwd.into())?,
+            fds,
+            listen_pid: self.listener_inherited,
+        };
+        spawn.start().map_err(|(step, errno)| {
+            let what = match step {
+                SpawnStep::Exec => return not_executable(&shown, errno),
+                SpawnStep::Fork => "a process for the app cannot be made".to_owned(),
+                SpawnStep::Descriptors => "the app's descriptors cannot be arranged".to_owned(),
+                SpawnStep::Directory => format!("the working directory {cwd} cannot be entered"),
+            };
+            Failure::system(BootStage::Start, &what, errno)
+        })
+    }
+}
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn missing(message: String) -> Failure {
+    Failure { stage: BootStage::Find, errno: Some(Errno::ENOENT), message }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// One argument with `{fd}`, `{socket}` and `{port}` replaced.
+fn placed(word: &str, socket: &str, port: Option<u16>) -> String {
+    let port = port.map_or_else(|| "{port}".to_owned(), |port| port.to_string());
+    word.replace("{fd}", &LISTENER_FD.to_string())
+        .replace("{port}", &port)
+        .replace("{socket}", socket)
+}
+
+/// A program that is not there, and how to get it.
+fn not_found(name: &OsStr, cwd: &Path) -> String {
+    let name = name.to_string_lossy();
+    if name.contains('/') {
+        let path = cwd.join(&*name);
+        return if path.is_file() {
+            format!("{0} is not executable; run `chmod +x {0}`", path.display())
+        } else {
+            format!("{} does not exist", path.display())
+        };
+    }
+    let how = match &*name {
+        "python3" | "python" => "install it with `apt install python3`, or the like",
+        "gunicorn" | "uvicorn" | "hypercorn" | "granian" | "waitress-serve" | "daphne" => {
+            return format!("{name} was not found on PATH; install it with `pip install {name}`");
+        }
+        "uwsgi" => "install it with `pip install uwsgi`",
+        "node" | "npm" | "npx" => "install it with `apt install nodejs npm`, or from nodejs.org",
+        "bun" => "install it from bun.sh",
+        "deno" => "install it from deno.com",
+        "ruby" => "install it with `apt install ruby`, or the like",
+        "puma" => "install it with `gem install puma`",
+        "bundle" => "install it with `gem install bundler`",
+        "php" => "install it with `apt install php-cli`, or the like",
+        _ => "install it, or give its full path",
+    };
+    format!("{name} was not found on PATH; {how}")
+}
+
+/// A program that is there and cannot run.
+fn not_executable(path: &str, errno: Errno) -> Failure {
+    let message = match errno {
+        Errno::ENOENT => {
+            format!("the interpreter that the first line of {path} names does not exist")
+        }
+        Errno::ENOEXEC => {
+            format!("{path} is not a program: it needs a first line such as #!/bin/sh")
+        }
+        _ => format!("{path} cannot be executed: {}", errno.desc()),
+    };
+    Failure { stage: BootStage::Start, errno: Some(errno), message }
+}
+
+/// LISTEN_PID names the process we start: a wrapper that starts the server as its child breaks it.
+fn warn_of_wrapper(argv: &[String], listener_inherited: bool) {
+    let name = argv[0].rsplit('/').next().unwrap_or_default();
+    let wraps = match name {
+        "npm" | "npx" | "pnpm" | "yarn" => true,
+        "sh" | "bash" | "dash" | "zsh" | "ksh" => !argv.iter().any(|word| word.contains("exec ")),
+        _ => false,
+    };
+    let explicit = argv.iter().any(|word| word.contains("{fd}"));
+    if listener_inherited && wraps && !explicit {
+        eprintln!(
+            "{name} may start the server as another process than the one LISTEN_PID names; \
+             use `exec` in the script, or name the listener with {{fd}}"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::tests::spec;
+
+    fn failure(change: impl Fn(&mut WorkerSpec)) -> String {
+        let mut spec = spec();
+        change(&mut spec);
+        Program::find(&spec, None).err().map(|failure| failure.message).unwrap_or_default()
+    }
+
+    #[test]
+    fn placeholders_are_replaced() {
+        assert_eq!(placed("fd://{fd}", "/s", None), "fd://3");
+        assert_eq!(placed("unix:{socket}", "/s", None), "unix:/s");
+        assert_eq!(placed("{port}:{port}", "/s", Some(81)), "81:81");
+        assert_eq!(placed("{port}", "/s", None), "{port}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_a_way_to_get_it() {
+        let message = failure(|spec| spec.launch.argv = vec!["uvicorn-not-there".to_owned()]);
+        assert_eq!(
+            message,
+            "uvicorn-not-there was not found on PATH; install it, or give its full path"
+        );
+        let message = not_found(OsStr::new("uvicorn"), Path::new("/"));
+        assert_eq!(message, "uvicorn was not found on PATH; install it with `pip install uvicorn`");
+        let message = failure(|spec| spec.launch.argv = vec!["./no/server".to_owned()]);
+        assert_eq!(message, "/./no/server does not exist");
+        let message = failure(|spec| spec.launch.argv = vec!["/etc/passwd".to_owned()]);
+        assert_eq!(message, "/etc/passwd is not executable; run `chmod +x /etc/passwd`");
+        let message = failure(|spec| spec.launch.cwd = "/no/such".to_owned());
+        assert_eq!(message, "the working directory /no/such does not exist");
+        let message = failure(|spec| {
+            spec.launch.runtime = Runtime::Builtin;
+            spec.launch.argv = vec!["nope".to_owned()];
+        });
+        assert!(message.starts_with("there is no builtin:nope; there are "), "{message}");
+        let message = failure(|spec| {
+            spec.launch.runtime = Runtime::Python;
+            spec.launch.argv = vec!["missing.py".to_owned()];
+        });
+        assert_eq!(message, "/missing.py does not exist");
+    }
+}

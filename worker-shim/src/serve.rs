@@ -1,0 +1,122 @@
+//! Serving the socket a worker was given: one thread a connection, blocking reads and writes.
+
+use crate::boot;
+use crate::exchange::Connection;
+use crate::host::LISTENER_FD;
+use crate::request::Request;
+use crate::response::Response;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+/// Answers requests on the inherited socket until SIGTERM or SIGINT; then finishes those that have
+/// begun and returns. Requests come from the master only, on one or more keep-alive connections;
+/// `handler` runs on the connection's thread. Call it once, from the main thread, before others are
+/// started: it takes over the two signals for every thread that comes later.
+///
+/// # Errors
+/// When the process was not given a listener (descriptor 3, `LISTEN_FDS`), or signals cannot be
+/// received.
+pub fn serve<H>(handler: H) -> io::Result<()>
+where
+    H: Fn(&mut Request<'_>) -> Response + Send + Sync + 'static,
+{
+    let listener = inherited_listener()?;
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTERM);
+    set.add(Signal::SIGINT);
+    set.thread_block()?;
+    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let handler = Arc::new(handler);
+    let busy = Arc::new(Busy::default());
+    loop {
+        let mut fds = [
+            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if matches!(signals.read_signal(), Ok(Some(_))) {
+            busy.wait_until_idle();
+            return Ok(());
+        }
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if is_passing(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        stream.set_nonblocking(false)?;
+        let (handler, busy) = (Arc::clone(&handler), Arc::clone(&busy));
+        // Without a thread for it the connection is closed: the master tries again.
+        let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+            let mut connection = Connection::new(stream);
+            while connection.next_request().is_ok_and(|came| came) {
+                let _working = busy.begin();
+                if connection.answer(&*handler).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+const STACK_BYTES: usize = 512 * 1024;
+
+fn inherited_listener() -> io::Result<UnixListener> {
+    let listener = boot::take_inherited(LISTENER_FD).map_err(|error| {
+        let message = format!("no listener on descriptor {LISTENER_FD}: start it with rip-master");
+        io::Error::new(error.kind(), message)
+    })?;
+    let listener = UnixListener::from(listener);
+    // Whoever inherited it too may accept first; then the accept must not wait.
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED | Errno::EMFILE | Errno::ENFILE)
+    )
+}
+
+/// How many requests are being answered.
+#[derive(Default)]
+struct Busy {
+    count: Mutex<usize>,
+    idle: Condvar,
+}
+
+impl Busy {
+    fn begin(&self) -> Working<'_> {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Working(self)
+    }
+
+    fn wait_until_idle(&self) {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        while *count > 0 {
+            count = self.idle.wait(count).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+struct Working<'a>(&'a Busy);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        let mut count = self.0.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count -= 1;
+        if *count == 0 {
+            self.0.idle.notify_all();
+        }
+    }
+}
