@@ -1,0 +1,195 @@
+//! From settings to a master that can run: each step either holds or undoes the ones before.
+
+use super::master::{Master, State};
+use super::notify::Notifier;
+use super::orphans::Orphans;
+use super::runtime_dir::RuntimeDir;
+use super::server::ControlServer;
+use super::source::Source;
+use super::start_error::StartError;
+use super::supervisor::Crew;
+use super::workshop::Workshop;
+use crate::agents::files::FileAgent;
+use crate::agents::log::LogAgent;
+use crate::edge::Edges;
+use crate::reactor::clock::Clock;
+use crate::reactor::mailbox::mailbox;
+use crate::shared::Shared;
+use crate::shared::budget::Budget;
+use crate::shared::connections::Connections;
+use crate::shared::log::LogSettings;
+use crate::shared::pools::AppPool;
+use crate::shared::stats::Stats;
+use crate::sys::listen::{self, ListenError};
+use crate::sys::proc::{raise_nofile, set_child_subreaper};
+use crate::sys::signals::{Signals, ignore_sigpipe};
+use mio::{Interest, Poll, Waker};
+use rip::contract::settings::{ListenAddress, Settings};
+use rip::guard::caps::Caps;
+use rip::ids::Generation;
+use rip::supervise::{Shutdown, WorkerIds};
+use std::io::{self, Read};
+use std::net::TcpListener;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Makes everything a master needs and starts its threads; the workers start with its first turn.
+///
+/// # Errors
+/// The first step that failed. Nothing is left behind.
+pub fn boot(settings: Settings) -> Result<Master, StartError> {
+    let clock = Clock::new();
+    let step = |what: &'static str| move |error: io::Error| StartError::system(what, &error);
+    ignore_sigpipe().map_err(step("signals"))?;
+    set_child_subreaper().map_err(step("becoming the reaper of our workers' orphans"))?;
+    let descriptors = raise_nofile();
+
+    let runtime = RuntimeDir::claim(&settings.name)?;
+    let listeners = bind_all(&settings.http)?;
+    let control_path = runtime.control_socket();
+    let control_listener = listen::unix_listener(&control_path, 0o600)
+        .map_err(|error| StartError::system(control_path.display(), &error))?;
+
+    let poll = Poll::new().map_err(step("the control loop"))?;
+    let waker = Waker::new(poll.registry(), Source::Mail.into()).map_err(step("the waker"))?;
+    let (control, mail) = mailbox(Arc::new(waker));
+    let mut signals = Signals::new().map_err(step("signals"))?;
+    poll.registry()
+        .register(&mut signals, Source::Signals.into(), Interest::READABLE)
+        .map_err(step("signals"))?;
+    let registry = || poll.registry().try_clone().map_err(step("the control loop"));
+    let server = ControlServer::new(
+        control_listener,
+        Source::Control.into(),
+        |connection| Source::Connection(connection).into(),
+        registry()?,
+    )
+    .map_err(step("the control socket"))?;
+
+    let log = LogAgent::start(LogSettings { json: settings.json, quiet: settings.quiet })
+        .map_err(step("the log agent"))?;
+    let files = FileAgent::start().map_err(step("the files agent"))?;
+    let loops = settings.loops.unwrap_or_else(cores).max(1);
+    let workers = u64::from(settings.app.workers);
+    let cap = connection_cap(&settings, descriptors, u64::from(loops) * workers);
+    let shared = Arc::new(Shared {
+        pools: vec![Arc::new(AppPool::new(0, settings.app.clone(), control.clone()))],
+        stats: Stats::new(usize::from(loops)),
+        connections: Connections::new(
+            Caps::new(cap, settings.limits.per_address),
+            usize::from(loops),
+        ),
+        spool_memory: Budget::new(settings.limits.spool_memory_bytes),
+        spool_disk: Budget::new(settings.limits.spool_disk_bytes),
+        spool_dir: spool_dir(&settings),
+        files: files.queue(),
+        log: log.sink(),
+        control: control.clone(),
+        settings,
+    });
+    let orphans = Orphans::new(runtime.sockets());
+    let shop = Workshop::new(runtime)?;
+    let crew = Crew::new(
+        Arc::clone(&shared.pools[0]),
+        Generation(1),
+        shared.settings.urls.clone(),
+        registry()?,
+        log.sink(),
+        control,
+        clock.now(),
+    );
+    let seed = random_seed().map_err(step("/dev/urandom"))?;
+    let edges = Edges::start(&shared, listeners, loops, seed).map_err(step("the edge loops"))?;
+    let timeouts = &shared.settings.app.timeouts;
+    let shutdown = Shutdown::new(timeouts.drain, timeouts.kill, clock.now());
+    Ok(Master {
+        started: clock.now(),
+        poll,
+        clock,
+        signals,
+        mail,
+        notifier: Notifier::from_environment(),
+        server,
+        shutdown,
+        ids: WorkerIds::default(),
+        crew,
+        orphans,
+        edges: Some(edges),
+        shop,
+        shared,
+        agents: (log, files),
+        state: State::default(),
+    })
+}
+
+fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, StartError> {
+    addresses
+        .iter()
+        .map(|address| {
+            match address.ip {
+                Some(ip) => listen::tcp_listener((ip, address.port).into()),
+                None => listen::tcp_listener_everywhere(address.port),
+            }
+            .map_err(|error| cannot_listen(*address, &error))
+        })
+        .collect()
+}
+
+fn cannot_listen(address: ListenAddress, error: &ListenError) -> StartError {
+    if error.is_busy() {
+        let holder = match &error.holder {
+            Some(holder) => format!("{address} is taken by {holder}"),
+            None => format!("{address} is taken by a process we may not see"),
+        };
+        return StartError::unavailable(holder)
+            .hint("stop it, or choose another port: rip-master start … http:PORT");
+    }
+    let message = format!("cannot listen at {address}: {}", error.source);
+    match error.source.kind() {
+        io::ErrorKind::PermissionDenied => StartError::permission(message)
+            .hint("use a port above 1023, or grant the program CAP_NET_BIND_SERVICE"),
+        _ => StartError::unavailable(message),
+    }
+}
+
+/// A connection needs a descriptor for its client and at times one for its worker; each loop may
+/// hold a link to each worker, and the rest of the process needs its own.
+///
+/// A configured number is held to what the descriptors allow: beyond it workers could be neither
+/// reached nor started again, and the control socket would be mute.
+fn connection_cap(settings: &Settings, descriptors: u64, links: u64) -> u32 {
+    let left = descriptors.saturating_sub(OWN_DESCRIPTOR_COUNT).saturating_sub(links);
+    let cap = |count| u32::try_from(count).unwrap_or(u32::MAX).max(LEAST_CONNECTION_COUNT);
+    let Some(wanted) = settings.limits.connections else { return cap(left / 2) };
+    if wanted > cap(left) {
+        log::warn!(
+            "at most {} of {wanted} connections: the limit of open files is {descriptors}",
+            cap(left)
+        );
+    }
+    wanted.min(cap(left))
+}
+
+fn spool_dir(settings: &Settings) -> PathBuf {
+    // The init system may list several cache directories, separated by colons.
+    let cache = std::env::var("CACHE_DIRECTORY").ok();
+    let cache = cache.as_deref().and_then(|list| list.split(':').find(|path| !path.is_empty()));
+    settings.spool_dir.as_deref().or(cache).unwrap_or("/var/tmp").into()
+}
+
+fn cores() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    u16::try_from(cores).unwrap_or(u16::MAX)
+}
+
+fn random_seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Descriptors that are not clients' or links': agents, pipes, control connections.
+const OWN_DESCRIPTOR_COUNT: u64 = 512;
+/// Fewer connections than this are no server.
+const LEAST_CONNECTION_COUNT: u32 = 16;

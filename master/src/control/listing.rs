@@ -1,0 +1,126 @@
+//! What the control socket tells: apps, workers, hosts, status.
+
+use super::supervisor::{Crew, Hosted};
+use crate::sys::proc::rss_bytes;
+use rip::contract::app::AppDescriptor;
+use rip::contract::worker::WorkerEndpoint;
+use rip::ids::{AppId, Generation, WorkerId};
+use rip::pool::WorkerView;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// `GET /workers`.
+#[derive(Serialize)]
+pub struct Workers {
+    ok: bool,
+    workers: Vec<WorkerRow>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkerRow {
+    #[serde(flatten)]
+    endpoint: WorkerEndpoint,
+    pid: Option<u32>,
+    app_pid: Option<u32>,
+    generation: Generation,
+    /// Of the app's process, or of the shim while there is none.
+    rss_bytes: Option<u64>,
+    /// How the slot's last worker ended.
+    last_exit: Option<String>,
+}
+
+impl Workers {
+    /// The workers of `crew`, by id.
+    pub fn of(crew: &Crew) -> Self {
+        let views: BTreeMap<WorkerId, WorkerView> =
+            crew.pool.view(|pool| pool.workers().map(|view| (view.worker, view)).collect());
+        let row = |(worker, hosted): (WorkerId, &Hosted)| {
+            let (stage, generation) = crew.stage(worker)?;
+            let view = views.get(&worker);
+            Some(WorkerRow {
+                endpoint: WorkerEndpoint {
+                    app_id: crew.descriptor().id.clone(),
+                    worker_id: worker,
+                    socket_path: hosted.socket.display().to_string(),
+                    inflight: view.map_or(0, |view| view.inflight),
+                    version: generation,
+                    state: stage.state(),
+                    started_at: hosted.started_wall,
+                    request_count: view.map_or(0, |view| view.requests),
+                },
+                pid: hosted.pid(),
+                app_pid: hosted.app_pid,
+                generation,
+                rss_bytes: hosted.app_pid.or(hosted.pid()).and_then(rss_bytes),
+                last_exit: crew.last_exit_before(worker).map(str::to_owned),
+            })
+        };
+        Self { ok: true, workers: crew.workers().filter_map(row).collect() }
+    }
+}
+
+/// `GET /apps`.
+#[derive(Serialize)]
+pub struct Apps<'a> {
+    ok: bool,
+    apps: Vec<AppRow<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AppRow<'a> {
+    #[serde(flatten)]
+    descriptor: &'a AppDescriptor,
+    state: &'static str,
+    ready: usize,
+    generation: Generation,
+    inflight: u32,
+    queue_depth: u32,
+    restarts: u64,
+    abandoned: bool,
+}
+
+impl<'a> Apps<'a> {
+    /// The app of `crew`.
+    pub fn of(crew: &'a Crew, stopping: bool) -> Self {
+        let descriptor = crew.descriptor();
+        let summary = crew.summary();
+        let (inflight, queue_depth) = crew.pool.view(|pool| (pool.inflight(), pool.queue_depth()));
+        let state = match summary.ready {
+            _ if stopping => "stopping",
+            _ if summary.abandoned => "abandoned",
+            0 if !summary.ever_ready => "starting",
+            0 => "down",
+            ready if ready < descriptor.workers as usize => "degraded",
+            _ => "ready",
+        };
+        let app = AppRow {
+            descriptor,
+            state,
+            ready: summary.ready,
+            generation: summary.generation,
+            inflight,
+            queue_depth,
+            restarts: summary.restarts,
+            abandoned: summary.abandoned,
+        };
+        Self { ok: true, apps: vec![app] }
+    }
+}
+
+/// `GET /registry`.
+#[derive(Serialize)]
+pub struct Registry<'a> {
+    ok: bool,
+    hosts: Vec<&'a str>,
+    apps: BTreeMap<&'a AppId, &'a [String]>,
+}
+
+impl<'a> Registry<'a> {
+    /// The hosts of the app.
+    pub fn of(app: &'a AppDescriptor) -> Self {
+        let hosts = app.hosts.iter().map(String::as_str).collect();
+        Self { ok: true, hosts, apps: BTreeMap::from([(&app.id, app.hosts.as_slice())]) }
+    }
+}

@@ -1,0 +1,396 @@
+//! The main loop: the one place where the master changes its mind.
+//!
+//! Signals, ended children, boot reports, control requests and mail from other threads all become
+//! [`Happening`]s and meet in [`Master::take`]. Each of them states a fact; after a batch of facts
+//! [`Master::settle`] lets the cores compare what is with what should be, and carries out what they
+//! want.
+
+use super::listing::{Apps, Registry, Workers};
+use super::notify::Notifier;
+use super::orphans::Orphans;
+use super::outcome::Outcome;
+use super::server::{Answer, ConnectionId, ControlServer, Request};
+use super::source::Source;
+use super::start_error::StartError;
+use super::supervisor::{Crew, News, Watched};
+use super::verbs::{self, Verb};
+use super::workshop::Workshop;
+use crate::agents::files::FileAgent;
+use crate::agents::log::LogAgent;
+use crate::edge::Edges;
+use crate::reactor::clock::Clock;
+use crate::reactor::mailbox::Receiver;
+use crate::shared::Shared;
+use crate::shared::log::event_line;
+use crate::shared::mail::ControlMessage;
+use crate::sys::signals::Signals;
+use mio::{Events, Poll};
+use nix::sys::signal::Signal;
+use rip::contract::event::Event;
+use rip::ids::WorkerId;
+use rip::limits;
+use rip::supervise::{Order, Shutdown, WorkerIds, supervisor};
+use rip::time::Instant;
+use rip::wire::admit::{self, Claim, admit};
+use rip::wire::verb::{Accepted, WorkerVerb};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+/// A master that has booted.
+pub struct Master {
+    pub(super) poll: Poll,
+    pub(super) clock: Clock,
+    pub(super) started: Instant,
+    pub(super) signals: Signals,
+    pub(super) mail: Receiver<ControlMessage>,
+    pub(super) notifier: Notifier,
+    pub(super) server: ControlServer,
+    pub(super) shutdown: Shutdown,
+    pub(super) ids: WorkerIds,
+    pub(super) crew: Crew,
+    pub(super) orphans: Orphans,
+    /// Until they are cut or the master ends.
+    pub(super) edges: Option<Edges>,
+    pub(super) shop: Workshop,
+    pub(super) shared: Arc<Shared>,
+    pub(super) agents: (LogAgent, FileAgent),
+    pub(super) state: State,
+}
+
+/// What the master remembers between turns.
+#[derive(Default)]
+pub(super) struct State {
+    happenings: VecDeque<Happening>,
+    /// Who waits for a worker's quit to be answered.
+    quits: BTreeMap<WorkerId, Vec<ConnectionId>>,
+    announced: bool,
+    drained_loops: usize,
+    cut: u64,
+    /// What asked the server to end, first.
+    stop_reason: Option<&'static str>,
+    /// Why the app cannot start, before any worker ever served.
+    hopeless: Option<String>,
+    /// The end has come; true when it was forced.
+    finished: Option<bool>,
+}
+
+/// Something that came from outside.
+enum Happening {
+    Mail(ControlMessage),
+    Request(Request),
+    Signal(Signal),
+    Worker(Watched),
+}
+
+impl Master {
+    /// Runs until the end.
+    ///
+    /// # Errors
+    /// When the app turned out to be impossible to start, or the event loop itself failed.
+    pub fn run(mut self) -> Result<Outcome, StartError> {
+        let app = self.shared.settings.app.clone();
+        self.tell(&Event::ServerStart {
+            app: app.id,
+            workers: app.workers,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+        });
+        let mut events = Events::with_capacity(EVENT_COUNT);
+        loop {
+            self.settle();
+            if let Some(forced) = self.state.finished {
+                return self.end(forced);
+            }
+            if self.state.happenings.is_empty() {
+                self.wait(&mut events)?;
+            }
+            while let Some(happening) = self.state.happenings.pop_front() {
+                self.take(happening);
+            }
+        }
+    }
+
+    /// Sleeps until something happens or a deadline comes, and collects what happened.
+    fn wait(&mut self, events: &mut Events) -> Result<(), StartError> {
+        self.clock.refresh();
+        let deadlines =
+            [self.crew.next_deadline(), self.shutdown.next_deadline(), self.server.next_deadline()];
+        let next = deadlines.into_iter().flatten().min();
+        match self.poll.poll(events, next.map(|next| self.clock.until(next))) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(StartError::system("the control loop", &error));
+            }
+            Ok(()) | Err(_) => self.clock.refresh(),
+        }
+        let now = self.clock.now();
+        let mut requests = Vec::new();
+        for event in &*events {
+            match Source::of(event.token()) {
+                Some(Source::Signals) => {
+                    let signals = self.signals.pending().map(Happening::Signal);
+                    self.state.happenings.extend(signals);
+                }
+                Some(Source::Control) => self.server.accept(now),
+                Some(Source::Connection(id)) => self.server.ready(id, event, now, &mut requests),
+                Some(Source::Worker(watched)) => {
+                    self.state.happenings.push_back(Happening::Worker(watched));
+                }
+                Some(Source::Mail) | None => {}
+            }
+        }
+        self.state.happenings.extend(requests.into_iter().map(Happening::Request));
+        let mut mail = Vec::new();
+        self.mail.drain(&mut mail);
+        self.state.happenings.extend(mail.into_iter().map(Happening::Mail));
+        Ok(())
+    }
+
+    fn take(&mut self, happening: Happening) {
+        let now = self.clock.now();
+        match happening {
+            Happening::Worker(watched) => self.crew.ready(watched, &self.clock),
+            Happening::Signal(Signal::SIGCHLD) => {
+                let crew = &self.crew;
+                self.orphans.end(|pid| crew.owns(pid));
+            }
+            Happening::Signal(Signal::SIGTERM) => self.stop("TERM", false),
+            Happening::Signal(Signal::SIGINT) => self.stop("INT", false),
+            Happening::Signal(Signal::SIGQUIT) => self.stop("QUIT", false),
+            Happening::Signal(Signal::SIGHUP) => {
+                log::warn!("HUP: nothing to reload, this master was started without an Edgefile");
+            }
+            Happening::Signal(signal) => log::info!("{signal} is not used"),
+            Happening::Mail(ControlMessage::WorkerIdle(worker)) => {
+                self.crew.core().idle(worker, now);
+            }
+            Happening::Mail(ControlMessage::WorkerDraining(worker)) => {
+                self.crew.core().drain(worker, now);
+            }
+            Happening::Mail(ControlMessage::LastLines { worker, lines }) => {
+                self.crew.last_lines(worker, lines, &self.clock);
+            }
+            Happening::Mail(ControlMessage::LoopDrained(_)) => {
+                self.state.drained_loops += 1;
+                let loops = self.edges.as_ref().map_or(0, Edges::count);
+                if self.state.drained_loops >= loops {
+                    self.shutdown.edges_drained(now);
+                }
+            }
+            Happening::Mail(ControlMessage::LoopStopped { cut, .. }) => self.state.cut += cut,
+            Happening::Request(request) => self.serve(request),
+        }
+    }
+
+    /// Lets the cores act on the facts, and carries out what they want.
+    fn settle(&mut self) {
+        let now = self.clock.now();
+        self.shutdown.settle(self.crew.is_gone(), now);
+        while let Some(order) = self.shutdown.poll_order() {
+            self.obey(order);
+        }
+        let mut news = Vec::new();
+        self.crew.settle(&mut self.ids, &self.shop, &self.clock, &mut news);
+        news.into_iter().for_each(|news| self.hear(news));
+        self.server.expire(now);
+        // What was just carried out may have been the last thing to wait for.
+        self.shutdown.settle(self.crew.is_gone(), now);
+        while let Some(order) = self.shutdown.poll_order() {
+            self.obey(order);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now = self.clock.now();
+        match order {
+            Order::DrainEdges { deadline } => {
+                let idle_until = deadline.min(now + limits::SHUTDOWN_IDLE);
+                if let Some(edges) = &self.edges {
+                    edges.drain(idle_until);
+                }
+            }
+            Order::CutEdges => self.cut_edges(),
+            Order::RetireWorkers => self.crew.core().retire_all(now),
+            Order::TerminateWorkers { kill } => self.crew.core().terminate_all(kill, now),
+            Order::KillWorkers => self.crew.core().kill_all(now),
+            Order::Finish { forced } => self.state.finished = Some(forced),
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Event(event) => self.tell(&event),
+            News::Admitted if self.state.announced => {}
+            News::Admitted => {
+                self.state.announced = true;
+                self.notifier.tell("READY=1\nSTATUS=serving");
+                let took = self.clock.now().since(self.started);
+                self.tell(&Event::ServerReady {
+                    urls: self.shared.settings.urls.clone(),
+                    took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                });
+            }
+            News::QuitAnswered { worker, drained } => {
+                self.answer_quits(
+                    worker,
+                    &Answer::ok(&Accepted { ok: true, drained: Some(drained) }),
+                );
+            }
+            // It asked and did not wait: its connection may still be there.
+            News::Gone(worker) => {
+                self.answer_quits(worker, &verbs::too_late(supervisor::Refusal::Unknown));
+            }
+            News::Hopeless(reason) => {
+                self.state.hopeless.get_or_insert(reason);
+                self.stop("the app cannot start", true);
+            }
+        }
+    }
+
+    fn answer_quits(&mut self, worker: WorkerId, answer: &Answer) {
+        for connection in self.state.quits.remove(&worker).unwrap_or_default() {
+            self.answer(connection, answer);
+        }
+    }
+
+    fn stop(&mut self, reason: &'static str, fast: bool) {
+        if self.state.stop_reason.is_none() {
+            self.state.stop_reason = Some(reason);
+            self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
+        }
+        let now = self.clock.now();
+        if fast {
+            self.shutdown.ask_fast(now);
+        } else {
+            self.shutdown.ask(now);
+        }
+    }
+
+    fn serve(&mut self, mut request: Request) {
+        let from = request.from;
+        let answer = match Verb::of(&mut request) {
+            Err(refused) => Some(refused),
+            Ok(Verb::Worker { verb, authorization }) => {
+                self.worker_verb(&request, &verb, authorization.as_deref())
+            }
+            Ok(Verb::Apps) => Some(Answer::ok(&Apps::of(&self.crew, self.shutdown.is_asked()))),
+            Ok(Verb::Events) => {
+                self.server.subscribe(from, self.clock.now());
+                None
+            }
+            Ok(Verb::Registry) => Some(Answer::ok(&Registry::of(&self.shared.settings.app))),
+            Ok(Verb::Status) => {
+                let status = self.shared.status(self.clock.now());
+                Some(Answer::json(status.status_code(), &status))
+            }
+            Ok(Verb::Stop { now }) => {
+                log::info!(
+                    "stop was asked for by process {} of user {}",
+                    request.peer.pid,
+                    request.peer.uid
+                );
+                self.stop("api", now);
+                Some(Answer::ok(&Accepted { ok: true, drained: None }))
+            }
+            Ok(Verb::Workers) => Some(Answer::ok(&Workers::of(&self.crew))),
+        };
+        if let Some(answer) = answer {
+            self.answer(from, &answer);
+        }
+    }
+
+    /// What a shim says of its worker. `None` when the answer comes later.
+    fn worker_verb(
+        &mut self,
+        request: &Request,
+        verb: &WorkerVerb,
+        authorization: Option<&[u8]>,
+    ) -> Option<Answer> {
+        let (worker_id, app_id, generation) = match verb {
+            WorkerVerb::Join(join) => (join.worker_id, &join.app_id, join.generation),
+            WorkerVerb::Quit(quit) => (quit.worker_id, &quit.app_id, quit.generation),
+        };
+        let claim = Claim { worker_id, app_id, generation, authorization };
+        let admitted = admit(self.crew.expected(worker_id), claim).and_then(|()| {
+            let own = self.crew.is_shim_of(request.peer.pid, worker_id);
+            own.then_some(()).ok_or(admit::Refusal::WrongIdentity)
+        });
+        if let Err(refusal) = admitted {
+            self.tell(&Event::WorkerRefused { worker_id, reason: refusal.to_string() });
+            return Some(verbs::refusal(refusal));
+        }
+        let now = self.clock.now();
+        let taken = match verb {
+            WorkerVerb::Join(join) => self.crew.join(join, now),
+            WorkerVerb::Quit(_) => self.crew.core().quit(worker_id, now),
+        };
+        if let Err(refusal) = taken {
+            return Some(verbs::too_late(refusal));
+        }
+        match verb {
+            WorkerVerb::Quit(_) => {
+                self.state.quits.entry(worker_id).or_default().push(request.from);
+                None
+            }
+            WorkerVerb::Join(_) => {
+                // The answer must be true when it is read: waiting requests have been dispatched.
+                let mut news = Vec::new();
+                self.crew.carry_out(&self.shop, &self.clock, &mut news);
+                news.into_iter().for_each(|news| self.hear(news));
+                Some(Answer::ok(&Accepted { ok: true, drained: None }))
+            }
+        }
+    }
+
+    fn answer(&mut self, to: ConnectionId, answer: &Answer) {
+        let mut requests = Vec::new();
+        self.server.answer(to, answer, self.clock.now(), &mut requests);
+        self.state.happenings.extend(requests.into_iter().map(Happening::Request));
+    }
+
+    fn cut_edges(&mut self) {
+        if let Some(edges) = self.edges.take() {
+            edges.stop();
+        }
+    }
+
+    /// Nothing is left to wait for: removes what is ours and says how it went.
+    fn end(mut self, forced: bool) -> Result<Outcome, StartError> {
+        if forced {
+            self.crew.kill_and_wait();
+        }
+        self.orphans.end_all();
+        self.cut_edges();
+        let mut mail = Vec::new();
+        self.mail.drain(&mut mail);
+        for message in mail {
+            if let ControlMessage::LoopStopped { cut, .. } = message {
+                self.state.cut += cut;
+            }
+        }
+        let cut = self.state.cut;
+        let reason = self.state.stop_reason.unwrap_or("api").to_owned();
+        self.tell(&Event::ServerStop { reason, cut });
+        self.server.end_streams();
+        let (log, files) = self.agents;
+        files.stop();
+        log.stop();
+        match self.state.hopeless {
+            Some(reason) => Err(StartError::failed(reason)),
+            None => Ok(Outcome { cut, forced }),
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let at = self.clock.wall();
+        self.shared.log.event(event, at);
+        if self.server.is_listened_to() {
+            let mut line = Vec::new();
+            event_line(event, at, true, &mut line);
+            self.server.publish(&line);
+        }
+    }
+}
+
+/// Kernel events taken in one turn.
+const EVENT_COUNT: usize = 256;

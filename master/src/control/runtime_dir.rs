@@ -1,0 +1,245 @@
+//! The directory a master lives in: claimed with a lock, cleaned of the dead, left empty.
+//!
+//! One master of a name may live at a time: whoever holds the lock on the pid file is it. While we
+//! hold it every other subdirectory belongs to a master that died, whatever its pid is used for
+//! now.
+
+use super::start_error::StartError;
+use crate::sys::lock::{LockError, PidFile};
+use nix::unistd::geteuid;
+use rip::ids::WorkerId;
+use rip::limits;
+use rip::wire::runtime_dir::{CONTROL_SOCKET, PID_FILE, Places, worker_socket};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A claimed runtime directory. Dropping it removes what is ours and gives the claim up.
+pub struct RuntimeDir {
+    path: PathBuf,
+    sockets: PathBuf,
+    /// Removes the pid file when dropped.
+    claim: PidFile,
+}
+
+impl RuntimeDir {
+    /// Claims the directory of the master called `name`, where the environment says it belongs.
+    ///
+    /// # Errors
+    /// When another master of this name lives, when the place is not ours alone, and when sockets
+    /// in it would have paths too long for the kernel.
+    pub fn claim(name: &str) -> Result<Self, StartError> {
+        let variable = |name| std::env::var(name).ok();
+        let (given, user) = (variable("RUNTIME_DIRECTORY"), variable("XDG_RUNTIME_DIR"));
+        let places = Places {
+            runtime_directory: given.as_deref(),
+            xdg_runtime_dir: user.as_deref(),
+            uid: geteuid().as_raw(),
+        };
+        Self::claim_at(Path::new(&places.directory(name)), name)
+    }
+
+    fn claim_at(path: &Path, name: &str) -> Result<Self, StartError> {
+        let pid = std::process::id();
+        let sockets = path.join(pid.to_string());
+        check_length(&sockets.join(worker_socket(WorkerId(WIDEST_WORKER_ID))))?;
+        check_length(&path.join(CONTROL_SOCKET))?;
+        // A predictable place under /tmp may have been taken by somebody else before.
+        if let Some(parent) = path.parent()
+            && is_ours_by_name(parent)
+        {
+            own_directory(parent)?;
+        }
+        own_directory(path)?;
+        let claim = PidFile::acquire(&path.join(PID_FILE)).map_err(|error| match error {
+            LockError::Held { pid } => {
+                let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+                StartError::failed(format!(
+                    "a master called {name} is already running with pid {pid}"
+                ))
+                .hint("stop it with `rip-master stop`, or start this one with another --name")
+            }
+            LockError::Io(error) => StartError::system(path.join(PID_FILE).display(), &error),
+        })?;
+        remove_leftovers(path)?;
+        DirBuilder::new()
+            .mode(PRIVATE)
+            .create(&sockets)
+            .map_err(|error| StartError::system(sockets.display(), &error))?;
+        Ok(Self { path: path.to_owned(), sockets, claim })
+    }
+
+    /// Where the control socket is.
+    pub fn control_socket(&self) -> PathBuf {
+        self.path.join(CONTROL_SOCKET)
+    }
+
+    /// Where the workers' sockets are.
+    pub fn sockets(&self) -> &Path {
+        &self.sockets
+    }
+
+    /// Where the worker's socket is.
+    pub fn worker_socket(&self, worker: WorkerId) -> PathBuf {
+        self.sockets.join(worker_socket(worker))
+    }
+}
+
+impl Drop for RuntimeDir {
+    fn drop(&mut self) {
+        let sockets = fs::remove_dir_all(&self.sockets);
+        // Somebody may have removed the directory, and another master have made it its own.
+        let control =
+            if self.claim.is_ours() { fs::remove_file(self.control_socket()) } else { Ok(()) };
+        for (what, result) in [("worker sockets", sockets), ("control socket", control)] {
+            if let Err(error) = result
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                log::warn!("the {what} in {} stay behind: {error}", self.path.display());
+            }
+        }
+    }
+}
+
+/// Makes `path` a directory that nobody else can look into or change.
+fn own_directory(path: &Path) -> Result<(), StartError> {
+    let trouble = |error: &io::Error| {
+        StartError::system(format!("the runtime directory {}", path.display()), error)
+            .hint("set XDG_RUNTIME_DIR to a directory of your own")
+    };
+    DirBuilder::new()
+        .mode(PRIVATE)
+        .recursive(true)
+        .create(path)
+        .map_err(|error| trouble(&error))?;
+    let found = fs::symlink_metadata(path).map_err(|error| trouble(&error))?;
+    if !found.is_dir() || found.uid() != geteuid().as_raw() {
+        return Err(StartError::permission(format!(
+            "the runtime directory {} belongs to somebody else",
+            path.display()
+        ))
+        .hint("remove it, or set XDG_RUNTIME_DIR to a directory of your own"));
+    }
+    if found.mode() & 0o7777 != PRIVATE {
+        fs::set_permissions(path, Permissions::from_mode(PRIVATE))
+            .map_err(|error| trouble(&error))?;
+    }
+    Ok(())
+}
+
+/// Whether a parent directory is one that masters share, made by whichever came first.
+fn is_ours_by_name(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "rip" || name.to_string_lossy().starts_with("rip-"))
+}
+
+/// Removes what masters that died have left: their sockets and directories.
+fn remove_leftovers(path: &Path) -> Result<(), StartError> {
+    let trouble =
+        |error: io::Error| StartError::system(format!("leftovers in {}", path.display()), &error);
+    for entry in fs::read_dir(path).map_err(trouble)? {
+        let entry = entry.map_err(trouble)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_pid = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        if is_pid && entry.file_type().map_err(trouble)?.is_dir() {
+            fs::remove_dir_all(entry.path()).map_err(trouble)?;
+        } else if name == CONTROL_SOCKET {
+            fs::remove_file(entry.path()).map_err(trouble)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_length(path: &Path) -> Result<(), StartError> {
+    let length = path.as_os_str().len();
+    if length <= limits::SOCKET_PATH_BYTES {
+        return Ok(());
+    }
+    Err(StartError::configuration(format!(
+        "the socket path {} has {length} bytes; the system allows {}",
+        path.display(),
+        limits::SOCKET_PATH_BYTES
+    ))
+    .hint("use a shorter --name, or set XDG_RUNTIME_DIR to a shorter directory"))
+}
+
+const PRIVATE: u32 = 0o700;
+/// Workers get no wider ids than this within any life of a master.
+const WIDEST_WORKER_ID: u64 = 999_999_999;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("rip-rd-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).expect("a directory for the test");
+            Self(path)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_claim_is_private_exclusive_and_leaves_nothing() {
+        let place = Place::new("claim");
+        let path = place.0.join("api");
+        let claimed = RuntimeDir::claim_at(&path, "api").expect("the first claim");
+        assert_eq!(fs::metadata(&path).expect("made").mode() & 0o7777, PRIVATE);
+        let socket = claimed.worker_socket(WorkerId(3));
+        assert!(socket.ends_with(format!("{}/w3.sock", std::process::id())));
+        fs::write(&socket, "").expect("a socket");
+        fs::write(claimed.control_socket(), "").expect("a socket");
+        let second = RuntimeDir::claim_at(&path, "api").map(|_| ()).expect_err("one at a time");
+        assert_eq!(second.exit_code, 1);
+        let pid = std::process::id().to_string();
+        assert!(second.message.ends_with(&format!("already running with pid {pid}")), "{second}");
+        drop(claimed);
+        assert_eq!(fs::read_dir(&path).expect("still there").count(), 0);
+        RuntimeDir::claim_at(&path, "api").expect("free again");
+    }
+
+    #[test]
+    fn what_another_master_made_of_a_removed_directory_is_left_alone() {
+        let place = Place::new("removed");
+        let path = place.0.join("api");
+        let first = RuntimeDir::claim_at(&path, "api").expect("the first claim");
+        fs::remove_dir_all(&path).expect("somebody tidies up");
+        let second = RuntimeDir::claim_at(&path, "api").expect("nobody holds it");
+        fs::write(second.control_socket(), "").expect("a socket");
+        drop(first);
+        assert!(second.control_socket().exists());
+    }
+
+    #[test]
+    fn the_dead_are_cleaned_away_and_strangers_files_are_left() {
+        let place = Place::new("dead");
+        let path = place.0.join("api");
+        fs::create_dir_all(path.join("4711")).expect("a dead master's directory");
+        fs::write(path.join("4711/w1.sock"), "").expect("a dead worker's socket");
+        fs::write(path.join("notes"), "").expect("a file of somebody");
+        fs::write(path.join(CONTROL_SOCKET), "").expect("a dead control socket");
+        let claimed = RuntimeDir::claim_at(&path, "api").expect("the dead hold nothing");
+        assert!(!path.join("4711").exists() && !claimed.control_socket().exists());
+        assert!(path.join("notes").exists());
+    }
+
+    #[test]
+    fn a_symlink_or_a_long_path_is_refused() {
+        let place = Place::new("bad");
+        std::os::unix::fs::symlink("/tmp", place.0.join("link")).expect("a link");
+        let error = RuntimeDir::claim_at(&place.0.join("link"), "x").map(|_| ());
+        assert_eq!(error.expect_err("not a directory of ours").exit_code, 77);
+        let long = place.0.join("x".repeat(100));
+        let error = RuntimeDir::claim_at(&long, "x").map(|_| ()).expect_err("too long");
+        assert_eq!(error.exit_code, 78);
+    }
+}

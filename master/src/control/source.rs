@@ -1,0 +1,80 @@
+//! What the main loop is told about by the kernel, and its names in the event loop.
+
+use super::server::ConnectionId;
+use super::supervisor::Watched;
+use mio::Token;
+use rip::ids::WorkerId;
+
+/// Something that can wake the main loop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// A connection on the control socket.
+    Connection(ConnectionId),
+    /// The control socket itself.
+    Control,
+    /// The mailbox.
+    Mail,
+    /// Signals.
+    Signals,
+    /// A worker's process or pipe.
+    Worker(Watched),
+}
+
+impl From<Source> for Token {
+    fn from(source: Source) -> Self {
+        let (kind, number) = match source {
+            Source::Mail => (0, 0),
+            Source::Signals => (1, 0),
+            Source::Control => (2, 0),
+            Source::Connection(ConnectionId(number)) => (3, number),
+            Source::Worker(Watched::Child(WorkerId(number))) => (4, number),
+            Source::Worker(Watched::Boot(WorkerId(number))) => (5, number),
+        };
+        // Numbers only grow, one for each connection or worker: they never reach the upper bits.
+        Self((number as usize) << KIND_BITS | kind)
+    }
+}
+
+impl From<Watched> for Token {
+    fn from(watched: Watched) -> Self {
+        Source::Worker(watched).into()
+    }
+}
+
+impl Source {
+    /// What `token` names.
+    pub fn of(token: Token) -> Option<Self> {
+        let number = (token.0 >> KIND_BITS) as u64;
+        Some(match token.0 & ((1 << KIND_BITS) - 1) {
+            0 => Self::Mail,
+            1 => Self::Signals,
+            2 => Self::Control,
+            3 => Self::Connection(ConnectionId(number)),
+            4 => Self::Worker(Watched::Child(WorkerId(number))),
+            5 => Self::Worker(Watched::Boot(WorkerId(number))),
+            _ => return None,
+        })
+    }
+}
+
+const KIND_BITS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_its_source() {
+        for source in [
+            Source::Mail,
+            Source::Signals,
+            Source::Control,
+            Source::Connection(ConnectionId(70_000)),
+            Source::Worker(Watched::Child(WorkerId(12))),
+            Source::Worker(Watched::Boot(WorkerId(12))),
+        ] {
+            assert_eq!(Source::of(source.into()), Some(source));
+        }
+        assert_eq!(Source::of(Token(7)), None);
+    }
+}
