@@ -1,3 +1,16 @@
 //! The `rip-master` program.
 
-fn main() {}
+use rip_master::cli::{self, exit};
+use rip_master::control;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    // No verb of the command line: it is what a master starts this program as, for each worker.
+    if arguments.next_if(|first| first == "worker-shim").is_some() {
+        std::process::exit(rip_worker::shim_main(arguments));
+    }
+    let serve =
+        |settings| control::run(settings).map(exit::Exit::from).map_err(exit::Failure::from);
+    ExitCode::from(cli::run(arguments, serve).code())
+}

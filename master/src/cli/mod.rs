@@ -1,1 +1,86 @@
-//! The command line.
+//! The command line: what was typed becomes [`Settings`] for a master that starts, or a question
+//! to one that runs; what comes of it becomes an exit code.
+
+pub mod answer;
+pub mod args;
+pub mod client;
+pub mod ctl;
+pub mod entry;
+pub mod env;
+pub mod exit;
+pub mod listing;
+pub mod masters;
+pub mod port;
+pub mod python;
+pub mod start;
+pub mod suggest;
+pub mod table;
+pub mod token;
+pub mod value;
+
+use args::{Cli, CtlVerb, Unread, Verb};
+use exit::{Exit, Failure};
+use rip::contract::settings::Settings;
+use std::ffi::OsString;
+
+/// Runs the program with the arguments after its name; `serve` is what `start` comes down to.
+/// Failures are told on stderr.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    serve: impl FnOnce(Settings) -> Result<Exit, Failure>,
+) -> Exit {
+    let cli = match texts(arguments).and_then(|arguments| Cli::read(&arguments)) {
+        Ok(cli) => cli,
+        // Help and version are asked for and go to stdout; a closed stdout has nobody to tell.
+        Err(Unread::Grammar(error)) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+        Err(Unread::Token(failure)) => return told(&failure),
+    };
+    match perform(cli.verb, serve) {
+        Ok(exit) => exit,
+        Err(failure) => told(&failure),
+    }
+}
+
+fn perform(
+    verb: Verb,
+    serve: impl FnOnce(Settings) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Start(flags) => {
+            let settings = start::settings(&flags, &start::World::look()?)?;
+            init_log(settings.debug);
+            serve(settings)
+        }
+        Verb::Stop(flags) | Verb::Ctl { verb: CtlVerb::Stop(flags) } => ctl::stop(&flags),
+        Verb::Status(flags) | Verb::Ctl { verb: CtlVerb::Status(flags) } => ctl::status(&flags),
+        Verb::List(flags) | Verb::Ctl { verb: CtlVerb::List(flags) } => ctl::list(&flags),
+        Verb::Ctl { verb: CtlVerb::Workers(flags) } => ctl::workers(&flags),
+        Verb::Version => ctl::version(),
+    }
+}
+
+fn texts(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Unread> {
+    let text = |argument: OsString| {
+        argument.into_string().map_err(|argument| {
+            let shown = argument.to_string_lossy().into_owned();
+            Unread::Token(Failure::usage(format!("the argument '{shown}' is not valid UTF-8")))
+        })
+    };
+    arguments.into_iter().map(text).collect()
+}
+
+/// Diagnostics go to stderr, selected by `RIP_LOG`, else warnings and errors, with `--debug` more.
+fn init_log(debug: bool) {
+    let level = if debug { "debug" } else { "warn" };
+    let filter = env_logger::Env::new().filter_or("RIP_LOG", level);
+    // A logger that is there already stays.
+    let _ = env_logger::Builder::from_env(filter).try_init();
+}
+
+fn told(failure: &Failure) -> Exit {
+    eprint!("{failure}");
+    failure.exit
+}

@@ -1,0 +1,122 @@
+//! What a master answers on its control socket, as far as people are shown it. Members that are
+//! missing or unknown do no harm: master and command line may differ in version.
+
+use rip::contract::worker::WorkerState;
+use rip::ids::{AppId, Generation, WorkerId};
+use serde::Deserialize;
+
+/// `GET /apps`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Apps {
+    /// Every app.
+    #[serde(default)]
+    pub apps: Vec<App>,
+}
+
+/// One app.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct App {
+    /// Its name.
+    pub id: AppId,
+    /// What the operator named.
+    #[serde(default)]
+    pub entry: String,
+    /// Workers it should have.
+    #[serde(default)]
+    pub workers: u32,
+    /// Workers that may get requests.
+    #[serde(default)]
+    pub ready: u32,
+    /// In one word.
+    #[serde(default)]
+    pub state: String,
+    /// The newest code.
+    #[serde(default)]
+    pub generation: Option<Generation>,
+    /// Requests workers are busy with.
+    #[serde(default)]
+    pub inflight: u64,
+    /// Requests that wait.
+    #[serde(default)]
+    pub queue_depth: u64,
+    /// Restarts so far.
+    #[serde(default)]
+    pub restarts: u64,
+}
+
+/// `GET /workers`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Workers {
+    /// Every worker.
+    #[serde(default)]
+    pub workers: Vec<Worker>,
+}
+
+/// One worker.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Worker {
+    /// Its app.
+    pub app_id: AppId,
+    /// Its id.
+    pub worker_id: WorkerId,
+    /// The shim's pid.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// The app's own pid.
+    #[serde(default)]
+    pub app_pid: Option<u32>,
+    /// The code it runs.
+    #[serde(default)]
+    pub generation: Option<Generation>,
+    /// Where it is in its life.
+    pub state: WorkerState,
+    /// Requests it is working on.
+    #[serde(default)]
+    pub inflight: u64,
+    /// Requests it has finished.
+    #[serde(default)]
+    pub request_count: u64,
+    /// When it was spawned, in milliseconds since the epoch.
+    #[serde(default)]
+    pub started_at: u64,
+    /// Memory it holds.
+    #[serde(default)]
+    pub rss_bytes: Option<u64>,
+    /// How the process before it in its slot ended.
+    #[serde(default)]
+    pub last_exit: Option<String>,
+}
+
+/// `GET /status`.
+#[derive(Debug, Deserialize)]
+pub struct Status {
+    /// `healthy` or `degraded`.
+    pub status: String,
+    /// The master's version.
+    #[serde(default)]
+    pub version: String,
+    /// The first app.
+    #[serde(default)]
+    pub app: String,
+    /// Workers of all apps that may get requests.
+    #[serde(default)]
+    pub workers: serde_json::Value,
+    /// Ports that are listened on.
+    #[serde(default)]
+    pub ports: serde_json::Value,
+    /// Seconds since the start.
+    #[serde(default)]
+    pub uptime: f64,
+}
+
+/// Every refusal.
+#[derive(Debug, Deserialize)]
+pub struct Refused {
+    /// What is wrong.
+    pub error: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub hint: String,
+}

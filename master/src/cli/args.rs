@@ -1,0 +1,426 @@
+//! The verbs and their flags, as the flag parser and `--help` know them.
+
+use super::exit::Failure;
+use super::token::expand;
+use super::value::{self, Workers};
+use clap::builder::{
+    BoolishValueParser, NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser,
+};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use rip::contract::app::{Listen, Ready, Select};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A prefork application server: one binary in front of your app
+#[derive(Debug, Parser)]
+#[command(
+    name = "rip-master",
+    version,
+    disable_help_subcommand = false,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 69 port busy, 77 permission, \
+                  78 configuration."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+impl Cli {
+    /// Reads the arguments after the program's name.
+    ///
+    /// # Errors
+    /// [`Unread`], which is also how `--help` and `--version` come out.
+    pub fn read(arguments: &[String]) -> Result<Self, Unread> {
+        let mut grammar = Self::grammar();
+        let mut line = vec!["rip-master".to_owned()];
+        match arguments.split_first() {
+            Some((verb, rest)) if verb == "start" => {
+                let expanded =
+                    expand(rest, |flag| takes_value(&grammar, flag)).map_err(Unread::Token)?;
+                line.push(verb.clone());
+                line.extend(expanded.flags);
+                line.extend(expanded.words);
+                if let Some(command) = expanded.command {
+                    line.push("--".to_owned());
+                    line.extend(command);
+                }
+            }
+            _ => line.extend_from_slice(arguments),
+        }
+        let matches = grammar
+            .try_get_matches_from_mut(&line)
+            .map_err(|error| Unread::Grammar(explain(error, &line)))?;
+        Self::from_arg_matches(&matches).map_err(Unread::Grammar)
+    }
+
+    /// The command line as the parser knows it: every flag of `start`, and `--name` everywhere, has
+    /// its `RIP_…` in the environment (flag before environment before default).
+    pub fn grammar() -> Command {
+        Self::command()
+            .mut_subcommand("start", |start| start.mut_args(from_environment))
+            .mut_subcommands(|verb| match verb.get_name() {
+                "start" => verb,
+                _ => verb
+                    .mut_args(named_from_environment)
+                    .mut_subcommands(|verb| verb.mut_args(named_from_environment)),
+            })
+    }
+}
+
+/// Why arguments did not become a verb.
+#[derive(Debug)]
+pub enum Unread {
+    /// The flag parser's word: wrong usage, or the help that was asked for.
+    Grammar(clap::Error),
+    /// A token is wrong.
+    Token(Failure),
+}
+
+/// Says where a wrong value came from when it was not typed, and does not advise to make a mistyped
+/// flag part of the command.
+fn explain(mut error: clap::Error, line: &[String]) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+    }
+    let flag = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(shown)) => shown.split([' ', '=']).next().unwrap_or_default(),
+        _ => return error,
+    };
+    let was_typed = line.iter().any(|word| word.split('=').next() == Some(flag));
+    let is_value = matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+    if is_value && !was_typed && flag.starts_with("--") {
+        let tip = format!("the value is that of {} in the environment", variable(&flag[2..]));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
+/// The name of a flag's variable.
+fn variable(long: &str) -> String {
+    format!("RIP_{}", long.to_uppercase().replace('-', "_"))
+}
+
+fn takes_value(grammar: &Command, flag: &str) -> bool {
+    let flags = grammar.find_subcommand("start").into_iter().flat_map(Command::get_arguments);
+    let named =
+        |arg: &&Arg| arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long));
+    flags.into_iter().find(named).is_some_and(|arg| arg.get_action().takes_values())
+}
+
+fn from_environment(flag: Arg) -> Arg {
+    let Some(long) = flag.get_long() else { return flag };
+    let variable = variable(long);
+    let on_or_off = matches!(flag.get_action(), ArgAction::SetTrue);
+    let flag = flag.env(variable).hide_env(true);
+    if on_or_off { flag.value_parser(BoolishValueParser::new()) } else { flag }
+}
+
+fn named_from_environment(flag: Arg) -> Arg {
+    if flag.get_long() == Some("name") { from_environment(flag) } else { flag }
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Serve an app, in the foreground
+    Start(Box<Start>),
+    /// Stop a running master; returns when its process is gone
+    Stop(Stop),
+    /// Say whether a running master is healthy
+    Status(Ask),
+    /// Show apps and workers of a running master
+    List(Ask),
+    /// Print the version
+    Version,
+    /// Ask a running master over its control socket
+    Ctl {
+        /// What to ask.
+        #[command(subcommand)]
+        verb: CtlVerb,
+    },
+}
+
+/// The verbs under `ctl`.
+#[derive(Debug, Subcommand)]
+pub enum CtlVerb {
+    /// Show apps and workers
+    List(Ask),
+    /// Show workers
+    Workers(Ask),
+    /// Say whether the master is healthy
+    Status(Ask),
+    /// Stop the master; returns when its process is gone
+    Stop(Stop),
+}
+
+/// A question to a running master.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Ask {
+    /// Print the answer of the control socket as it is
+    #[arg(long)]
+    pub json: bool,
+    /// Which master; by default the only one that runs
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = value::seconds)]
+    pub timeout: Duration,
+}
+
+/// The order to stop.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Stop {
+    /// Cut what is in flight instead of finishing it
+    #[arg(long)]
+    pub now: bool,
+    /// Print the answer of the control socket as it is
+    #[arg(long)]
+    pub json: bool,
+    /// Which master; by default the only one that runs
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = value::seconds)]
+    pub timeout: Duration,
+}
+
+/// Everything `start` understands once tokens have become flags.
+#[derive(Args, Clone, Debug, Default)]
+#[command(
+    override_usage = "rip-master start [PATH[@ALIAS,…]] [NAME] [TOKENS] [FLAGS] [-- ARGV…]",
+    after_help = AFTER_START
+)]
+pub struct Start {
+    /// A directory, a .py file, pkg.module:attr or builtin:NAME [default: .]
+    #[arg(value_name = "PATH", num_args = 0..)]
+    pub words: Vec<String>,
+    /// An HTTP server of your own to run in each worker, in the directory PATH
+    #[arg(value_name = "ARGV", last = true, num_args = 0..)]
+    pub command: Option<Vec<String>>,
+    /// What runs and how many.
+    #[command(flatten, next_help_heading = "App")]
+    pub app: AppFlags,
+    /// Where clients connect, and the bounds.
+    #[command(flatten, next_help_heading = "Edge")]
+    pub edge: EdgeFlags,
+    /// How long each step may take.
+    #[command(flatten, next_help_heading = "Deadlines")]
+    pub deadlines: DeadlineFlags,
+    /// What happens after crashes.
+    #[command(flatten, next_help_heading = "Restarts")]
+    pub restarts: RestartFlags,
+    /// What is told.
+    #[command(flatten, next_help_heading = "Output")]
+    pub output: OutputFlags,
+}
+
+/// What runs and how many.
+#[derive(Args, Clone, Debug, Default)]
+pub struct AppFlags {
+    /// Worker processes [default: auto]
+    #[arg(long, value_name = "N|auto|half", value_parser = value::workers)]
+    pub workers: Option<Workers>,
+    /// Requests one worker may have in flight [default: 1]
+    #[arg(long, value_name = "N", value_parser = value::concurrency)]
+    pub concurrency: Option<u32>,
+    /// How a worker is chosen [default: lifo when c:1]
+    #[arg(long, value_name = "lifo|least-inflight", hide_possible_values = true, value_parser = selects())]
+    pub select: Option<Select>,
+    /// What a command after -- listens on, see below [default: fd]
+    #[arg(long, value_name = "fd|path|port", hide_possible_values = true, value_parser = listens())]
+    pub listen: Option<Listen>,
+    /// Ready by an HTTP answer or by a connect [default: http]
+    #[arg(long, value_name = "http|listen", hide_possible_values = true, value_parser = readies())]
+    pub ready: Option<Ready>,
+    /// Asked for readiness; if given, 2xx only [default: /ready]
+    #[arg(long, value_name = "PATH", value_parser = value::path)]
+    pub health_path: Option<String>,
+    /// Environment of the app, or a file of such lines; repeatable
+    #[arg(long, value_name = "KEY=VALUE|FILE", value_parser = NonEmptyStringValueParser::new())]
+    pub env: Vec<String>,
+    /// This master's name for other verbs [default: the app's]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// Where clients connect, and the bounds.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EdgeFlags {
+    /// Port of plain HTTP; the token http:PORT [default: $PORT, else 80]
+    #[arg(long, value_name = "PORT", value_parser = value::port)]
+    pub port: Option<u16>,
+    /// Address to listen on; repeatable [default: every address]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub host: Vec<IpAddr>,
+    /// Event loops [default: one per core]
+    #[arg(long, value_name = "N", value_parser = value::loops)]
+    pub loops: Option<u16>,
+    /// Client connections at once [default: what the descriptor limit allows]
+    #[arg(long, value_name = "N", value_parser = value::positive)]
+    pub max_connections: Option<u32>,
+    /// The same of one client address, loopback excepted [default: no limit]
+    #[arg(long, value_name = "N", value_parser = value::positive)]
+    pub max_connections_per_address: Option<u32>,
+    /// Requests that may wait for a worker; more get 503 [default: 1000]
+    #[arg(long, value_name = "N", value_parser = value::count)]
+    pub max_queue: Option<u32>,
+    /// Largest request body; more gets 413 [default: 100MiB]
+    #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
+    pub max_body: Option<u64>,
+    /// For bodies that outgrow memory [default: $CACHE_DIRECTORY, else /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    pub spool: Option<String>,
+}
+
+/// How long each step may take.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DeadlineFlags {
+    /// A whole request head must arrive within this [default: 10000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub head_timeout_ms: Option<Duration>,
+    /// Longest silence inside a request body [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub body_timeout_ms: Option<Duration>,
+    /// An idle keep-alive connection is closed after this [default: 75000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub idle_timeout_ms: Option<Duration>,
+    /// A response may stand still for this long [default: 60000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub write_timeout_ms: Option<Duration>,
+    /// A request waits this long for a worker; then 504 [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub queue_timeout_ms: Option<Duration>,
+    /// Connecting to a worker [default: 2000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub connect_timeout_ms: Option<Duration>,
+    /// A worker's answer, then each gap in it; then 504 [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub read_timeout_ms: Option<Duration>,
+    /// A worker must be ready within this [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub start_timeout_ms: Option<Duration>,
+    /// A leaving worker may finish; then SIGTERM [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub drain_timeout_ms: Option<Duration>,
+    /// From SIGTERM to SIGKILL [default: 5000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub kill_timeout_ms: Option<Duration>,
+}
+
+/// What happens after crashes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RestartFlags {
+    /// Crashes within the window before a worker is given up [default: 10]
+    #[arg(long, value_name = "N", value_parser = value::count)]
+    pub max_restarts: Option<u32>,
+    /// First pause before a restart; doubles up to 30 s [default: 1000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub restart_backoff_ms: Option<Duration>,
+    /// The window in which crashes are counted [default: 60000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub restart_window_ms: Option<Duration>,
+}
+
+/// What is told.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OutputFlags {
+    /// Access lines, events and worker output as JSON
+    #[arg(long)]
+    pub json_logging: bool,
+    /// No line per request
+    #[arg(long)]
+    pub no_access_log: bool,
+    /// Tell only of trouble
+    #[arg(long)]
+    pub quiet: bool,
+    /// Diagnostics in detail; RIP_LOG=TARGET=LEVEL selects them
+    #[arg(long)]
+    pub debug: bool,
+}
+
+const AFTER_START: &str = "\
+Tokens, in any order:
+  w:N w:auto w:half   workers: a number, one per core (at least 2), half of that
+  c:N                 requests one worker may have in flight
+  http:PORT or PORT   port of plain HTTP; `http` alone is $PORT, else 80
+
+A command after -- listens on descriptor 3 (--listen fd, as in socket activation), on the Unix
+socket $RIP_WORKER_SOCKET (path), or on 127.0.0.1:$PORT (port). In its arguments {fd}, {socket}
+and {port} are replaced.
+
+PATH@ALIAS,… adds host names. Every flag has a variable, RIP_ and its name: RIP_MAX_QUEUE is
+--max-queue. A flag wins over its variable, and that over the default.
+
+Examples:
+  rip-master start examples/hello http:8080
+  rip-master start w:4 8080 shop.wsgi:application
+  rip-master start . http:8080 -- gunicorn app:app
+  rip-master start . http:8080 --listen port -- node server.js";
+
+fn selects() -> impl TypedValueParser<Value = Select> {
+    PossibleValuesParser::new(["lifo", "least-inflight"]).map(|text| match text.as_str() {
+        "lifo" => Select::Lifo,
+        _ => Select::LeastInflight,
+    })
+}
+
+fn listens() -> impl TypedValueParser<Value = Listen> {
+    PossibleValuesParser::new(["fd", "path", "port"]).map(|text| match text.as_str() {
+        "fd" => Listen::Fd,
+        "path" => Listen::Path,
+        _ => Listen::Port,
+    })
+}
+
+fn readies() -> impl TypedValueParser<Value = Ready> {
+    PossibleValuesParser::new(["http", "listen"]).map(|text| match text.as_str() {
+        "http" => Ready::Http,
+        _ => Ready::Listen,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Help is part of the product: a change of it shows up as a change of these files.
+    /// `RIP_BLESS=1 cargo test` writes them anew.
+    #[test]
+    fn help_reads_as_agreed() {
+        for (line, golden) in [
+            ("--help", "help.txt"),
+            ("start --help", "start.txt"),
+            ("stop --help", "stop.txt"),
+            ("ctl --help", "ctl.txt"),
+            ("list --help", "list.txt"),
+        ] {
+            let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let text = match Cli::read(&arguments) {
+                Err(Unread::Grammar(help)) => help.to_string(),
+                other => panic!("{line}: {other:?}"),
+            };
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/golden").join(golden);
+            if std::env::var_os("RIP_BLESS").is_some() {
+                std::fs::write(&path, &text).unwrap();
+            }
+            assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "{line}");
+            assert!(text.lines().all(|line| line.chars().count() <= 100), "{line} is too wide");
+        }
+    }
+
+    #[test]
+    fn every_flag_of_start_has_its_variable() {
+        let grammar = Cli::grammar();
+        let start = grammar.find_subcommand("start").unwrap();
+        for flag in start.get_arguments().filter(|flag| flag.get_long() != Some("help")) {
+            let Some(long) = flag.get_long() else { continue };
+            let variable = format!("RIP_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(flag.get_env().unwrap(), variable.as_str());
+        }
+        grammar.debug_assert();
+    }
+}

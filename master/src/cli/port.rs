@@ -1,0 +1,82 @@
+//! Whether this process may listen on a port, and what to do when it may not.
+
+use super::exit::{Exit, Failure};
+use std::fs::read_to_string;
+
+/// What the kernel lets this process bind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rights {
+    /// Ports from here on are free for all.
+    pub unprivileged_from: u16,
+    /// `CAP_NET_BIND_SERVICE`: lower ports too.
+    pub bind_service: bool,
+}
+
+impl Rights {
+    /// As `/proc` tells; where it does not, as a kernel is set up by default.
+    pub fn look() -> Self {
+        let status = read_to_string("/proc/self/status").unwrap_or_default();
+        let start = read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+        Self {
+            unprivileged_from: start.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024),
+            bind_service: has_bind_service(&status),
+        }
+    }
+
+    /// # Errors
+    /// The missing right and the ways to get it (exit 77).
+    pub fn check(self, port: u16, executable: &str) -> Result<(), Failure> {
+        if self.bind_service || port >= self.unprivileged_from {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Permission,
+            format!(
+                "port {port} needs CAP_NET_BIND_SERVICE, which this process does not have (ports \
+                 from {} on are free for all)",
+                self.unprivileged_from
+            ),
+        )
+        .tip("use another port: http:8080")
+        .tip(format!(
+            "give the program the right: sudo setcap cap_net_bind_service=+ep {executable}"
+        ))
+        .tip("under systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit")
+        .tip(format!("for every program: sudo sysctl net.ipv4.ip_unprivileged_port_start={port}")))
+    }
+}
+
+/// Reads `CapEff` of `/proc/self/status`. Without that line (no `/proc`) the bind shall tell.
+fn has_bind_service(status: &str) -> bool {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & (1 << CAP_NET_BIND_SERVICE) != 0)
+}
+
+const CAP_NET_BIND_SERVICE: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_low_port_needs_the_capability() {
+        let plain = Rights { unprivileged_from: 1024, bind_service: false };
+        assert!(plain.check(1024, "rip-master").is_ok());
+        let failure = plain.check(80, "/opt/rip-master").unwrap_err();
+        assert_eq!(failure.exit.code(), 77);
+        assert!(failure.message.contains("port 80 needs CAP_NET_BIND_SERVICE"));
+        assert!(failure.tips.iter().any(|tip| tip.ends_with("+ep /opt/rip-master")));
+        assert!(Rights { bind_service: true, ..plain }.check(80, "").is_ok());
+        assert!(Rights { unprivileged_from: 0, ..plain }.check(80, "").is_ok());
+    }
+
+    #[test]
+    fn the_capability_is_bit_ten() {
+        assert!(has_bind_service("Name:\tx\nCapEff:\t0000000000000400\n"));
+        assert!(!has_bind_service("Name:\tx\nCapEff:\t00000000000003ff\n"));
+        assert!(has_bind_service(""));
+    }
+}

@@ -1,0 +1,144 @@
+//! Finding a Python app: a file, a directory with one, `pkg.module:attr`.
+//!
+//! Python itself is not asked here: a missing interpreter or an import that fails is reported by
+//! the worker that needs it.
+
+use super::entry::{Entry, Places, launch, name_of_directory, text};
+use super::exit::Failure;
+use rip::contract::app::Runtime;
+use rip::wire::runtime_dir::sanitise_name;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Files that make a directory a Python app, first come, first taken.
+pub const FILES: &[&str] = &["app.py", "wsgi.py", "main.py", "application.py", "server.py"];
+
+/// The app in `path`, a `.py` file, called `attribute` in it; runs in its directory.
+pub(super) fn file(shown: &str, path: &Path, attribute: Option<&str>) -> Result<Entry, Failure> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let base = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    if base == "manage.py" {
+        return match django(parent) {
+            Some(module) => entry(shown, name_of_directory(parent), module, parent),
+            None => Err(Failure::configuration(format!("'{shown}' is a tool, not an app"))
+                .tip("name the module: rip-master start PROJECT.wsgi:application")),
+        };
+    }
+    let stem = base.trim_end_matches(".py");
+    // `app.py` says nothing about which app it is; its directory does.
+    let name = if FILES.contains(&base) { name_of_directory(parent) } else { sanitise_name(stem) };
+    let target = match attribute {
+        Some(attribute) => format!("{}:{attribute}", text(path)?),
+        None => text(path)?,
+    };
+    entry(shown, name, target, parent)
+}
+
+/// The app in the directory `path`, if there is one.
+pub(super) fn in_directory(shown: &str, path: &Path) -> Result<Option<Entry>, Failure> {
+    let name = name_of_directory(path);
+    if let Some(found) = FILES.iter().map(|base| path.join(base)).find(|file| file.is_file()) {
+        return entry(shown, name, text(&found)?, path).map(Some);
+    }
+    match django(path).filter(|_| path.join("manage.py").is_file()) {
+        Some(module) => entry(shown, name, module, path).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The app `word`, which is `module` and an attribute, imported from the current directory or from
+/// installed packages.
+pub(super) fn module(word: &str, module: &str, places: &Places) -> Result<Entry, Failure> {
+    let top = module.split('.').next().unwrap_or(module);
+    // A package that is here must have the whole module here; one that is installed may hold it
+    // in ways only Python can tell.
+    let found = if is_importable(&places.cwd, top) {
+        is_importable(&places.cwd, module)
+    } else {
+        places.packages.iter().any(|directory| is_importable(directory, top))
+    };
+    if !found {
+        let path = module.replace('.', "/");
+        return Err(Failure::configuration(format!(
+            "module '{module}' not found: looked for {path}.py and {path}/ in {}{}",
+            places.cwd.display(),
+            if places.packages.is_empty() { "" } else { " and among installed packages" },
+        ))
+        .tip("start in the directory of the package, or name the .py file"));
+    }
+    entry(word, sanitise_name(top), word.to_owned(), &places.cwd)
+}
+
+/// Where Python would find installed packages, as far as the file system tells: `$PYTHONPATH`, and
+/// the libraries of the virtual environment, of the interpreter on `$PATH`, and of the system.
+pub fn package_directories(
+    python_path: Option<&OsStr>,
+    virtual_env: Option<&OsStr>,
+    programs: &[PathBuf],
+    cwd: &Path,
+) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        python_path.map(|paths| std::env::split_paths(paths).collect()).unwrap_or_default();
+    let mut prefixes: Vec<PathBuf> = virtual_env.map(PathBuf::from).into_iter().collect();
+    prefixes.push(cwd.join(".venv"));
+    prefixes.extend(programs.iter().filter_map(|directory| {
+        let interpreter = directory.join("python3").canonicalize().ok()?;
+        Some(interpreter.parent()?.parent()?.to_owned())
+    }));
+    prefixes.extend(["/usr/local".into(), "/usr".into()]);
+    for library in prefixes.iter().map(|prefix| prefix.join("lib")) {
+        let versions = library.read_dir().into_iter().flatten().flatten();
+        for version in versions.filter(|entry| is_python(&entry.file_name())) {
+            found.extend(
+                ["site-packages", "dist-packages"]
+                    .map(|packages| version.path().join(packages))
+                    .into_iter()
+                    .filter(|directory| directory.is_dir()),
+            );
+        }
+    }
+    found
+}
+
+fn is_python(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("python3"))
+}
+
+fn is_importable(directory: &Path, module: &str) -> bool {
+    let path = directory.join(module.replace('.', "/"));
+    path.is_dir() || path.with_extension("py").is_file() || is_extension(&path)
+}
+
+/// A compiled module: `name.cpython-312-x86_64-linux-gnu.so`.
+fn is_extension(path: &Path) -> bool {
+    let (Some(parent), Some(stem)) = (path.parent(), path.file_name().and_then(OsStr::to_str))
+    else {
+        return false;
+    };
+    parent.read_dir().into_iter().flatten().flatten().any(|entry| {
+        entry.file_name().to_str().is_some_and(|name| {
+            name.strip_prefix(stem)
+                .is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".so"))
+        })
+    })
+}
+
+/// `PROJECT.wsgi:application` where exactly one package beside `manage.py` has a `wsgi.py`.
+fn django(directory: &Path) -> Option<String> {
+    let mut packages = directory
+        .read_dir()
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.path().join("wsgi.py").is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let package = packages.next()?;
+    packages.next().is_none().then(|| format!("{package}.wsgi:application"))
+}
+
+fn entry(shown: &str, name: Option<String>, target: String, cwd: &Path) -> Result<Entry, Failure> {
+    Ok(Entry {
+        shown: shown.to_owned(),
+        name: name.unwrap_or_else(|| "app".to_owned()),
+        launch: launch(Runtime::Python, vec![target], cwd)?,
+    })
+}

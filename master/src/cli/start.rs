@@ -1,0 +1,370 @@
+//! `start`: flags, words and the machine become [`Settings`].
+
+use super::args::Start;
+use super::entry::{self, Entry, Places};
+use super::exit::Failure;
+use super::port::Rights;
+use super::{env, python, value};
+use rip::contract::app::{
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, Ready, RestartPolicy, Runtime, Select,
+};
+use rip::contract::settings::{EdgeLimits, ListenAddress, Phases, Settings, public_urls};
+use rip::ids::AppId;
+use rip::limits;
+use rip::wire::runtime_dir::{is_name, sanitise_name};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// What `start` looks at besides its arguments.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Where entries, programs and packages are looked for.
+    pub places: Places,
+    /// Cores this process may use.
+    pub cores: u32,
+    /// Ports this process may bind.
+    pub rights: Rights,
+    /// The path of this program.
+    pub executable: String,
+    /// `$PORT`.
+    pub port: Option<String>,
+    /// `$WEB_CONCURRENCY`.
+    pub web_concurrency: Option<String>,
+    /// `$CACHE_DIRECTORY`.
+    pub cache_directory: Option<String>,
+}
+
+impl World {
+    /// As it is now.
+    ///
+    /// # Errors
+    /// The current directory cannot be told.
+    pub fn look() -> Result<Self, Failure> {
+        let cwd = std::env::current_dir().map_err(|error| {
+            Failure::configuration(format!("the current directory cannot be told: {error}"))
+        })?;
+        let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let programs: Vec<_> = std::env::var_os("PATH")
+            .map(|paths| std::env::split_paths(&paths).collect())
+            .unwrap_or_default();
+        let packages = python::package_directories(
+            std::env::var_os("PYTHONPATH").as_deref(),
+            std::env::var_os("VIRTUAL_ENV").as_deref(),
+            &programs,
+            &cwd,
+        );
+        // Aware of affinity and of the cgroup's quota.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            places: Places { cwd, programs, packages },
+            cores: u32::try_from(cores).unwrap_or(1),
+            rights: Rights::look(),
+            executable: std::env::current_exe()
+                .map_or_else(|_| "rip-master".to_owned(), |path| path.display().to_string()),
+            port: text("PORT"),
+            web_concurrency: text("WEB_CONCURRENCY"),
+            cache_directory: text("CACHE_DIRECTORY"),
+        })
+    }
+}
+
+/// The settings `start` stands for.
+///
+/// # Errors
+/// The first thing that is wrong: words and flags with exit 2, rights with 77, what the words name
+/// with 78.
+pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
+    let words = Words::sort(&start.words, start.command.is_some(), &world.places)?;
+    let env = env::collect(&start.app.env, &world.places.cwd)?;
+    let mut places = world.places.clone();
+    if let Some(path) = env.get("PATH") {
+        // The command is looked for where the app would look for it.
+        places.programs = std::env::split_paths(path).collect();
+    }
+    let mut entry = entry::resolve(words.entry, start.command.as_deref(), &places)?;
+    apply_launch_flags(start, &mut entry)?;
+    let id = match words.name {
+        Some(name) => checked_name(name)?,
+        None => entry.name.clone(),
+    };
+    let name = match &start.app.name {
+        Some(name) => checked_name(name)?,
+        None => id.clone(),
+    };
+    let hosts = words.hosts()?;
+    let http = listen_addresses(start, world)?;
+    Ok(Settings {
+        name,
+        urls: public_urls(&hosts, &http),
+        app: AppDescriptor { env, ..app(start, world, AppId::new(&id), hosts, entry)? },
+        http,
+        loops: start.edge.loops,
+        limits: edge_limits(start),
+        phases: phases(start),
+        access_log: !start.output.no_access_log && !start.output.quiet,
+        json: start.output.json_logging,
+        quiet: start.output.quiet,
+        debug: start.output.debug,
+        spool_dir: spool_directory(start, world)?,
+    })
+}
+
+/// The words that are neither tokens nor flags.
+struct Words<'a> {
+    entry: Option<&'a str>,
+    aliases: Option<&'a str>,
+    name: Option<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    /// `PATH[@ALIAS,…] [NAME]`, also the other way round where only the second can be the path.
+    fn sort(words: &'a [String], command: bool, places: &Places) -> Result<Self, Failure> {
+        let (first, second) = match words {
+            [] => return Ok(Self { entry: None, aliases: None, name: None }),
+            [only] => (only.as_str(), None),
+            [first, second] => (first.as_str(), Some(second.as_str())),
+            [first, second, third, ..] => {
+                return Err(Failure::usage(format!(
+                    "unexpected '{third}': '{first}' is the entry and '{second}' the name"
+                ))
+                .tip(if command {
+                    "flags of the command stand after --"
+                } else {
+                    TOKENS
+                }));
+            }
+        };
+        let is_entry = |word| entry::is_entry(split_aliases(word, places).0, places);
+        let (entry, name) = match second {
+            Some(second) if !is_entry(first) && is_entry(second) => (second, Some(first)),
+            other => (first, other),
+        };
+        let (entry, aliases) = split_aliases(entry, places);
+        Ok(Self { entry: Some(entry).filter(|entry| !entry.is_empty()), aliases, name })
+    }
+
+    /// The aliases as host names: one without a dot is a name of the local network.
+    fn hosts(&self) -> Result<Vec<String>, Failure> {
+        let mut hosts = Vec::new();
+        for alias in self.aliases.into_iter().flat_map(|aliases| aliases.split(',')) {
+            let host = alias.to_ascii_lowercase();
+            if !is_host(&host) {
+                return Err(Failure::usage(format!("'{alias}' is not a host name"))
+                    .tip("aliases follow the path: app@shop,shop.example.com"));
+            }
+            let host = if host.contains('.') { host } else { format!("{host}.local") };
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        Ok(hosts)
+    }
+}
+
+/// `path@alias,…`, unless a file of that very name exists.
+fn split_aliases<'a>(word: &'a str, places: &Places) -> (&'a str, Option<&'a str>) {
+    match word.rsplit_once('@') {
+        Some((path, aliases)) if !places.cwd.join(word).exists() => (path, Some(aliases)),
+        _ => (word, None),
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        })
+}
+
+fn checked_name(name: &str) -> Result<String, Failure> {
+    if is_name(name) {
+        return Ok(name.to_owned());
+    }
+    let failure = Failure::usage(format!(
+        "'{name}' cannot be a name: lower-case letters, digits, '.', '_' and '-' can, at most 40"
+    ));
+    Err(match sanitise_name(name) {
+        Some(near) => failure.tip(format!("did you mean '{near}'?")),
+        None => failure,
+    })
+}
+
+fn apply_launch_flags(start: &Start, entry: &mut Entry) -> Result<(), Failure> {
+    if let Some(listen) = start.app.listen {
+        if entry.launch.runtime != Runtime::Command {
+            return Err(Failure::usage("--listen is for a command after --")
+                .tip("Python apps and builtins are given their listener"));
+        }
+        entry.launch.listen = listen;
+    }
+    if entry.launch.runtime == Runtime::Command {
+        check_placeholders(&entry.launch)?;
+    }
+    if let Some(ready) = start.app.ready {
+        if ready == Ready::Listen && start.app.health_path.is_some() {
+            return Err(Failure::usage("--health-path is never asked with --ready listen")
+                .tip("choose one of them"));
+        }
+        entry.launch.ready = ready;
+    }
+    Ok(())
+}
+
+/// A placeholder that would reach the command as it stands, or name a listener that is not there.
+fn check_placeholders(launch: &Launch) -> Result<(), Failure> {
+    for (placeholder, listen, flag) in [
+        ("{fd}", Listen::Fd, "--listen fd"),
+        ("{socket}", Listen::Path, "--listen path"),
+        ("{port}", Listen::Port, "--listen port"),
+    ] {
+        if launch.listen != listen && launch.argv.iter().any(|word| word.contains(placeholder)) {
+            return Err(Failure::usage(format!("{placeholder} in the command needs {flag}"))
+                .tip("the flag stands before --"));
+        }
+    }
+    Ok(())
+}
+
+fn app(
+    start: &Start,
+    world: &World,
+    id: AppId,
+    hosts: Vec<String>,
+    entry: Entry,
+) -> Result<AppDescriptor, Failure> {
+    let workers = workers(start, world)?;
+    let concurrency = start.app.concurrency.unwrap_or(1);
+    let by_default = if concurrency == 1 { Select::Lifo } else { Select::LeastInflight };
+    Ok(AppDescriptor {
+        id,
+        entry: entry.shown,
+        hosts,
+        prefixes: Vec::new(),
+        workers,
+        concurrency,
+        max_queue: start.edge.max_queue.unwrap_or(limits::QUEUE_COUNT),
+        max_inflight: workers.saturating_mul(concurrency),
+        select: start.app.select.unwrap_or(by_default),
+        env: BTreeMap::new(),
+        restart_policy: restart_policy(start),
+        health_check: health_check(start),
+        timeouts: timeouts(start, entry.launch.runtime),
+        launch: entry.launch,
+    })
+}
+
+fn workers(start: &Start, world: &World) -> Result<u32, Failure> {
+    let wanted = start.app.workers.unwrap_or(value::Workers::Auto);
+    let web_concurrency = match (&world.web_concurrency, wanted) {
+        (Some(text), value::Workers::Auto) => match value::workers(text) {
+            Ok(value::Workers::Count(count)) => Some(count),
+            _ => {
+                return Err(Failure::usage(format!(
+                    "WEB_CONCURRENCY is '{text}' in the environment, which is not a number of \
+                     workers"
+                ))
+                .tip("unset it, or say how many: w:4"));
+            }
+        },
+        _ => None,
+    };
+    Ok(wanted.resolve(world.cores, web_concurrency))
+}
+
+fn restart_policy(start: &Start) -> RestartPolicy {
+    let default = RestartPolicy::default();
+    let flags = &start.restarts;
+    RestartPolicy {
+        max_restarts: flags.max_restarts.unwrap_or(default.max_restarts),
+        backoff_ms: flags.restart_backoff_ms.map_or(default.backoff_ms, whole_millis),
+        window_ms: flags.restart_window_ms.map_or(default.window_ms, whole_millis),
+    }
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn health_check(start: &Start) -> HealthCheck {
+    match &start.app.health_path {
+        Some(path) => HealthCheck { path: path.clone(), explicit: true, ..HealthCheck::default() },
+        None => HealthCheck::default(),
+    }
+}
+
+fn timeouts(start: &Start, runtime: Runtime) -> AppTimeouts {
+    let default = AppTimeouts::default();
+    let flags = &start.deadlines;
+    AppTimeouts {
+        connect: flags.connect_timeout_ms.unwrap_or(default.connect),
+        read: flags.read_timeout_ms.unwrap_or(default.read),
+        queue: flags.queue_timeout_ms.unwrap_or(default.queue),
+        start: flags.start_timeout_ms.unwrap_or(default.start),
+        drain: flags.drain_timeout_ms.unwrap_or(default.drain),
+        kill: flags.kill_timeout_ms.unwrap_or(default.kill),
+        // A server that is not ours may close an idle link at any moment; ours never does.
+        keepalive: (runtime == Runtime::Command).then_some(limits::LINK_KEEPALIVE),
+    }
+}
+
+fn edge_limits(start: &Start) -> EdgeLimits {
+    EdgeLimits {
+        body_bytes: start.edge.max_body.unwrap_or(limits::BODY_BYTES),
+        connections: start.edge.max_connections,
+        per_address: start.edge.max_connections_per_address,
+        ..EdgeLimits::default()
+    }
+}
+
+fn phases(start: &Start) -> Phases {
+    let default = Phases::default();
+    let flags = &start.deadlines;
+    Phases {
+        head: flags.head_timeout_ms.unwrap_or(default.head),
+        body: flags.body_timeout_ms.unwrap_or(default.body),
+        idle: flags.idle_timeout_ms.unwrap_or(default.idle),
+        write: flags.write_timeout_ms.unwrap_or(default.write),
+        linger: default.linger,
+    }
+}
+
+fn listen_addresses(start: &Start, world: &World) -> Result<Vec<ListenAddress>, Failure> {
+    let port = match (start.edge.port, &world.port) {
+        (Some(port), _) => port,
+        (None, Some(text)) => value::port(text).map_err(|why| {
+            Failure::usage(format!("PORT is '{text}' in the environment: {why}"))
+                .tip("unset it, or name the port: http:8080")
+        })?,
+        (None, None) => 80,
+    };
+    world.rights.check(port, &world.executable)?;
+    if start.edge.host.is_empty() {
+        return Ok(vec![ListenAddress { ip: None, port }]);
+    }
+    Ok(start.edge.host.iter().map(|ip| ListenAddress { ip: Some(*ip), port }).collect())
+}
+
+fn spool_directory(start: &Start, world: &World) -> Result<Option<String>, Failure> {
+    if let Some(given) = &start.edge.spool {
+        let path = world.places.cwd.join(given);
+        if !path.is_dir() {
+            return Err(Failure::configuration(format!("--spool '{given}' is not a directory")));
+        }
+        return entry::text(&path).map(Some);
+    }
+    // Made by the init system for this service; it may list several.
+    Ok(world
+        .cache_directory
+        .as_deref()
+        .and_then(|paths| paths.split(':').find(|path| Path::new(path).is_dir()))
+        .map(str::to_owned))
+}
+
+const TOKENS: &str = "tokens are w:N, c:N, http:PORT or a bare port";
+
+#[cfg(test)]
+mod tests;
