@@ -1,1 +1,29 @@
 //! Promises, each against the real binary.
+
+mod boot;
+mod builtins;
+mod busy;
+mod cli;
+mod client_faults;
+mod control;
+mod crash;
+mod crashloop;
+mod drain;
+mod entries;
+mod harness;
+mod ids;
+mod init_system;
+mod limits;
+mod logs;
+mod loops;
+mod orphans;
+mod peers;
+mod phases;
+mod queue;
+mod request;
+mod single_instance;
+mod streaming;
+mod strict;
+mod timeouts;
+mod traps;
+mod wsgi;

@@ -1,0 +1,168 @@
+//! Every way to say which app is meant.
+
+use crate::harness::{Server, Setup, tools};
+
+const SAYS: &str = "def says(text):
+    def application(environ, start_response):
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [text.encode()]
+    return application
+";
+
+#[test]
+fn the_example_is_served_as_the_readme_says() {
+    let server = Setup::entry(tools::repository().join("examples/hello")).start();
+    let response = server.get("/");
+    assert_eq!(response.status, 200);
+    assert!(response.field("content-type").starts_with("text/html"));
+    assert!(response.text().contains("Hello, 127.0.0.1"), "{}", response.text());
+    assert_eq!(server.app()["id"], "hello");
+    let (code, output) = server.cli(&["ctl", "list"]);
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("w1") && output.contains("examples/hello"), "{output}");
+    assert!(server.workers().len() >= 2, "one for each core, and two at least");
+}
+
+#[test]
+fn the_worker_written_in_rust_is_served() {
+    let server = Setup::command(&[&tools::rust_example()]).workers(2).concurrency(4).start();
+    let mut client = server.connect();
+    assert_eq!(client.ask("GET", "/").text(), "Hello from Rust\n");
+    assert_eq!(client.ask("GET", "/count").text(), "1\n2\n3\n");
+    client.request("POST", "/shout", "", b"quietly");
+    assert_eq!(client.response().text(), "QUIETLY");
+    assert_eq!(client.ask("GET", "/nowhere").status, 404);
+    assert_eq!(client.ask("DELETE", "/").status, 405);
+}
+
+#[test]
+fn python_apps_have_many_names() {
+    for (entry, expected) in [
+        ("app.py", "the usual one"),
+        ("app.py:other", "the other one"),
+        ("app.py:make()", "made to order"),
+        ("wsgi:application", "imported"),
+        ("pkg.web:app", "deep inside"),
+        (".", "the usual one"),
+    ] {
+        let server = python_app(entry);
+        assert_eq!(server.get("/").text(), expected, "{entry}");
+    }
+}
+
+fn python_app(entry: &str) -> Server {
+    let setup = Setup::entry(entry).workers(1);
+    std::fs::create_dir(setup.path("app/pkg")).unwrap();
+    setup
+        .with_file("says.py", SAYS)
+        .with_file(
+            "app.py",
+            "from says import says\napplication = says('the usual one')\n\
+             other = says('the other one')\ndef make():\n    return says('made to order')\n",
+        )
+        .with_file("wsgi.py", "from says import says\napplication = says('imported')\n")
+        .with_file("pkg/__init__.py", "")
+        .with_file("pkg/web.py", "from says import says\napp = says('deep inside')\n")
+        .start()
+}
+
+#[test]
+fn an_attribute_that_is_not_there_is_named() {
+    let server = Setup::entry("app.py:missing")
+        .with_file("app.py", "application = None\n")
+        .workers(1)
+        .flag("--restart-backoff-ms", 20)
+        .flag("--max-restarts", 1)
+        .unawaited()
+        .start();
+    server.wait_for_log("missing");
+    server.wait_for_log("worker_abandon");
+}
+
+#[test]
+fn a_directory_with_nothing_to_start_is_refused() {
+    let (code, output) = Setup::entry(".").with_file("notes.txt", "nothing").fails();
+    assert_eq!(code, 78, "{output}");
+    assert!(output.contains("tip:"), "{output}");
+}
+
+#[test]
+fn node_is_served_on_a_port() {
+    let server = Setup::command(&["node", "server.js"])
+        .with_file(
+            "server.js",
+            "require('http').createServer((request, response) => {
+               let size = 0;
+               request.on('data', (piece) => { size += piece.length; });
+               request.on('end', () => response.end(`node ${request.url} ${size}`));
+             }).listen(process.env.PORT, '127.0.0.1');",
+        )
+        .flag("--listen", "port")
+        .workers(1)
+        .start();
+    let mut client = server.connect();
+    for number in 0..20 {
+        client.request("POST", &format!("/{number}"), "", &vec![b'n'; number * 1000]);
+        assert_eq!(client.response().text(), format!("node /{number} {}", number * 1000));
+    }
+}
+
+#[test]
+fn node_is_served_on_the_inherited_listener() {
+    let server = Setup::command(&["node", "server.js"])
+        .with_file(
+            "server.js",
+            "require('http').createServer((request, response) => response.end('inherited'))
+               .listen({ fd: 3 });",
+        )
+        .workers(1)
+        .start();
+    for _ in 0..20 {
+        assert_eq!(server.get("/").text(), "inherited");
+    }
+}
+
+#[test]
+fn words_in_braces_are_filled_in() {
+    let uvicorn = tools::venv("uvicorn");
+    let app = "async def app(scope, receive, send):
+    if scope['type'] == 'http':
+        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+        await send({'type': 'http.response.body', 'body': b'filled in'})
+";
+    for (listen, words) in
+        [("fd", ["--fd", "{fd}"]), ("path", ["--uds", "{socket}"]), ("port", ["--port", "{port}"])]
+    {
+        let argv = [&[uvicorn.as_str(), "app:app", "--log-level", "warning"][..], &words].concat();
+        let server = Setup::command(&argv)
+            .with_file("app.py", app)
+            .flag("--listen", listen)
+            .workers(1)
+            .start();
+        assert_eq!(server.get("/").text(), "filled in", "{listen}");
+    }
+}
+
+#[test]
+fn the_environment_has_its_order() {
+    let server = Setup::entry("app.py")
+        .with_file(
+            "app.py",
+            "import os\ndef application(environ, start_response):\n    \
+             start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+             names = environ['QUERY_STRING'].split(',')\n    \
+             return [','.join(os.environ.get(name, '-') for name in names).encode()]\n",
+        )
+        .with_file(".env", "A=file\nB=file\nC=file\n")
+        .env("A", "master")
+        .env("B", "master")
+        .env("NOTIFY_SOCKET", "/nowhere")
+        .flag("--env", "B=flag")
+        .flag("--env", "D=flag")
+        .workers(1)
+        .start();
+    assert_eq!(server.get("/?A,B,C,D").text(), "master,flag,file,flag");
+    assert_eq!(server.get("/?RIP_WORKER_ID,RIP_GENERATION,NOTIFY_SOCKET").text(), "1,1,-");
+    let urls = server.get("/?RIP_URLS").text();
+    assert!(urls.contains(&server.port().to_string()), "{urls}");
+}

@@ -1,0 +1,68 @@
+//! The control socket as `curl --unix-socket` would use it.
+
+use super::http::{Client, Response};
+use super::server::Server;
+use serde_json::Value;
+use std::io;
+
+impl Server {
+    /// A connection to the control socket.
+    pub fn control(&self) -> Client {
+        self.try_control().expect("the control socket")
+    }
+
+    /// A connection to the control socket, or why there is none.
+    pub fn try_control(&self) -> io::Result<Client> {
+        Client::connect_unix(&self.runtime().join("ctl.sock"))
+    }
+
+    /// One GET on the control socket.
+    pub fn control_get(&self, target: &str) -> Response {
+        self.control().ask("GET", target)
+    }
+
+    /// One POST of JSON on the control socket.
+    pub fn control_post(&self, target: &str, fields: &str, body: &str) -> Response {
+        let mut client = self.control();
+        let fields = format!("Content-Type: application/json\r\n{fields}");
+        client.request("POST", target, &fields, body.as_bytes());
+        client.response()
+    }
+
+    /// The rows of `GET /workers`.
+    pub fn workers(&self) -> Vec<Value> {
+        rows(&self.control_get("/workers"), "workers")
+    }
+
+    /// The ready ones among them.
+    pub fn ready_workers(&self) -> Vec<Value> {
+        let mut workers = self.workers();
+        workers.retain(|worker| worker["state"] == "ready");
+        workers
+    }
+
+    /// The only row of `GET /apps`.
+    pub fn app(&self) -> Value {
+        let mut apps = rows(&self.control_get("/apps"), "apps");
+        assert_eq!(apps.len(), 1, "one app: {apps:?}");
+        apps.remove(0)
+    }
+
+    /// Requests waiting for a worker.
+    pub fn queue_depth(&self) -> u64 {
+        self.app()["queueDepth"].as_u64().expect("a queue depth")
+    }
+
+    /// Requests at workers.
+    pub fn inflight(&self) -> u64 {
+        self.app()["inflight"].as_u64().expect("a number in flight")
+    }
+}
+
+#[track_caller]
+fn rows(response: &Response, name: &str) -> Vec<Value> {
+    assert_eq!(response.status, 200, "{response:?}");
+    let body = response.json();
+    assert_eq!(body["ok"], true, "{body}");
+    body[name].as_array().unwrap_or_else(|| panic!("{name} in {body}")).clone()
+}

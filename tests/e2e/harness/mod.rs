@@ -1,0 +1,15 @@
+//! What the promises stand on: the real binary in a directory of its own, clients that can
+//! misbehave, and waiting for conditions instead of for time.
+
+pub mod control;
+pub mod http;
+pub mod load;
+pub mod port;
+pub mod processes;
+pub mod server;
+pub mod tools;
+pub mod wait;
+
+pub use http::{Client, Response};
+pub use server::{Server, Setup};
+pub use wait::{eventually, until, within};
