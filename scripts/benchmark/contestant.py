@@ -1,0 +1,210 @@
+"""The servers: each is started on a free port, with its edge pinned to the server's CPU, and ended
+by pid. Apps behind an edge may run anywhere, except where only the edge is measured."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import processes
+
+SERVER_CPU, OTHER_CPU = 0, (1 if (os.cpu_count() or 1) > 1 else 0)
+EVERY_CPU = set(range(os.cpu_count() or 1))
+RIP = os.path.abspath("target/release/rip-master")
+VENV = os.path.abspath(".cache/venv-bench/bin")
+HELLO = """def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "13")])
+    return [b"Hello, world!"]
+"""
+
+
+class Contestant:
+    """A running server. `measured` is what its CPU time is taken from."""
+
+    def __init__(self, name, port, started, measured=None):
+        self.name = name
+        self.port = port
+        self.started = started
+        self.measured = measured or (lambda: [
+            pid for process in started for pid in processes.tree(process.pid)])
+
+    def stop(self):
+        for process in reversed(self.started):
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def rip_tiny(directory, _running):
+    port, master = rip(directory, ["builtin:hello", "w:1"])
+    return Contestant("rip-master", port, [master], lambda: [master.pid])
+
+
+def rip_worker(directory, _running):
+    port, master = rip(directory, ["builtin:hello", "w:1", "c:32"])
+    for pid in processes.tree(master.pid):
+        if pid != master.pid:
+            processes.pin(pid, {OTHER_CPU})
+    return Contestant("rip-master", port, [master], lambda: [master.pid])
+
+
+def rip_python(directory, _running):
+    app = write(directory, "hello.py", HELLO)
+    port, master = rip(directory, [app, "w:2"])
+    for pid in processes.tree(master.pid):
+        if pid != master.pid:
+            processes.pin(pid, EVERY_CPU)
+    return Contestant("rip-master", port, [master])
+
+
+def nginx_tiny(directory, _running):
+    location = 'location = /server { default_type text/plain; return 200 "ok\\n"; }'
+    port, process = nginx(directory, "", location)
+    return Contestant("nginx", port, [process])
+
+
+def nginx_to_worker(directory, running):
+    """Proxies to the very worker process that our own master serves from."""
+    path = worker_socket(directory)
+    assert running[0].name == "rip-master"
+    port, process = nginx(directory, upstream(path), proxy_location())
+    return Contestant("nginx", port, [process])
+
+
+def nginx_uwsgi(directory, _running):
+    write(directory, "hello.py", HELLO)
+    path = os.path.join(directory, "uwsgi.sock")
+    uwsgi = start(directory, "uwsgi", [
+        f"{VENV}/uwsgi", "--master", "--processes", "2", "--socket", path, "--chdir", directory,
+        "--module", "hello:application", "--disable-logging", "--need-app", "--die-on-term",
+        "--listen", "100",
+    ], EVERY_CPU)
+    wait_for(lambda: os.path.exists(path), "uwsgi")
+    location = f"location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass unix:{path}; }}"
+    port, process = nginx(directory, "", location)
+    return Contestant("nginx+uwsgi", port, [uwsgi, process])
+
+
+def nginx_gunicorn(directory, _running):
+    write(directory, "hello.py", HELLO)
+    path = os.path.join(directory, "gunicorn.sock")
+    gunicorn = start(directory, "gunicorn", [
+        f"{VENV}/gunicorn", "--workers", "2", "--bind", f"unix:{path}", "--chdir", directory,
+        "hello:application",
+    ], EVERY_CPU)
+    wait_for(lambda: os.path.exists(path), "gunicorn")
+    port, process = nginx(directory, upstream(path), proxy_location())
+    return Contestant("nginx+gunicorn", port, [gunicorn, process])
+
+
+def rip(directory, words):
+    port = free_port()
+    runtime = os.path.join(directory, "run")
+    os.makedirs(runtime, mode=0o700, exist_ok=True)
+    process = start(directory, "rip-master", [
+        RIP, "start", *words, f"http:{port}", "--host", "127.0.0.1", "--name", "bench",
+        "--loops", "1", "--no-access-log",
+    ], XDG_RUNTIME_DIR=runtime, PATH=f"{VENV}:{os.environ['PATH']}")
+    wait_for(lambda: answers(port, "/status"), "rip-master")
+    return port, process
+
+
+def nginx(directory, outside, location):
+    port = free_port()
+    home = os.path.join(directory, f"nginx-{port}")
+    os.mkdir(home)
+    user = "user root;" if os.geteuid() == 0 else ""
+    config = write(home, "nginx.conf", f"""
+daemon off;
+{user}
+worker_processes 1;
+pid {home}/pid;
+error_log {home}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    uwsgi_temp_path {home}/uwsgi;
+    fastcgi_temp_path {home}/fastcgi;
+    scgi_temp_path {home}/scgi;
+    {outside}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        {location}
+    }}
+}}
+""")
+    program = next((p for p in ("/usr/sbin/nginx", "/sbin/nginx") if os.path.exists(p)), "nginx")
+    process = start(home, "nginx", [program, "-e", f"{home}/error.log", "-c", config])
+    wait_for(lambda: answers(port, "/"), "nginx")
+    return port, process
+
+
+def upstream(path):
+    return f"upstream backend {{ server unix:{path}; keepalive 256; keepalive_requests 1000000000; }}"
+
+
+def proxy_location():
+    return """location / {
+            proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto $scheme;
+        }"""
+
+
+def worker_socket(directory):
+    output = subprocess.run(
+        [RIP, "ctl", "workers", "--name", "bench", "--json"], check=True, capture_output=True,
+        env={**os.environ, "XDG_RUNTIME_DIR": os.path.join(directory, "run")})
+    return json.loads(output.stdout)["workers"][0]["socketPath"]
+
+
+def start(directory, name, command, cpus=frozenset({SERVER_CPU}), **environment):
+    log = open(os.path.join(directory, f"{name}.log"), "wb")
+    with log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory,
+            env={**os.environ, **environment},
+            preexec_fn=lambda: os.sched_setaffinity(0, cpus))
+
+
+def answers(port, path):
+    """True when the server answers 200, or anything at all outside its own pages."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(f"GET {path} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
+            head = connection.recv(64)
+    except OSError:
+        return False
+    return head.startswith(b"HTTP/1.1 ") and (path != "/status" or b" 200 " in head)
+
+
+def wait_for(condition, name):
+    deadline = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{name} did not start")
+        time.sleep(0.02)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def write(directory, name, text):
+    path = os.path.join(directory, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path

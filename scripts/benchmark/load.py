@@ -1,0 +1,66 @@
+"""The load generator, on a CPU of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+
+from contestant import OTHER_CPU
+
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+def turn(port, path, connections, fields, seconds):
+    """One run of wrk: requests, requests a second, latencies in seconds."""
+    text = wrk(port, path, connections, fields, seconds)
+    if "Non-2xx" in text or "Socket errors" in text and not only_close(text, fields):
+        raise SystemExit(f"wrk saw errors on port {port}:\n{text}")
+    return {
+        "requests": int(re.search(r"(\d+) requests in", text)[1]),
+        "requestsPerSecond": float(re.search(r"Requests/sec:\s*([\d.]+)", text)[1]),
+        "p50Seconds": latency(text, "50%"),
+        "p99Seconds": latency(text, "99%"),
+    }
+
+
+def system_calls(pids, port, path, connections, fields):
+    """Calls a request by name, counted by strace during a short run."""
+    with tempfile.NamedTemporaryFile("r", suffix=".strace") as counted:
+        command = ["strace", "-c", "-f", "-o", counted.name]
+        for pid in pids:
+            command += ["-p", str(pid)]
+        strace = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        text = wrk(port, path, connections, fields, 2)
+        strace.send_signal(signal.SIGINT)
+        strace.wait()
+        requests = int(re.search(r"(\d+) requests in", text)[1])
+        calls = {}
+        for line in counted.read().splitlines():
+            words = line.split()
+            if len(words) >= 5 and words[0].replace(".", "").isdigit() and words[-1] != "total":
+                calls[words[-1]] = int(words[3]) / requests
+    calls = {name: round(count, 3) for name, count in calls.items() if count >= 0.005}
+    calls["total"] = round(sum(calls.values()), 3)
+    return calls
+
+
+def wrk(port, path, connections, fields, seconds):
+    command = ["wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    for name, value in fields.items():
+        command += ["-H", f"{name}: {value}"]
+    command.append(f"http://127.0.0.1:{port}{path}")
+    done = subprocess.run(command, check=True, capture_output=True, text=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CPU}))
+    return done.stdout
+
+
+def only_close(text, fields):
+    """wrk counts some orderly closes as read errors when each request has its own connection."""
+    errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    return "Connection" in fields and errors and errors[1] == errors[3] == errors[4] == "0"
+
+
+def latency(text, quantile):
+    number, unit = re.search(rf"^\s*{quantile}\s+([\d.]+)([a-z]+)", text, re.MULTILINE).groups()
+    return float(number) * UNITS[unit]
