@@ -14,7 +14,8 @@
 //! ```
 //!
 //! What always holds: a worker never has more leases than the concurrency; a retired or removed
-//! worker gets none; tickets are served in order; nobody waits while a worker is free.
+//! worker gets none; tickets are served in order; nobody waits while a worker is free, unless the
+//! pool is held.
 //!
 //! Every call may make outputs: drain [`Pool::poll_output`] after each. Time is what the callers
 //! say it is; a moment earlier than one heard before counts as that one.

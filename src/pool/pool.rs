@@ -46,6 +46,7 @@ pub struct Pool {
     inflight: u32,
     ready_count: u32,
     abandoned: bool,
+    held: bool,
     last_serial: u64,
     choice: Option<Choice>,
     counters: PoolCounters,
@@ -68,6 +69,7 @@ impl Pool {
             inflight: 0,
             ready_count: 0,
             abandoned: false,
+            held: false,
             last_serial: 0,
             choice: None,
             counters: PoolCounters::default(),
@@ -173,6 +175,27 @@ impl Pool {
             self.outputs.push_back(Output::Refused { ticket, reason, retry_after_secs });
         }
         self.check();
+    }
+
+    /// `true`: every request waits, whoever is free, until `false`. Leases in use go on.
+    pub fn hold(&mut self, held: bool, now: Instant) {
+        self.hear(now);
+        self.held = held;
+        self.dispatch();
+        self.check();
+    }
+
+    /// A lease for a look at `worker`'s health. `None` while it has no room, rests or is retired, and
+    /// while anybody waits. To be given back with [`Outcome::Unused`].
+    pub fn probe(&mut self, worker: WorkerId, now: Instant) -> Option<Lease> {
+        self.hear(now);
+        let index = self.order[self.find(worker).ok()?];
+        let free = is_offered(&self.slots[index as usize], self.settings.concurrency)
+            && self.queue.is_empty()
+            && self.inflight < self.settings.max_inflight;
+        let lease = free.then(|| self.lease_of(index));
+        self.check();
+        lease
     }
 
     /// A request wants a worker. `ticket` does not wait already.
@@ -345,6 +368,11 @@ impl Pool {
         self.queue.len()
     }
 
+    /// True while requests are held.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
     /// True while the app is given up.
     pub fn is_abandoned(&self) -> bool {
         self.abandoned
@@ -385,7 +413,10 @@ impl Pool {
         if !self.queue.is_empty() {
             assert!(!self.abandoned, "a ticket waits for nothing");
             let full = self.inflight >= self.settings.max_inflight;
-            assert!(full || self.offer.is_empty(), "a ticket waits while a worker is free");
+            assert!(
+                full || self.held || self.offer.is_empty(),
+                "a ticket waits while a worker is free"
+            );
         }
         let counters = &self.counters;
         assert_eq!(
@@ -449,10 +480,17 @@ impl Pool {
     }
 
     fn lease(&mut self, fallback: Option<Fallback>) -> Option<Lease> {
-        if self.inflight >= self.settings.max_inflight {
+        if self.held || self.inflight >= self.settings.max_inflight {
             return None;
         }
         let index = self.offer.first(&self.order)?;
+        let lease = self.lease_of(index);
+        self.note(Some(lease.worker), fallback, None);
+        Some(lease)
+    }
+
+    /// A lease on a worker that is offered.
+    fn lease_of(&mut self, index: u32) -> Lease {
         self.offer.remove(&mut self.slots, index);
         let slot = &mut self.slots[index as usize];
         slot.inflight += 1;
@@ -460,8 +498,7 @@ impl Pool {
         self.inflight += 1;
         self.add_offer(index, false);
         self.last_serial += 1;
-        self.note(Some(worker), fallback, None);
-        Some(Lease { worker, slot: index, serial: self.last_serial, abandoned: false })
+        Lease { worker, slot: index, serial: self.last_serial, abandoned: false }
     }
 
     fn end(&mut self, lease: Lease) {

@@ -75,6 +75,34 @@ fn a_busy_worker_rests_ten_milliseconds_and_then_twice_as_long_each_time() {
 }
 
 #[test]
+fn a_held_pool_queues_everybody_and_serves_them_in_order_when_it_goes_on() {
+    let mut pool = pool_of(2, 1, Select::Lifo);
+    let lease = assigned(pool.request(ticket(1), NOW));
+    pool.hold(true, NOW);
+    assert_eq!(pool.request(ticket(2), NOW), Decision::Queued { position: 1 });
+    assert_eq!(pool.request(ticket(3), NOW), Decision::Queued { position: 2 });
+    pool.release(lease, Outcome::Finished, NOW);
+    assert_eq!(pool.poll_output(), None);
+    pool.hold(false, NOW);
+    let _ = (granted(&mut pool, 2), granted(&mut pool, 3));
+}
+
+#[test]
+fn a_probe_takes_a_free_worker_only_and_none_while_somebody_waits() {
+    let mut pool = pool_of(1, 1, Select::Lifo);
+    let probe = pool.probe(WorkerId(1), NOW).unwrap();
+    assert_eq!(pool.probe(WorkerId(1), NOW), None);
+    assert_eq!(pool.request(ticket(1), NOW), Decision::Queued { position: 1 });
+    pool.release(probe, Outcome::Unused, NOW);
+    let lease = granted(&mut pool, 1);
+    pool.release(lease, Outcome::Finished, NOW);
+    assert_eq!(pool.worker(WorkerId(1)).unwrap().requests, 1, "a probe is no request");
+    assert_eq!(pool.probe(WorkerId(9), NOW), None);
+    pool.retire(WorkerId(1), NOW);
+    assert_eq!(pool.probe(WorkerId(1), NOW), None);
+}
+
+#[test]
 fn the_fifth_bounce_is_a_requests_last() {
     let mut pool = pool_of(5, 1, Select::Lifo);
     let mut lease = assigned(pool.request(ticket(1), NOW));

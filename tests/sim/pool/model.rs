@@ -46,6 +46,7 @@ pub struct Model {
     pub returned: VecDeque<TicketId>,
     pub waiting: VecDeque<TicketId>,
     pub is_abandoned: bool,
+    pub is_held: bool,
     pub told: Vec<Told>,
     warmest: i64,
     coldest: i64,
@@ -60,6 +61,7 @@ impl Model {
             returned: VecDeque::new(),
             waiting: VecDeque::new(),
             is_abandoned: false,
+            is_held: false,
             told: Vec::new(),
             warmest: 0,
             coldest: 0,
@@ -122,6 +124,23 @@ impl Model {
                 self.told.push(Told::Refused(ticket, Reason::AppAbandoned));
             }
         }
+    }
+
+    pub fn hold(&mut self, held: bool) {
+        self.is_held = held;
+        self.dispatch();
+    }
+
+    pub fn probe(&mut self, id: WorkerId) -> bool {
+        let Some(index) = self.index_of(id) else { return false };
+        let free = self.workers[index].has_room(&self.settings)
+            && self.depth() == 0
+            && self.inflight() < self.settings.max_inflight;
+        if free {
+            self.workers[index].inflight += 1;
+            self.cool(index);
+        }
+        free
     }
 
     pub fn request(&mut self, ticket: TicketId) -> Said {
@@ -237,7 +256,7 @@ impl Model {
 
     /// The worker that would be chosen now.
     pub fn choice(&self) -> Option<WorkerId> {
-        if self.inflight() >= self.settings.max_inflight {
+        if self.is_held || self.inflight() >= self.settings.max_inflight {
             return None;
         }
         let free = self.workers.iter().filter(|worker| worker.has_room(&self.settings));

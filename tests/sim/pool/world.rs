@@ -21,6 +21,7 @@ pub struct World {
     exchanges: Vec<Exchange>,
     mail: [VecDeque<Letter>; LOOP_COUNT],
     abandoned: Vec<Lease>,
+    probes: Vec<Lease>,
     /// Where each wait stands: exactly one end for each.
     waits: HashMap<TicketId, Wait>,
     idle: Vec<WorkerId>,
@@ -44,6 +45,7 @@ impl World {
             exchanges: Vec::new(),
             mail: Default::default(),
             abandoned: Vec::new(),
+            probes: Vec::new(),
             waits: HashMap::new(),
             idle: Vec::new(),
             unborn: Vec::new(),
@@ -67,6 +69,9 @@ impl World {
             Deed::Crash => self.crash(dice),
             Deed::Deliver => self.deliver(dice),
             Deed::Finish => self.finish(dice),
+            Deed::EndProbe => self.end_probe(),
+            Deed::Hold => self.hold(dice.one_in(3)),
+            Deed::Probe => self.probe(dice),
             Deed::GiveUp => self.set_abandoned(dice.one_in(4)),
             Deed::Join => self.join(dice),
             Deed::LateEnd => self.end_late(dice),
@@ -83,6 +88,7 @@ impl World {
     /// Everything calms down: whoever waits is served, and nothing is left over.
     pub fn settle(&mut self) {
         self.set_abandoned(false);
+        self.hold(false);
         for _ in 0..SETTLE_ROUND_COUNT {
             if self.pool.ready_count() == 0 {
                 self.last_worker += 1;
@@ -95,6 +101,9 @@ impl World {
             }
             while let Some(lease) = self.abandoned.pop() {
                 self.release(lease, Outcome::Finished);
+            }
+            while !self.probes.is_empty() {
+                self.end_probe();
             }
             while let Some(lease) = self.take_holding(0) {
                 self.release(lease, Outcome::Finished);
@@ -239,6 +248,31 @@ impl World {
     fn rejoin(&mut self, dice: &mut Dice) {
         if let Some(worker) = self.any_worker(dice) {
             self.join_worker(worker);
+        }
+    }
+
+    fn hold(&mut self, held: bool) {
+        self.pool.hold(held, self.heard);
+        self.model.hold(held);
+        self.listen();
+        assert_eq!(self.pool.is_held(), held);
+    }
+
+    fn probe(&mut self, dice: &mut Dice) {
+        let Some(worker) = self.any_worker(dice) else { return };
+        let lease = self.pool.probe(worker, self.heard);
+        assert_eq!(lease.is_some(), self.model.probe(worker));
+        if let Some(lease) = lease {
+            assert_eq!(lease.worker(), worker);
+            self.check_lease(&lease);
+            self.probes.push(lease);
+        }
+        self.listen();
+    }
+
+    fn end_probe(&mut self) {
+        if let Some(lease) = self.probes.pop() {
+            self.release(lease, Outcome::Unused);
         }
     }
 
@@ -398,7 +432,7 @@ impl World {
             Letter::Refused(_) => None,
         });
         let held = self.exchanges.iter().filter_map(|exchange| exchange.lease.as_ref());
-        let all = mailed.chain(held).chain(&self.abandoned);
+        let all = mailed.chain(held).chain(&self.abandoned).chain(&self.probes);
         all.filter(|lease| self.model.worker(lease.worker()).is_some()).count()
     }
 
@@ -469,11 +503,14 @@ enum Deed {
     Configure,
     Crash,
     Deliver,
+    EndProbe,
     Finish,
     GiveUp,
+    Hold,
     Join,
     LateEnd,
     Pass,
+    Probe,
     Reap,
     Rejoin,
     Request,
@@ -482,18 +519,21 @@ enum Deed {
 }
 
 /// How often each deed is done in a world of even temper.
-const DEEDS: [(Deed, u64); 16] = [
+const DEEDS: [(Deed, u64); 19] = [
     (Deed::Abandon, 4),
     (Deed::Bounce, 8),
     (Deed::Cancel, 6),
     (Deed::Configure, 1),
     (Deed::Crash, 2),
     (Deed::Deliver, 30),
+    (Deed::EndProbe, 6),
     (Deed::Finish, 40),
     (Deed::GiveUp, 1),
+    (Deed::Hold, 3),
     (Deed::Join, 5),
     (Deed::LateEnd, 4),
     (Deed::Pass, 10),
+    (Deed::Probe, 6),
     (Deed::Reap, 5),
     (Deed::Rejoin, 1),
     (Deed::Request, 20),
