@@ -72,10 +72,18 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 /// From spawn to join.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a shim gets beyond the start timeout to say why its app did not start.
+pub const START_SLACK: Duration = Duration::from_secs(1);
 /// From retirement to SIGTERM in any case.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// From SIGTERM to SIGKILL of the process group.
 pub const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the end of a request's patience until its worker is aborted.
+pub const STUCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// From an abort, which lets the app dump, to SIGKILL of the process group.
+pub const ABORT_GRACE: Duration = Duration::from_secs(2);
+/// An app's setup must end within this.
+pub const SETUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// Slack of the whole shutdown beyond drain and kill.
 pub const SHUTDOWN_SLACK: Duration = Duration::from_secs(5);
 /// Longest wait for one more request on an idle connection during shutdown.
@@ -91,6 +99,12 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// A control request's body.
 pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
+/// Connections that follow the events: 503 beyond.
+pub const FOLLOWER_COUNT: usize = 256;
+/// What a follower may leave unread, beyond what its socket holds, before it is dropped.
+pub const FOLLOWER_BYTES: usize = 256 * 1024;
+/// Events that are kept for who comes back.
+pub const RECENT_EVENT_COUNT: usize = 256;
 /// Lines of a worker's stderr that are kept.
 pub const STDERR_LINE_COUNT: usize = 20;
 /// One line of a worker's output; the rest is cut.

@@ -35,6 +35,14 @@ pub struct AppDescriptor {
     pub restart_policy: RestartPolicy,
     /// How readiness and health are asked.
     pub health_check: HealthCheck,
+    /// When a worker is replaced by a fresh one although nothing is wrong.
+    pub recycle: Recycle,
+    /// How many fresh workers a roll may start beyond the wanted number.
+    pub surge: Surge,
+    /// What a change of the app's files does.
+    pub reload: Reload,
+    /// Names of the files that matter to `reload`, as globs: `*.py`.
+    pub watch: Vec<String>,
     /// Deadlines of the app's requests and processes.
     pub timeouts: AppTimeouts,
     /// How its processes are started.
@@ -60,6 +68,9 @@ pub struct Launch {
     pub ready: Ready,
     /// The signal that asks the app to stop, by name: `TERM`.
     pub stop_signal: String,
+    /// Run once before the first worker of a generation; a failure fails the generation's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<Vec<String>>,
 }
 
 /// What runs an app's entry.
@@ -126,6 +137,67 @@ impl Default for RestartPolicy {
     }
 }
 
+/// When a worker is replaced by a fresh one although nothing is wrong. Each limit is jittered by a
+/// tenth, so that the workers of an app do not reach it together.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Recycle {
+    /// After this many requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// After this many seconds, idle or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// After this many reloads inside the worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reloads: Option<u32>,
+    /// When its resident memory was above this twice in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rss_bytes: Option<u64>,
+}
+
+/// How many fresh workers a roll may start beyond the wanted number.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Surge {
+    /// This many, at least 1.
+    Count(u32),
+    /// This share of the wanted number in percent, at least one worker.
+    Percent(u32),
+}
+
+impl Default for Surge {
+    fn default() -> Self {
+        Self::Count(1)
+    }
+}
+
+impl Surge {
+    /// The number for an app that wants `workers`; at least 1.
+    pub fn of(self, workers: u32) -> u32 {
+        match self {
+            Self::Count(count) => count.max(1),
+            Self::Percent(share) => {
+                let count = u64::from(workers) * u64::from(share) / 100;
+                u32::try_from(count).unwrap_or(u32::MAX).max(1)
+            }
+        }
+    }
+}
+
+/// What a change of the app's files does.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reload {
+    /// The adapter reloads the app inside the worker.
+    Module,
+    /// Nothing: files are not watched.
+    #[default]
+    None,
+    /// The workers are rolled.
+    Process,
+}
+
 /// How readiness and health are asked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -177,6 +249,9 @@ pub struct AppTimeouts {
     /// From SIGTERM to SIGKILL.
     #[serde(rename = "killMs", serialize_with = "millis")]
     pub kill: Duration,
+    /// From the end of a request's patience until its worker is aborted.
+    #[serde(rename = "stuckMs", serialize_with = "millis")]
+    pub stuck: Duration,
     /// How long an idle link to a worker is kept; `None` keeps it.
     #[serde(rename = "keepaliveMs", serialize_with = "millis_or_null")]
     pub keepalive: Option<Duration>,
@@ -191,6 +266,7 @@ impl Default for AppTimeouts {
             start: limits::START_TIMEOUT,
             drain: limits::DRAIN_TIMEOUT,
             kill: limits::KILL_TIMEOUT,
+            stuck: limits::STUCK_TIMEOUT,
             keepalive: None,
         }
     }

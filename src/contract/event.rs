@@ -9,6 +9,16 @@ use serde::Serialize;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event {
+    /// The app's files have changed, and its workers load it anew without being replaced.
+    AppReload {
+        /// The app.
+        app: AppId,
+        /// The file that changed first, below the app's directory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+        /// How many workers were told.
+        workers: usize,
+    },
     /// Lines could not be told.
     LogDropped {
         /// What was not told: `stdout`, `stderr`, or a worker's output, `w3`.
@@ -109,6 +119,62 @@ pub enum Event {
         /// The last lines it wrote to stderr.
         stderr: Vec<String>,
     },
+    /// A worker is replaced by a fresh one although nothing is wrong with it.
+    WorkerRecycle {
+        /// Its app.
+        app: AppId,
+        /// The worker.
+        worker_id: WorkerId,
+        /// `requests`, `seconds`, `reloads` or `rss`.
+        reason: &'static str,
+    },
+    /// A worker does not end a request and is replaced.
+    WorkerStuck {
+        /// Its app.
+        app: AppId,
+        /// The worker.
+        worker_id: WorkerId,
+        /// The request it does not end; null when a health check found it out.
+        request_id: Option<String>,
+        /// The request's method.
+        method: Option<String>,
+        /// The request's path, without its query.
+        path: Option<String>,
+        /// Milliseconds since it got the request.
+        age_ms: Option<u64>,
+    },
+    /// Fresh workers begin to take the place of the old ones.
+    RollStart {
+        /// The app.
+        app: AppId,
+        /// The new generation.
+        generation: Generation,
+        /// What asked for it: `api`, `HUP`, `watch`, `health`.
+        reason: String,
+        /// The file whose change asked for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+    },
+    /// Every worker is fresh.
+    RollDone {
+        /// The app.
+        app: AppId,
+        /// The new generation.
+        generation: Generation,
+        /// Milliseconds since the roll began.
+        took_ms: u64,
+    },
+    /// A fresh worker did not become ready: the old ones go on serving.
+    RollAborted {
+        /// The app.
+        app: AppId,
+        /// The generation that failed.
+        generation: Generation,
+        /// Why.
+        reason: String,
+        /// The last lines the failed worker wrote to stderr.
+        stderr: Vec<String>,
+    },
     /// A join or quit was refused.
     WorkerRefused {
         /// The worker it claimed to be.
@@ -122,7 +188,9 @@ impl Event {
     /// True for events that tell of something wrong.
     pub fn is_trouble(&self) -> bool {
         match self {
-            Self::LogDropped { .. }
+            Self::RollAborted { .. }
+            | Self::WorkerStuck { .. }
+            | Self::LogDropped { .. }
             | Self::WorkerAbandon { .. }
             | Self::WorkerRefused { .. }
             | Self::WorkerRestart { .. }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub quiet: bool,
     /// Diagnostics down to the debug level.
     pub debug: bool,
+    /// Changed files are looked for now and then instead of being told of by the kernel.
+    pub watch_poll: bool,
     /// Where request bodies that outgrow memory go; `None` is `/var/tmp`.
     pub spool_dir: Option<String>,
     /// Public addresses of the app, told to workers as `RIP_URLS` and shown when ready.
@@ -51,6 +53,7 @@ impl Settings {
             json: false,
             quiet: false,
             debug: false,
+            watch_poll: false,
             spool_dir: None,
             urls,
         }

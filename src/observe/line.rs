@@ -22,8 +22,23 @@ pub fn write_json(event: &Event, at: UnixMillis, out: &mut Vec<u8>) {
 /// What a worker wrote follows, one indented line for each of its lines.
 pub fn write_human(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b"rip:");
-    let members = members(event);
-    for (key, value) in &members {
+    push_human(&members(event), out);
+}
+
+/// Appends for people what [`write_json`] wrote, the time before the name. False, and nothing is
+/// appended, when it is no such line.
+pub fn retell(json: &[u8], out: &mut Vec<u8>) -> bool {
+    let Ok(Members(mut members)) = serde_json::from_slice(json) else { return false };
+    let time = members.iter().position(|(key, _)| key == "t").map(|at| members.remove(at).1);
+    if let Some(Value::String(time)) = time {
+        text::push_prose(out, &time);
+    }
+    push_human(&members, out);
+    true
+}
+
+fn push_human(members: &[(String, Value)], out: &mut Vec<u8>) {
+    for (key, value) in members {
         match (key.as_str(), value) {
             ("event", Value::String(name)) => text::push(out, format_args!(" {name}")),
             (STDERR, _) => {}
@@ -146,6 +161,20 @@ mod tests {
             expected: false,
             stderr: vec!["Traceback:".into(), "  rip: worker_ready\nforged\u{1b}[2J".into()],
         }
+    }
+
+    #[test]
+    fn what_was_written_for_programs_can_be_told_to_people() {
+        let mut out = Vec::new();
+        let json = br#"{"t":"2026-03-14T12:00:00.123Z","event":"worker_exit","app":"api",
+            "workerId":3,"status":"exited 1","stderr":["one","two"]}"#;
+        assert!(retell(json, &mut out));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "2026-03-14T12:00:00.123Z worker_exit app=api workerId=3 status=\"exited 1\"\n    \
+             │ one\n    │ two\n"
+        );
+        assert!(!retell(b"no", &mut Vec::new()));
     }
 
     #[test]

@@ -6,9 +6,12 @@ use serde::Serialize;
 /// What `/status` shows.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Status {
-    /// Whether every app has a worker that is ready.
+    /// Whether all is well.
     #[serde(rename = "status")]
     pub health: Health,
+    /// Every app has a worker that is ready.
+    #[serde(skip)]
+    pub serves: bool,
     /// The server's version.
     pub version: String,
     /// The app; the first of several.
@@ -24,12 +27,9 @@ pub struct Status {
 }
 
 impl Status {
-    /// 200 when healthy, else 503.
+    /// 200 when every app has a worker that is ready, else 503.
     pub fn status_code(&self) -> u16 {
-        match self.health {
-            Health::Degraded => 503,
-            Health::Healthy => 200,
-        }
+        if self.serves { 200 } else { 503 }
     }
 
     /// Appends the answer's body.
@@ -39,13 +39,13 @@ impl Status {
     }
 }
 
-/// Whether every app has a worker that is ready.
+/// Whether all is well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// Some app has none.
+    /// Some app has no worker that is ready, or has given up one of them.
     Degraded,
-    /// Every app has one.
+    /// Every app has one, and none is given up.
     Healthy,
 }
 
@@ -57,6 +57,7 @@ mod tests {
     fn says_what_is_promised() {
         let mut status = Status {
             health: Health::Healthy,
+            serves: true,
             version: "0.1.0".into(),
             app: AppId::new("api"),
             workers: 2,
@@ -72,7 +73,7 @@ mod tests {
              \"ports\":[8080],\"uptime\":12,\"hosts\":[\"example.org\"]}"
         );
         assert_eq!(status.status_code(), 200);
-        status.health = Health::Degraded;
+        (status.health, status.serves) = (Health::Degraded, false);
         assert_eq!(status.status_code(), 503);
     }
 }

@@ -19,7 +19,7 @@ impl Exit {
     /// may leave by itself, but only cleanly.
     pub fn meaning(self, stage: Stage, failed_to_start: bool) -> Meaning {
         match stage {
-            Stage::Spawning | Stage::Booting => Meaning::FailedStart,
+            Stage::Spawning | Stage::Booting | Stage::Proving => Meaning::FailedStart,
             Stage::Ready => Meaning::Crash,
             Stage::Draining if self == Self::Exited(0) => Meaning::Expected,
             Stage::Draining => Meaning::Crash,

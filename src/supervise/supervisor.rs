@@ -5,27 +5,42 @@
 //! deadlines and starts workers. So the shell calls it once after a batch of facts and at
 //! [`Supervisor::next_deadline`], then drains [`Supervisor::poll_output`].
 //!
-//! Always true: a slot holds at most one worker; a worker outside its slot is leaving; processes
-//! never outnumber the slots by more than [`SURGE`]; two starts of a slot are never closer than the
-//! first restart pause.
+//! A worker that is to be replaced gets a successor in its slot; it is retired when, and only when,
+//! the successor is ready: [`succession`] decides who gets one and when. Slots that nobody holds are
+//! filled all the same, so an older generation's worker that dies during a roll is made up for: by
+//! the new generation once it is proven, by the old one before.
+//!
+//! Always true: a slot has at most one holder and one successor; any other worker is leaving; no
+//! worker is started when the processes outnumber the slots by the surge, but for one more when a
+//! slot is empty; two starts in a slot are never closer than the first restart pause.
+
+mod setup;
+mod succession;
 
 use super::exit::{Exit, Meaning};
 use super::output::Output;
 use super::oversleep::Oversleep;
-use super::restart::{Restarts, Verdict};
+use super::recycle::{Lifespan, Wish};
+use super::restart::Verdict;
+use super::roll::Rolls;
 use super::slot::{Seat, Slot};
 use super::worker::{Patience, Stage, Worker};
-use crate::contract::app::{AppDescriptor, RestartPolicy};
+use crate::contract::app::{AppDescriptor, Recycle, RestartPolicy, Surge};
+use crate::entropy::Entropy;
 use crate::ids::{Generation, WorkerId};
 use crate::limits;
 use crate::time::Instant;
 use crate::wire::boot::BootStage;
+use setup::Setup;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Why a join or quit that was admitted is refused all the same.
+/// Why something that concerns the workers is refused although it was understood and admitted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
+    /// Nothing new is begun any more.
+    #[error("the server is ending")]
+    Ending,
     /// The worker has been told to go.
     #[error("the worker is leaving")]
     Leaving,
@@ -41,6 +56,10 @@ pub struct Policy {
     pub slots: usize,
     /// When to stop restarting.
     pub restart: RestartPolicy,
+    /// When a worker has served enough.
+    pub recycle: Recycle,
+    /// Fresh workers that a roll starts at a time.
+    pub surge: Surge,
     /// Deadlines of a worker's life.
     pub patience: Patience,
 }
@@ -51,6 +70,8 @@ impl From<&AppDescriptor> for Policy {
         Self {
             slots: app.workers as usize,
             restart: app.restart_policy,
+            recycle: app.recycle,
+            surge: app.surge,
             patience: Patience {
                 start: timeouts.start,
                 drain: timeouts.drain,
@@ -77,34 +98,41 @@ impl WorkerIds {
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     policy: Policy,
+    /// The code that workers run which are started outside of a roll.
     generation: Generation,
     desired: Desired,
-    slots: Vec<Slot>,
+    /// By number; a number is used again when its slot is gone.
+    slots: BTreeMap<usize, Slot>,
     workers: BTreeMap<WorkerId, Worker>,
     outputs: VecDeque<Output>,
     oversleep: Oversleep,
     app_abandoned: bool,
     ever_ready: bool,
     restarts: u64,
+    rolls: Rolls,
+    setup: Setup,
+    /// The number of workers that somebody waits for.
+    scaling: Option<usize>,
 }
 
 impl Supervisor {
     /// Wants every slot of `policy` occupied by a worker of `generation`; the first
     /// [`Self::settle`] starts them.
     pub fn new(policy: Policy, generation: Generation, now: Instant) -> Self {
-        let slot =
-            Slot { seat: Seat::Down { not_before: now }, restarts: Restarts::new(policy.restart) };
         Self {
             policy,
             generation,
             desired: Desired::Serving,
-            slots: vec![slot; policy.slots],
+            slots: (0..policy.slots).map(|slot| (slot, Slot::new(policy.restart, now))).collect(),
             workers: BTreeMap::new(),
             outputs: VecDeque::new(),
             oversleep: Oversleep::new(now),
             app_abandoned: false,
             ever_ready: false,
             restarts: 0,
+            rolls: Rolls::new(generation),
+            setup: Setup::default(),
+            scaling: None,
         }
     }
 
@@ -137,27 +165,24 @@ impl Supervisor {
         let reason = format!("{stage}: {message}");
         failed.failure = Some(reason.clone());
         failed.terminate(self.policy.patience.kill, now, &mut self.outputs);
-        if stage == BootStage::Find && !self.ever_ready {
+        if matches!(stage, BootStage::Find | BootStage::Setup) && !self.ever_ready {
             self.outputs.push_back(Output::Hopeless { worker, reason: message.to_owned() });
         }
         self.check_invariants();
     }
 
-    /// The worker joins. Idempotent.
+    /// The worker joins, and is offered work at once unless it is the first of a roll and others
+    /// serve. Idempotent.
     ///
     /// # Errors
     /// When the worker is gone or has been told to go.
     pub fn join(&mut self, worker: WorkerId, now: Instant) -> Result<(), Refusal> {
         self.wake(now);
+        let probation = self.probation_of(worker);
         let joining = self.workers.get_mut(&worker).ok_or(Refusal::Unknown)?;
-        if joining.join(now) {
-            self.ever_ready = true;
-            if self.app_abandoned {
-                self.app_abandoned = false;
-                self.outputs.push_back(Output::AppAbandoned(false));
-            }
-            self.outputs.push_back(Output::Admit { worker });
-        } else if joining.stage() != Stage::Ready {
+        if joining.join(probation, now) {
+            self.admit(worker, now);
+        } else if !matches!(joining.stage(), Stage::Proving | Stage::Ready) {
             return Err(Refusal::Leaving);
         }
         self.check_invariants();
@@ -178,7 +203,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The worker asks to be retired.
+    /// The worker asks to be retired; it is not made to wait for another.
     pub fn drain(&mut self, worker: WorkerId, now: Instant) {
         self.wake(now);
         if let Some(leaving) = self.workers.get_mut(&worker)
@@ -206,11 +231,17 @@ impl Supervisor {
         let meaning = exit.meaning(gone.stage(), gone.failure.is_some());
         let expected = meaning == Meaning::Expected;
         self.outputs.push_back(Output::Gone { worker, exit: Some(exit), expected });
-        let reason = gone.failure.clone().unwrap_or_else(|| match meaning {
-            Meaning::FailedStart => format!("{exit} before it was ready"),
-            Meaning::Crash | Meaning::Expected => exit.to_string(),
+        let slot = self.slots.get(&gone.slot);
+        let succeeds = slot.is_some_and(|slot| slot.successor == Some(worker));
+        let reason = gone.failure.clone().unwrap_or_else(|| match gone.stage() {
+            Stage::Proving => format!("{exit} as soon as it was ready"),
+            _ if succeeds || meaning == Meaning::FailedStart => {
+                format!("{exit} before it was ready")
+            }
+            _ => exit.to_string(),
         });
-        if expected {
+        // A successor was wanted, however it went.
+        if expected && !succeeds {
             self.vacate_by(&gone, now);
         } else {
             self.follow_failure(&gone, reason, now);
@@ -221,6 +252,7 @@ impl Supervisor {
     /// Ends the app gently: workers finish what they have, and none is started any more.
     pub fn retire_all(&mut self, now: Instant) {
         self.wake(now);
+        self.leave_off(now);
         self.desired = Desired::Gone;
         for worker in self.workers.values_mut() {
             worker.retire(&self.policy.patience, now, &mut self.outputs);
@@ -231,6 +263,7 @@ impl Supervisor {
     /// Ends the app at once: SIGTERM to every worker, SIGKILL after `kill`.
     pub fn terminate_all(&mut self, kill: Duration, now: Instant) {
         self.wake(now);
+        self.leave_off(now);
         self.desired = Desired::Gone;
         for worker in self.workers.values_mut() {
             worker.terminate(kill, now, &mut self.outputs);
@@ -241,6 +274,7 @@ impl Supervisor {
     /// Ends the app by force: SIGKILL to every process group.
     pub fn kill_all(&mut self, now: Instant) {
         self.wake(now);
+        self.leave_off(now);
         self.desired = Desired::Gone;
         for worker in self.workers.values_mut() {
             worker.kill(self.policy.patience.kill, now, &mut self.outputs);
@@ -250,13 +284,29 @@ impl Supervisor {
 
     /// Acts on the difference between what is and what should be: expires deadlines, starts
     /// workers. To be called after each batch of facts and at [`Self::next_deadline`].
-    pub fn settle(&mut self, ids: &mut WorkerIds, now: Instant) {
+    ///
+    /// Fresh workers get limits of their own from `random`.
+    pub fn settle(&mut self, ids: &mut WorkerIds, random: &mut dyn Entropy, now: Instant) {
         self.wake(now);
+        let mut proven = Vec::new();
         for worker in self.workers.values_mut() {
             worker.expire(&self.policy.patience, now, &mut self.outputs);
+            if worker.prove(now) {
+                proven.push(worker.id);
+            }
+            if worker.aged().is_some_and(|aged| now >= aged) {
+                worker.wish(Wish::Recycle("seconds"));
+            }
         }
-        if self.desired == Desired::Serving {
-            self.occupy(ids, now);
+        proven.into_iter().for_each(|worker| self.admit(worker, now));
+        self.succeed(ids, random, now);
+        if self.desired != Desired::Gone {
+            self.occupy(ids, random, now);
+        }
+        self.conclude();
+        if self.rolls.has_next() {
+            // It waited for the one that has just ended.
+            self.succeed(ids, random, now);
         }
         self.check_invariants();
     }
@@ -270,10 +320,19 @@ impl Supervisor {
     pub fn next_deadline(&self) -> Option<Instant> {
         let starts = self
             .slots
-            .iter()
-            .filter_map(|slot| slot.seat.due())
-            .filter(|_| self.desired == Desired::Serving && self.has_room());
-        self.workers.values().filter_map(Worker::deadline).chain(starts).min()
+            .values()
+            .filter_map(Slot::vacant_at)
+            .filter(|_| self.desired != Desired::Gone && self.has_room())
+            .filter(|_| !self.waits_for_setup(self.generation_to_fill()));
+        let ages = self.workers.values().filter_map(Worker::aged);
+        let successions = self.candidates().map(|candidate| candidate.due);
+        let deadlines = self.workers.values().filter_map(Worker::deadline);
+        deadlines.chain(starts).chain(ages).chain(successions).min()
+    }
+
+    /// True while some slot is given up.
+    pub fn is_short(&self) -> bool {
+        self.slots.values().any(|slot| matches!(slot.seat, Seat::Abandoned { .. }))
     }
 
     /// True while every slot is given up and none of them has a worker that serves.
@@ -311,9 +370,9 @@ impl Supervisor {
         self.workers.get(&worker).map(|worker| (worker.stage(), worker.generation))
     }
 
-    /// When the worker was started, while it lives.
-    pub fn started(&self, worker: WorkerId) -> Option<Instant> {
-        self.workers.get(&worker).map(|worker| worker.started)
+    /// How many workers should serve.
+    pub fn wanted(&self) -> usize {
+        self.slots.len()
     }
 
     fn wake(&mut self, now: Instant) {
@@ -324,29 +383,77 @@ impl Supervisor {
     }
 
     /// Starts a worker in every slot that is due, as far as there is room.
-    fn occupy(&mut self, ids: &mut WorkerIds, now: Instant) {
-        for index in 0..self.slots.len() {
-            if !self.has_room() {
+    fn occupy(&mut self, ids: &mut WorkerIds, random: &mut dyn Entropy, now: Instant) {
+        let generation = self.generation_to_fill();
+        let due: Vec<usize> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.vacant_at().is_some_and(|due| now >= due))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in due {
+            if !self.has_room() || self.waits_for_setup(generation) {
                 break;
             }
-            let slot = &mut self.slots[index];
-            if slot.seat.due().is_none_or(|due| now < due) {
-                continue;
+            let id = self.spawn(number, generation, ids, random, now);
+            if let Some(slot) = self.slots.get_mut(&number) {
+                slot.seat = Seat::Taken(id);
             }
-            let id = ids.mint();
-            slot.seat = Seat::Taken(id);
-            let start = self.policy.patience.start;
-            self.workers.insert(id, Worker::new(id, self.generation, index, start, now));
-            self.outputs.push_back(Output::Spawn {
-                worker: id,
-                generation: self.generation,
-                slot: index,
-            });
         }
     }
 
+    /// The code that empty slots are filled with.
+    fn generation_to_fill(&self) -> Generation {
+        let proven = self.rolls.current.as_ref().filter(|roll| roll.proven);
+        proven.map_or(self.generation, |roll| roll.generation)
+    }
+
+    fn spawn(
+        &mut self,
+        slot: usize,
+        generation: Generation,
+        ids: &mut WorkerIds,
+        random: &mut dyn Entropy,
+        now: Instant,
+    ) -> WorkerId {
+        let id = ids.mint();
+        let lifespan = Lifespan::new(&self.policy.recycle, random);
+        // The shim keeps the time itself and knows better what was missing.
+        let deadline = now + self.policy.patience.start + limits::START_SLACK;
+        self.workers.insert(id, Worker::new(id, generation, slot, lifespan, deadline));
+        if let Some(slot) = self.slots.get_mut(&slot) {
+            slot.starts(now);
+        }
+        self.outputs.push_back(Output::Spawn { worker: id, generation, slot });
+        debug_assert!(self.workers.len() <= self.slots.len() + self.surge() + SPARE);
+        id
+    }
+
+    /// The worker is ready: it takes its seat, and who held it until now retires.
+    fn admit(&mut self, worker: WorkerId, now: Instant) {
+        let Some(fresh) = self.workers.get(&worker) else { return };
+        let (number, generation) = (fresh.slot, fresh.generation);
+        self.ever_ready = true;
+        if self.app_abandoned {
+            self.app_abandoned = false;
+            self.outputs.push_back(Output::AppAbandoned(false));
+        }
+        self.outputs.push_back(Output::Admit { worker });
+        let old = self.slots.get_mut(&number).and_then(|slot| slot.enthrone(worker));
+        if let Some(old) = old.and_then(|old| self.workers.get_mut(&old)) {
+            old.retire(&self.policy.patience, now, &mut self.outputs);
+        }
+        self.roll_stepped(generation);
+    }
+
+    /// Whether one more process is not too many for an empty slot.
     fn has_room(&self) -> bool {
-        self.workers.len() < self.slots.len() + SURGE
+        self.workers.len() < self.slots.len() + self.surge() + SPARE
+    }
+
+    fn surge(&self) -> usize {
+        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.policy.surge.of(slots) as usize
     }
 
     /// The worker leaves: its slot is for the next one, not sooner than the floor allows.
@@ -358,42 +465,50 @@ impl Supervisor {
     }
 
     fn vacate_by(&mut self, leaving: &Worker, now: Instant) {
-        let slot = &mut self.slots[leaving.slot];
-        if slot.seat == Seat::Taken(leaving.id) {
-            let not_before = (leaving.started + slot.restarts.floor()).max(now);
-            slot.seat = Seat::Down { not_before };
+        if let Some(slot) = self.slots.get_mut(&leaving.slot)
+            && slot.seat == Seat::Taken(leaving.id)
+        {
+            slot.seat = Seat::Down { not_before: slot.open_at().max(now) };
         }
     }
 
-    /// Decides about the slot of a worker that failed while it held it.
+    /// Decides about the slot of a worker that failed while it had a claim to it.
     fn follow_failure(&mut self, failed: &Worker, reason: String, now: Instant) {
-        let slot = &mut self.slots[failed.slot];
-        if slot.seat != Seat::Taken(failed.id) {
+        let Some(slot) = self.slots.get_mut(&failed.slot) else { return };
+        let worker = failed.id;
+        if slot.successor == Some(worker) {
+            slot.succession_failed(now);
+            self.succession_failed(failed, reason, now);
+            return;
+        }
+        if slot.seat != Seat::Taken(worker) {
             return;
         }
         if self.desired == Desired::Gone {
             slot.seat = Seat::Down { not_before: now };
             return;
         }
-        let worker = failed.id;
         match slot.restarts.failed(failed.up(now)) {
             Verdict::Again { attempt, backoff } => {
                 self.restarts += 1;
                 slot.seat = Seat::Down { not_before: now + backoff };
+                let reason = reason.clone();
                 self.outputs.push_back(Output::Restart { worker, attempt, backoff, reason });
             }
             Verdict::GiveUp { failures } => {
                 slot.seat = Seat::Abandoned { retry_at: now + limits::ABANDON_RETRY };
+                let reason = reason.clone();
                 self.outputs.push_back(Output::Abandon { worker, failures, reason });
                 self.give_up_app();
             }
         }
+        self.holder_failed(failed, reason, now);
     }
 
     /// An app is abandoned when its last slot is, and stays so until a worker joins: a slot's
     /// single new try must not make every request wait for it.
     fn give_up_app(&mut self) {
-        let all = self.slots.iter().all(|slot| matches!(slot.seat, Seat::Abandoned { .. }));
+        let all = self.slots.values().all(|slot| matches!(slot.seat, Seat::Abandoned { .. }));
         if all && !self.app_abandoned {
             self.app_abandoned = true;
             self.outputs.push_back(Output::AppAbandoned(true));
@@ -401,16 +516,22 @@ impl Supervisor {
     }
 
     fn check_invariants(&self) {
-        debug_assert!(self.workers.len() <= self.slots.len() + SURGE);
-        for (index, slot) in self.slots.iter().enumerate() {
-            if let Seat::Taken(id) = slot.seat {
-                debug_assert!(self.workers.get(&id).is_some_and(|worker| worker.slot == index));
-            }
+        let claims = |worker: &Worker| {
+            let slot = self.slots.get(&worker.slot);
+            let seat = slot.is_some_and(|slot| slot.seat == Seat::Taken(worker.id));
+            let successor = slot.is_some_and(|slot| slot.successor == Some(worker.id));
+            (seat, successor)
+        };
+        for slot in self.slots.values() {
+            let claimants = slot.seat.holder().into_iter().chain(slot.successor);
+            debug_assert!(claimants.into_iter().all(|id| self.workers.contains_key(&id)));
         }
         for worker in self.workers.values() {
-            let holds = self.slots[worker.slot].seat == Seat::Taken(worker.id);
+            let (seat, successor) = claims(worker);
             let leaves = matches!(worker.stage(), Stage::Draining | Stage::Exiting);
-            debug_assert!(holds || leaves, "{} is outside its slot", worker.id);
+            debug_assert!(!(seat && successor));
+            debug_assert!(seat || successor || leaves, "{} has no claim to its slot", worker.id);
+            debug_assert!(!successor || worker.stage() != Stage::Ready);
             debug_assert!(worker.stage() == Stage::Ready || worker.deadline().is_some());
         }
         debug_assert!(!self.app_abandoned || self.ready_count() == 0);
@@ -420,219 +541,14 @@ impl Supervisor {
 /// What the app should be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Desired {
+    /// Served until no request is left; nothing new is begun.
+    Finishing,
     Gone,
     Serving,
 }
 
-/// Processes beyond the slots: one that leaves may still live while its replacement boots.
-pub const SURGE: usize = 1;
+/// Processes beyond slots and surge: an empty slot is filled although others are on their way out.
+pub const SPARE: usize = 1;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Stand {
-        core: Supervisor,
-        ids: WorkerIds,
-        now: Instant,
-    }
-
-    impl Stand {
-        fn new(slots: usize) -> Self {
-            let seconds = Duration::from_secs;
-            let patience = Patience { start: seconds(30), drain: seconds(30), kill: seconds(5) };
-            let policy = Policy { slots, restart: RestartPolicy::default(), patience };
-            let now = Instant::from_millis(1000);
-            let core = Supervisor::new(policy, Generation(1), now);
-            Self { core, ids: WorkerIds::default(), now }
-        }
-
-        fn after(&mut self, duration: Duration) -> Vec<Output> {
-            // A loop that keeps its deadlines: it is awake at each of them.
-            let until = self.now + duration;
-            let mut outputs = self.settle();
-            while let Some(next) = self.core.next_deadline().filter(|next| *next <= until) {
-                self.now = next;
-                outputs.extend(self.settle());
-            }
-            self.now = until;
-            outputs.extend(self.settle());
-            outputs
-        }
-
-        fn settle(&mut self) -> Vec<Output> {
-            self.core.settle(&mut self.ids, self.now);
-            std::iter::from_fn(|| self.core.poll_output()).collect()
-        }
-
-        fn serve(&mut self) -> Vec<WorkerId> {
-            let workers: Vec<_> = self.settle().iter().filter_map(spawned).collect();
-            for worker in &workers {
-                self.core.forked(*worker, self.now);
-                self.core.join(*worker, self.now).expect("a booting worker may join");
-            }
-            self.settle();
-            workers
-        }
-    }
-
-    fn spawned(output: &Output) -> Option<WorkerId> {
-        match output {
-            Output::Spawn { worker, .. } => Some(*worker),
-            _ => None,
-        }
-    }
-
-    const SECOND: Duration = Duration::from_secs(1);
-    const W1: WorkerId = WorkerId(1);
-    const W2: WorkerId = WorkerId(2);
-
-    #[test]
-    fn every_slot_gets_a_worker_and_joining_twice_admits_once() {
-        let mut stand = Stand::new(3);
-        assert_eq!(stand.serve().len(), 3);
-        assert_eq!(stand.core.join(W1, stand.now), Ok(()));
-        assert_eq!(stand.settle(), []);
-        assert_eq!(stand.core.join(WorkerId(9), stand.now), Err(Refusal::Unknown));
-    }
-
-    #[test]
-    fn a_crash_is_followed_by_a_pause_and_a_new_worker() {
-        let mut stand = Stand::new(1);
-        stand.serve();
-        stand.core.exited(W1, Exit::Signaled(9), stand.now);
-        let reason = "killed by SIGKILL".to_owned();
-        assert_eq!(
-            stand.settle(),
-            [
-                Output::Gone { worker: W1, exit: Some(Exit::Signaled(9)), expected: false },
-                Output::Restart { worker: W1, attempt: 1, backoff: SECOND, reason },
-            ]
-        );
-        let later = stand.after(SECOND);
-        assert_eq!(later, [Output::Spawn { worker: W2, generation: Generation(1), slot: 0 }]);
-    }
-
-    #[test]
-    fn a_quit_is_answered_after_the_last_lease_and_its_slot_is_filled_at_once() {
-        let mut stand = Stand::new(1);
-        stand.serve();
-        stand.after(SECOND * 5);
-        stand.core.quit(W1, stand.now).expect("it lives");
-        assert_eq!(
-            stand.settle(),
-            [
-                Output::Retire { worker: W1 },
-                Output::Spawn { worker: W2, generation: Generation(1), slot: 0 }
-            ]
-        );
-        stand.core.idle(W1, stand.now);
-        assert_eq!(stand.settle(), [Output::AnswerQuit { worker: W1, drained: true }]);
-        stand.core.exited(W1, Exit::Exited(0), stand.now);
-        let gone = Output::Gone { worker: W1, exit: Some(Exit::Exited(0)), expected: true };
-        assert_eq!(stand.settle(), [gone]);
-    }
-
-    #[test]
-    fn a_quit_whose_lease_never_ends_is_answered_at_the_drain_deadline_and_then_killed() {
-        let mut stand = Stand::new(1);
-        stand.serve();
-        stand.core.quit(W1, stand.now).expect("it lives");
-        stand.core.retire_all(stand.now);
-        assert_eq!(stand.after(SECOND * 29), [Output::Retire { worker: W1 }]);
-        assert_eq!(
-            stand.after(SECOND),
-            [Output::AnswerQuit { worker: W1, drained: false }, Output::Terminate { worker: W1 }]
-        );
-        assert_eq!(stand.after(SECOND * 5), [Output::Kill { worker: W1 }]);
-    }
-
-    #[test]
-    fn a_worker_that_never_joins_is_ended_and_counts_as_failed() {
-        let mut stand = Stand::new(1);
-        stand.settle();
-        stand.core.forked(W1, stand.now);
-        assert_eq!(stand.after(SECOND * 30), [Output::Terminate { worker: W1 }]);
-        assert_eq!(stand.core.join(W1, stand.now), Err(Refusal::Leaving));
-        assert_eq!(stand.after(SECOND * 5), [Output::Kill { worker: W1 }]);
-        stand.core.exited(W1, Exit::Signaled(9), stand.now);
-        let outputs = stand.settle();
-        assert!(
-            matches!(&outputs[1], Output::Restart { reason, .. } if reason == "not ready within 30s"),
-            "{outputs:?}"
-        );
-    }
-
-    #[test]
-    fn a_sleeping_loop_kills_nobody() {
-        let mut stand = Stand::new(1);
-        stand.settle();
-        stand.core.forked(W1, stand.now);
-        stand.now += Duration::from_secs(3600);
-        assert_eq!(stand.settle(), []);
-        assert_eq!(stand.core.join(W1, stand.now), Ok(()));
-    }
-
-    #[test]
-    fn an_app_that_never_starts_is_abandoned_and_tried_again_each_minute() {
-        let mut stand = Stand::new(2);
-        let mut abandoned_at = None;
-        let mut spawns = Vec::new();
-        while stand.now < Instant::from_millis(600_000) {
-            for worker in stand.settle().iter().filter_map(spawned) {
-                spawns.push((stand.now, worker));
-                stand.core.forked(worker, stand.now);
-                stand.core.exited(worker, Exit::Exited(1), stand.now);
-            }
-            if stand.core.app_abandoned() {
-                abandoned_at.get_or_insert(stand.now);
-            }
-            stand.now = stand.core.next_deadline().map_or(stand.now, |next| next.max(stand.now));
-        }
-        let abandoned_at = abandoned_at.expect("it never starts");
-        assert!(stand.core.app_abandoned());
-        let tries = spawns.iter().filter(|(at, _)| *at <= abandoned_at).count();
-        assert_eq!(tries, 22, "eleven a slot");
-        let later = spawns.iter().filter(|(at, _)| *at > abandoned_at).count() as u64;
-        let minutes = stand.now.since(abandoned_at).as_secs() / 60;
-        assert!(later <= 2 * (minutes + 1), "{later} in {minutes} minutes");
-    }
-
-    #[test]
-    fn a_missing_interpreter_is_hopeless_until_some_worker_has_served() {
-        let mut stand = Stand::new(1);
-        stand.settle();
-        stand.core.forked(W1, stand.now);
-        stand.core.boot_failed(W1, BootStage::Find, "python3 is not installed", stand.now);
-        let reason = "python3 is not installed".to_owned();
-        assert!(stand.settle().contains(&Output::Hopeless { worker: W1, reason }));
-
-        let mut stand = Stand::new(2);
-        stand.settle();
-        stand.core.forked(W1, stand.now);
-        stand.core.join(W1, stand.now).expect("it boots");
-        stand.core.forked(W2, stand.now);
-        stand.core.boot_failed(W2, BootStage::Find, "python3 is not installed", stand.now);
-        let outputs = stand.settle();
-        assert!(!outputs.iter().any(|output| matches!(output, Output::Hopeless { .. })));
-    }
-
-    #[test]
-    fn a_joining_worker_ends_the_abandonment() {
-        let mut stand = Stand::new(1);
-        for _ in 0..11 {
-            stand.now = stand.core.next_deadline().expect("a slot is down").max(stand.now);
-            for worker in stand.settle().iter().filter_map(spawned) {
-                stand.core.fork_failed(worker, "no memory".to_owned(), stand.now);
-            }
-            stand.settle();
-        }
-        assert!(stand.core.app_abandoned());
-        stand.now += limits::ABANDON_RETRY;
-        let worker = stand.settle().iter().find_map(spawned).expect("a try a minute");
-        stand.core.forked(worker, stand.now);
-        assert!(stand.core.app_abandoned(), "one try does not make requests wait");
-        stand.core.join(worker, stand.now).expect("it boots");
-        assert_eq!(stand.settle(), [Output::AppAbandoned(false), Output::Admit { worker }]);
-    }
-}
+mod tests;

@@ -25,6 +25,8 @@ pub enum BootStage {
     User,
     /// Parent-death signal, and a check that the parent is still the master.
     Parent,
+    /// The app's setup is run.
+    Setup,
     /// The interpreter, program or package is found.
     Find,
     /// The app's process is started.
@@ -47,6 +49,7 @@ impl fmt::Display for BootStage {
             Self::Limits => "limits",
             Self::User => "user",
             Self::Parent => "parent",
+            Self::Setup => "setup",
             Self::Find => "find",
             Self::Start => "start",
             Self::Ready => "ready",
@@ -68,6 +71,10 @@ pub enum BootReport {
         /// One line for the operator: what, and what to do about it.
         message: String,
     },
+    /// The app's setup has ended well: the boot goes on, and its time begins now.
+    SetUp,
+    /// The app's setup begins; it takes as long as it takes.
+    SettingUp,
     /// The app's process runs.
     #[serde(rename_all = "camelCase")]
     Started {

@@ -5,7 +5,7 @@
 //! reports [`crate::wire::boot::BootReport`] lines, [`LIFELINE_FD`] a pipe whose only writer is the
 //! master: end of file there means that the master is gone.
 
-use crate::contract::app::{HealthCheck, Launch};
+use crate::contract::app::{HealthCheck, Launch, Reload};
 use crate::ids::{AppId, Generation, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,8 +33,11 @@ pub struct WorkerSpec {
     pub control_socket: String,
     /// Where the worker shall listen.
     pub socket: String,
-    /// How the app is started.
+    /// How the app is started; its setup is there only when this worker shall run it.
     pub launch: Launch,
+    /// What a change of the app's files does.
+    #[serde(default)]
+    pub reload: Reload,
     /// How readiness is asked.
     pub health_check: HealthCheck,
     /// Host of the readiness probe.

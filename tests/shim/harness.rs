@@ -123,7 +123,9 @@ pub fn spec(directory: &Directory, runtime: Runtime, argv: &[&str]) -> WorkerSpe
             listen: Listen::Fd,
             ready: Ready::Http,
             stop_signal: "TERM".to_owned(),
+            setup: None,
         },
+        reload: Default::default(),
         health_check: HealthCheck::default(),
         probe_host: "app.example".to_owned(),
         env: BTreeMap::new(),
@@ -215,7 +217,7 @@ impl Shim {
     pub fn failed(mut self) -> (BootStage, String) {
         loop {
             match self.report() {
-                Some(BootReport::Started { .. }) => {}
+                Some(BootReport::Started { .. } | BootReport::SettingUp | BootReport::SetUp) => {}
                 Some(BootReport::Failed { stage, message, .. }) => {
                     assert_eq!(self.exit().code(), Some(1));
                     self.assert_nothing_left();

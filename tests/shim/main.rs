@@ -2,6 +2,7 @@
 
 mod boot;
 mod builtin;
+mod changes;
 mod harness;
 mod launch;
 mod leave;

@@ -2,6 +2,7 @@
 //! overrides), then the app's, then ours.
 
 use crate::dotenv;
+use rip::contract::app::Reload;
 use rip::wire::spec::WorkerSpec;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -48,6 +49,7 @@ pub(crate) fn environment(
     set("RIP_GENERATION", spec.generation.0.to_string());
     set("RIP_WORKER_SOCKET", spec.socket.clone());
     set("RIP_URLS", spec.urls.join(","));
+    set("RIP_RELOAD", reload_text(spec.reload).to_owned());
     set("RIP_STATUS_FD", crate::host::STATUS_FD.to_string());
     if inherits_listener {
         set("LISTEN_FDS", "1".to_owned());
@@ -57,6 +59,14 @@ pub(crate) fn environment(
         set("PORT", port.to_string());
     }
     env
+}
+
+fn reload_text(reload: Reload) -> &'static str {
+    match reload {
+        Reload::Module => "module",
+        Reload::None => "none",
+        Reload::Process => "process",
+    }
 }
 
 /// Not withheld, and a name that exec can carry.

@@ -71,6 +71,28 @@ impl Program {
         Ok(program)
     }
 
+    /// Finds what `argv` names, to be run in the app's place and environment before the app.
+    pub(crate) fn find_setup(spec: &WorkerSpec, argv: &[String]) -> Result<Self, Failure> {
+        let cwd = PathBuf::from(&spec.launch.cwd);
+        let mut env = environment(spec, std::env::vars_os(), &cwd, None, false);
+        env.remove(OsStr::new("RIP_STATUS_FD"));
+        let mut program = Self {
+            path: PathBuf::new(),
+            argv: argv.iter().map(OsString::from).collect(),
+            env,
+            cwd,
+            script: None,
+            listener_inherited: false,
+        };
+        let name = program.argv.first().cloned().unwrap_or_default();
+        program.path = program.search(&name).ok_or_else(|| Failure {
+            stage: BootStage::Setup,
+            errno: Some(Errno::ENOENT),
+            message: not_found(&name, &program.cwd),
+        })?;
+        Ok(program)
+    }
+
     fn find_builtin(&mut self, name: &str) -> Result<(), Failure> {
         if !builtin::NAMES.contains(&name) {
             let names = builtin::NAMES.join(", ");
@@ -125,14 +147,15 @@ impl Program {
     pub(crate) fn start(
         self,
         listener: Option<&OwnedFd>,
-        status: &OwnedFd,
+        status: Option<&OwnedFd>,
     ) -> Result<Pid, Failure> {
         let c_string = |text: OsString| {
             CString::new(text.into_vec()).map_err(|_| {
                 Failure::plain(BootStage::Start, "an argument contains a NUL byte".to_owned())
             })
         };
-        let mut fds = vec![(STATUS_FD, status.as_fd())];
+        let mut fds = Vec::new();
+        fds.extend(status.map(|status| (STATUS_FD, status.as_fd())));
         fds.extend(listener.map(|listener| (LISTENER_FD, listener.as_fd())));
         fds.extend(self.script.as_ref().map(|script| (SCRIPT_FD, script.as_fd())));
         let assignments = self.env.into_iter().map(|(mut name, value)| {

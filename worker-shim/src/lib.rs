@@ -32,6 +32,7 @@ mod report;
 mod request;
 mod response;
 mod serve;
+mod setup;
 mod shim;
 mod spec;
 mod status;

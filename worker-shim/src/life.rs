@@ -22,6 +22,7 @@ use crate::status::{Said, StatusPipe};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
+use rip::contract::app::Reload;
 use rip::limits;
 use rip::wire::boot::BootStage;
 use rip::wire::spec::WorkerSpec;
@@ -41,6 +42,8 @@ pub(crate) struct Life<'a> {
     pub stop_signal: Signal,
     /// The app must be ready by then.
     pub ready_by: Instant,
+    /// The app's files have changed since it was started, and it does not know.
+    pub reload: bool,
 }
 
 /// How a life ended.
@@ -88,6 +91,9 @@ impl Life<'_> {
             }
             if self.asked_to_stop() {
                 phase = self.leave(phase, now);
+            }
+            if matches!(phase, Phase::Serving) && std::mem::take(&mut self.reload) {
+                self.family.signal_app(Signal::SIGUSR1);
             }
             // An answer can be there before anybody waits for it: on until nothing changes.
             loop {
@@ -140,11 +146,17 @@ impl Life<'_> {
         }
     }
 
-    /// Takes all pending signals: reaps what has ended, and says whether one asked us to stop.
+    /// Takes all pending signals: reaps what has ended, notes a wish to reload, and says whether one
+    /// asked us to stop.
     fn asked_to_stop(&mut self) -> bool {
         let mut asked = false;
         while let Ok(Some(signal)) = self.signals.read_signal() {
-            asked |= signal.ssi_signo != Signal::SIGCHLD as u32;
+            match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGCHLD)) => {}
+                // Anything but our adapter would die of it.
+                Ok(Ok(Signal::SIGUSR1)) => self.reload = self.spec.reload == Reload::Module,
+                _ => asked = true,
+            }
         }
         self.family.reap();
         asked

@@ -44,6 +44,16 @@ impl Reporter {
         Self { pipe: Some(pipe.into()) }
     }
 
+    /// The app's setup begins.
+    pub(crate) fn setting_up(&mut self) {
+        self.send(&BootReport::SettingUp);
+    }
+
+    /// The app's setup has ended well.
+    pub(crate) fn set_up(&mut self) {
+        self.send(&BootReport::SetUp);
+    }
+
     /// The app's process runs.
     pub(crate) fn started(&mut self, app_pid: u32) {
         self.send(&BootReport::Started { app_pid });

@@ -9,6 +9,7 @@ use crate::life::{Ending, Life};
 use crate::ready::Prober;
 use crate::relay;
 use crate::report::{Failure, Reporter};
+use crate::setup;
 use crate::spec;
 use crate::status::StatusPipe;
 use crate::{builtin, connection::Target};
@@ -64,7 +65,7 @@ fn not_by_hand() -> i32 {
 }
 
 fn host_app(reporter: &mut Reporter, lifeline: OwnedFd) -> Result<Ending, Failure> {
-    let began = Instant::now();
+    let mut began = Instant::now();
     let spec = read_spec()?;
     let stop_signal = spec::stop_signal(&spec)?;
     own_session()?;
@@ -75,9 +76,15 @@ fn host_app(reporter: &mut Reporter, lifeline: OwnedFd) -> Result<Ending, Failur
     })?;
     let socket = Socket::bind(&spec)?;
     let ending = tie_to_master(&spec).and_then(|()| {
+        if let Some(argv) = &spec.launch.setup {
+            reporter.setting_up();
+            setup::run(&spec, argv, &lifeline, &signals)?;
+            reporter.set_up();
+            began = Instant::now();
+        }
         let program = Program::find(&spec, socket.port())?;
         let (said, says) = status_pipe()?;
-        let mut family = Family::new(program.start(socket.inherited(), &says)?);
+        let mut family = Family::new(program.start(socket.inherited(), Some(&says))?);
         drop(says);
         reporter.started(family.app_pid());
         let target = socket.open(&spec).inspect_err(|_| family.end())?;
@@ -96,6 +103,7 @@ fn host_app(reporter: &mut Reporter, lifeline: OwnedFd) -> Result<Ending, Failur
             family,
             stop_signal,
             ready_by,
+            reload: false,
         };
         Ok(life.run(prober))
     });
@@ -120,13 +128,21 @@ fn own_session() -> Result<(), Failure> {
     prctl::set_child_subreaper(true).map_err(fail)
 }
 
+const RECEIVED: [Signal; 6] = [
+    Signal::SIGCHLD,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    // The app's files have changed.
+    Signal::SIGUSR1,
+];
+
 /// Signals at their defaults; those the shim lives by are read from a descriptor.
 fn receive_signals() -> Result<SignalFd, Failure> {
     boot::reset_signals();
     let mut set = SigSet::empty();
-    for signal in
-        [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM]
-    {
+    for signal in RECEIVED {
         set.add(signal);
     }
     set.thread_set_mask()

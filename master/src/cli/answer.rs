@@ -43,6 +43,29 @@ pub struct App {
     /// Restarts so far.
     #[serde(default)]
     pub restarts: u64,
+    /// Its requests wait although workers may be free.
+    #[serde(default)]
+    pub paused: bool,
+    /// Fresh workers are taking the place of the others.
+    #[serde(default)]
+    pub rolling: Option<Rolling>,
+    /// How the last worker ended that was not asked to.
+    #[serde(default)]
+    pub last_exit: Option<String>,
+}
+
+/// How far a roll is.
+#[derive(Debug, Deserialize)]
+pub struct Rolling {
+    /// The new code.
+    pub generation: Generation,
+    /// Workers that run it and are ready.
+    pub fresh: u32,
+    /// Workers that should.
+    pub wanted: u32,
+    /// Workers of older code.
+    #[serde(default)]
+    pub old: u32,
 }
 
 /// `GET /workers`.
@@ -111,6 +134,20 @@ pub struct Status {
     pub uptime: f64,
 }
 
+/// The answer to an order.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Carried {
+    /// The app it was about.
+    pub app: String,
+    /// The code its workers run, or will run.
+    pub generation: Option<Generation>,
+    /// Workers it has, or will have.
+    pub workers: u32,
+    /// How long it took; absent when it was not waited for.
+    pub duration_ms: Option<u64>,
+}
+
 /// Every refusal.
 #[derive(Debug, Deserialize)]
 pub struct Refused {
@@ -119,4 +156,7 @@ pub struct Refused {
     /// What to do about it.
     #[serde(default)]
     pub hint: String,
+    /// What a worker wrote last.
+    #[serde(default)]
+    pub stderr: Vec<String>,
 }

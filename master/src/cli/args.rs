@@ -8,7 +8,8 @@ use clap::builder::{
 };
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use rip::contract::app::{Listen, Ready, Select};
+use rip::contract::app::{Listen, Ready, Recycle, Reload, Select, Surge};
+use rip::ids::WorkerId;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -133,6 +134,10 @@ pub enum Verb {
     Status(Ask),
     /// Show apps and workers of a running master
     List(Ask),
+    /// Replace every worker by a fresh one, without losing a request
+    Restart(OnApp),
+    /// Take up what has changed: rolls the app, as restart does
+    Reload(Order),
     /// Print the version
     Version,
     /// Ask a running master over its control socket
@@ -154,6 +159,20 @@ pub enum CtlVerb {
     Status(Ask),
     /// Stop the master; returns when its process is gone
     Stop(Stop),
+    /// Replace every worker by a fresh one, without losing a request
+    Restart(OnApp),
+    /// Take up what has changed: rolls the app, as restart does
+    Reload(Order),
+    /// Run this many workers
+    Scale(Scale),
+    /// Let the app's requests wait
+    Pause(OnApp),
+    /// Let the app's requests go on
+    Resume(OnApp),
+    /// Replace one worker and let it end
+    Drain(Drain),
+    /// Show what happened last, or what happens
+    Events(Events),
 }
 
 /// A question to a running master.
@@ -176,6 +195,12 @@ pub struct Stop {
     /// Cut what is in flight instead of finishing it
     #[arg(long)]
     pub now: bool,
+    /// Return when its process is gone [the default]
+    #[arg(long, overrides_with = "no_wait")]
+    pub wait: bool,
+    /// Return when it has begun to stop
+    #[arg(long, overrides_with = "wait")]
+    pub no_wait: bool,
     /// Print the answer of the control socket as it is
     #[arg(long)]
     pub json: bool,
@@ -185,6 +210,77 @@ pub struct Stop {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = value::seconds)]
     pub timeout: Duration,
+}
+
+/// How an order is given.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Order {
+    /// Print the answer of the control socket as it is
+    #[arg(long)]
+    pub json: bool,
+    /// Which master; by default the only one that runs
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Return when it is done [the default]
+    #[arg(long, overrides_with = "no_wait")]
+    pub wait: bool,
+    /// Return when it has begun
+    #[arg(long, overrides_with = "wait")]
+    pub no_wait: bool,
+    /// Wait no longer than so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = value::seconds)]
+    pub timeout: Duration,
+}
+
+/// An order that concerns one app.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OnApp {
+    /// Which app; by default the only one
+    #[arg(value_name = "APP", value_parser = NonEmptyStringValueParser::new())]
+    pub app: Option<String>,
+    /// How it is given.
+    #[command(flatten)]
+    pub order: Order,
+}
+
+/// The order to run so many workers.
+#[derive(Args, Clone, Debug, Default)]
+#[command(override_usage = "rip-master ctl scale [APP] N [OPTIONS]")]
+pub struct Scale {
+    /// The number of workers, behind the app where there are several
+    #[arg(value_name = "N", num_args = 1..=2, required = true)]
+    pub words: Vec<String>,
+    /// How it is given.
+    #[command(flatten)]
+    pub order: Order,
+}
+
+/// The order to drain a worker.
+#[derive(Args, Clone, Debug)]
+pub struct Drain {
+    /// The worker, as `list` shows it: w3
+    #[arg(value_name = "WORKER", value_parser = value::worker_id)]
+    pub worker: WorkerId,
+    /// How it is given.
+    #[command(flatten)]
+    pub order: Order,
+}
+
+/// The question what happens.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Events {
+    /// Go on with what happens from now on, until the master stops
+    #[arg(long)]
+    pub follow: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Which master; by default the only one that runs
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Give up, or follow no longer, after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = value::seconds)]
+    pub timeout: Option<Duration>,
 }
 
 /// Everything `start` understands once tokens have become flags.
@@ -212,6 +308,12 @@ pub struct Start {
     /// What happens after crashes.
     #[command(flatten, next_help_heading = "Restarts")]
     pub restarts: RestartFlags,
+    /// When and how fresh workers take the place of others.
+    #[command(flatten, next_help_heading = "Replacing workers")]
+    pub replacing: ReplacingFlags,
+    /// What a change of the app's files does.
+    #[command(flatten, next_help_heading = "Changes")]
+    pub changes: ChangeFlags,
     /// What is told.
     #[command(flatten, next_help_heading = "Output")]
     pub output: OutputFlags,
@@ -308,6 +410,9 @@ pub struct DeadlineFlags {
     /// From SIGTERM to SIGKILL [default: 5000]
     #[arg(long, value_name = "MS", value_parser = value::millis)]
     pub kill_timeout_ms: Option<Duration>,
+    /// A request that was given up must end; then SIGABRT [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub stuck_timeout_ms: Option<Duration>,
 }
 
 /// What happens after crashes.
@@ -322,6 +427,52 @@ pub struct RestartFlags {
     /// The window in which crashes are counted [default: 60000]
     #[arg(long, value_name = "MS", value_parser = value::millis)]
     pub restart_window_ms: Option<Duration>,
+}
+
+/// When and how fresh workers take the place of others.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ReplacingFlags {
+    /// Replaced after so much; the token r:, see below [default: never]
+    #[arg(long, value_name = "N[,Ss][,Rr]", value_parser = value::recycle)]
+    pub recycle: Option<Recycle>,
+    /// A worker that holds more memory is replaced [default: no limit]
+    #[arg(long, value_name = "BYTES", value_parser = value::memory)]
+    pub max_rss: Option<u64>,
+    /// Fresh workers started at once while all are replaced [default: 1]
+    #[arg(long, value_name = "N|P%", value_parser = value::surge)]
+    pub surge: Option<Surge>,
+    /// A running worker's health is asked this often [default: 5000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub health_interval_ms: Option<Duration>,
+    /// It must answer within this [default: 2000]
+    #[arg(long, value_name = "MS", value_parser = value::millis)]
+    pub health_timeout_ms: Option<Duration>,
+    /// Failures in a row before it is replaced [default: 3]
+    #[arg(long, value_name = "N", value_parser = value::positive)]
+    pub unhealthy_threshold: Option<u32>,
+}
+
+/// What a change of the app's files does.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ChangeFlags {
+    /// Replace the workers, or reload inside them [default: process]
+    #[arg(long, value_name = "none|process|module", hide_possible_values = true, value_parser = reloads())]
+    pub reload: Option<Reload>,
+    /// The app's files do not change: nothing is watched
+    #[arg(long = "static")]
+    pub is_static: bool,
+    /// Files that matter; repeatable [default: *.py and *.html]
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub watch: Vec<String>,
+    /// Look for changes where the kernel cannot tell of them
+    #[arg(long)]
+    pub watch_poll: bool,
+    /// Reloads inside a worker before it is replaced [default: 10]
+    #[arg(long, value_name = "N", value_parser = value::positive)]
+    pub max_reloads: Option<u32>,
+    /// Run by the shell before the workers [default: a file setup.*]
+    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
+    pub setup: Option<String>,
 }
 
 /// What is told.
@@ -345,6 +496,7 @@ const AFTER_START: &str = "\
 Tokens, in any order:
   w:N w:auto w:half   workers: a number, one per core (at least 2), half of that
   c:N                 requests one worker may have in flight
+  r:N[,Ss][,Rr]       replace a worker after N requests, S seconds, R reloads
   http:PORT or PORT   port of plain HTTP; `http` alone is $PORT, else 80
 
 A command after -- listens on descriptor 3 (--listen fd, as in socket activation), on the Unix
@@ -364,6 +516,14 @@ fn selects() -> impl TypedValueParser<Value = Select> {
     PossibleValuesParser::new(["lifo", "least-inflight"]).map(|text| match text.as_str() {
         "lifo" => Select::Lifo,
         _ => Select::LeastInflight,
+    })
+}
+
+fn reloads() -> impl TypedValueParser<Value = Reload> {
+    PossibleValuesParser::new(["none", "process", "module"]).map(|text| match text.as_str() {
+        "none" => Reload::None,
+        "process" => Reload::Process,
+        _ => Reload::Module,
     })
 }
 
@@ -397,6 +557,10 @@ mod tests {
             ("stop --help", "stop.txt"),
             ("ctl --help", "ctl.txt"),
             ("list --help", "list.txt"),
+            ("restart --help", "restart.txt"),
+            ("ctl scale --help", "scale.txt"),
+            ("ctl drain --help", "drain.txt"),
+            ("ctl events --help", "events.txt"),
         ] {
             let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
             let text = match Cli::read(&arguments) {

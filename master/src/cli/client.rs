@@ -16,6 +16,17 @@ pub struct Reply {
     pub body: String,
 }
 
+/// Why an order got no answer.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// The time was over: what was ordered goes on.
+    Late,
+    /// The connection ended: whether it was done is not known.
+    Lost,
+    /// It did not reach the master.
+    Unsent(Failure),
+}
+
 /// Sends `method target` with the JSON `body` to the master that listens on `socket`.
 ///
 /// # Errors
@@ -27,28 +38,59 @@ pub fn ask(
     body: Option<&str>,
     deadline: Instant,
 ) -> Result<Reply, Failure> {
-    exchange(socket, method, target, body, deadline).map_err(|error| {
-        let exit = match error.kind() {
-            io::ErrorKind::PermissionDenied => Exit::Permission,
-            _ => Exit::Failed,
-        };
-        let why = match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                "no answer in time (see --timeout)".to_owned()
-            }
-            _ => error.to_string(),
-        };
-        Failure::new(exit, format!("the master at {} does not answer: {why}", socket.display()))
+    send(socket, method, target, body, deadline)
+        .and_then(|mut incoming| incoming.reply(deadline))
+        .map_err(|error| no_answer(socket, &error))
+}
+
+/// The same for an order that is carried out whether its answer arrives or not.
+///
+/// # Errors
+/// What is known of the order without its answer.
+pub fn order(
+    socket: &Path,
+    target: &str,
+    body: &str,
+    deadline: Instant,
+) -> Result<Reply, Unanswered> {
+    let mut incoming = send(socket, "POST", target, Some(body), deadline)
+        .map_err(|error| Unanswered::Unsent(no_answer(socket, &error)))?;
+    incoming.reply(deadline).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Unanswered::Late,
+        _ => Unanswered::Lost,
     })
 }
 
-fn exchange(
+/// Opens the stream that `GET target` is answered with.
+///
+/// # Errors
+/// As [`ask`].
+pub fn follow(socket: &Path, target: &str, deadline: Instant) -> Result<Incoming, Failure> {
+    send(socket, "GET", target, None, deadline).map_err(|error| no_answer(socket, &error))
+}
+
+/// What it means that a question got no answer.
+pub fn no_answer(socket: &Path, error: &io::Error) -> Failure {
+    let exit = match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::Permission,
+        _ => Exit::Failed,
+    };
+    let why = match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            "no answer in time (see --timeout)".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    Failure::new(exit, format!("the master at {} does not answer: {why}", socket.display()))
+}
+
+fn send(
     socket: &Path,
     method: &str,
     target: &str,
     body: Option<&str>,
     deadline: Instant,
-) -> io::Result<Reply> {
+) -> io::Result<Incoming> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_write_timeout(Some(left(deadline)?))?;
     let mut request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
@@ -61,42 +103,75 @@ fn exchange(
     request.push_str("Connection: close\r\n\r\n");
     request.push_str(body.unwrap_or_default());
     stream.write_all(request.as_bytes())?;
-    read_reply(&mut stream, deadline)
+    Ok(Incoming::new(stream))
 }
 
-fn read_reply(stream: &mut UnixStream, deadline: Instant) -> io::Result<Reply> {
-    let mut client = Client::new();
-    client.request(false);
-    let mut head = ResponseHead::new();
-    let (mut input, mut body, mut eof) = (Vec::new(), Vec::new(), false);
-    loop {
-        let read = client
-            .read(&input, eof, &mut head)
-            .map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed.detail))?;
-        let consumed = match read {
-            ClientRead::More => {
-                stream.set_read_timeout(Some(left(deadline)?))?;
-                let mut block = [0; 16 * 1024];
-                let count = read_some(stream, &mut block)?;
-                eof = count == 0;
-                input.extend_from_slice(&block[..count]);
-                0
-            }
-            ClientRead::Body { consumed, data } => {
-                body.extend_from_slice(&input[data]);
-                if body.len() > BODY_BYTES {
-                    return Err(io::Error::other("the answer is too long"));
+/// An answer on its way.
+#[derive(Debug)]
+pub struct Incoming {
+    stream: UnixStream,
+    client: Client,
+    head: ResponseHead,
+    input: Vec<u8>,
+    eof: bool,
+}
+
+impl Incoming {
+    fn new(stream: UnixStream) -> Self {
+        let mut client = Client::new();
+        client.request(false);
+        Self { stream, client, head: ResponseHead::new(), input: Vec::new(), eof: false }
+    }
+
+    /// The next piece of the body; `None` when it is complete. Waits for ever without a deadline.
+    ///
+    /// # Errors
+    /// The answer ended too early or is not one, or the time is over.
+    pub fn next(&mut self, deadline: Option<Instant>) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            let read =
+                self.client.read(&self.input, self.eof, &mut self.head).map_err(|malformed| {
+                    io::Error::new(io::ErrorKind::InvalidData, malformed.detail)
+                })?;
+            let (consumed, piece) = match read {
+                ClientRead::More => {
+                    let left = deadline.map(left).transpose()?;
+                    self.stream.set_read_timeout(left)?;
+                    let mut block = [0; 16 * 1024];
+                    let count = read_some(&mut self.stream, &mut block)?;
+                    self.eof = count == 0;
+                    self.input.extend_from_slice(&block[..count]);
+                    continue;
                 }
-                consumed
+                ClientRead::Body { consumed, data } => (consumed, self.input[data].to_vec()),
+                ClientRead::Head { consumed } | ClientRead::Informational { consumed } => {
+                    (consumed, Vec::new())
+                }
+                ClientRead::End { .. } => return Ok(None),
+            };
+            self.input.drain(..consumed);
+            if !piece.is_empty() {
+                return Ok(Some(piece));
             }
-            ClientRead::Head { consumed } | ClientRead::Informational { consumed } => consumed,
-            ClientRead::End { .. } => {
-                let body = String::from_utf8(body)
-                    .map_err(|_| io::Error::other("the answer is not text"))?;
-                return Ok(Reply { status: head.status(), body });
+        }
+    }
+
+    /// The status, once a piece of the body was read.
+    pub fn status(&self) -> u16 {
+        self.head.status()
+    }
+
+    fn reply(&mut self, deadline: Instant) -> io::Result<Reply> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.next(Some(deadline))? {
+            body.extend_from_slice(&piece);
+            if body.len() > BODY_BYTES {
+                return Err(io::Error::other("the answer is too long"));
             }
-        };
-        input.drain(..consumed);
+        }
+        let body =
+            String::from_utf8(body).map_err(|_| io::Error::other("the answer is not text"))?;
+        Ok(Reply { status: self.status(), body })
     }
 }
 

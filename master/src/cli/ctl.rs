@@ -54,13 +54,14 @@ pub fn status(flags: &Ask) -> Result<Exit, Failure> {
         say(&reply.body)?;
     } else {
         let status: Status = understood(&reply)?;
+        let apps: Apps = understood(&question.get("/apps")?)?;
         let Master { name, pid, .. } = &question.master;
-        say(&listing::status(&status, name, *pid, Paint::for_stdout()))?;
+        say(&listing::status(&status, &apps, name, *pid, Paint::for_stdout()))?;
     }
     Ok(if reply.status == 200 { Exit::Done } else { Exit::Failed })
 }
 
-/// Stops the master and returns when its process is gone.
+/// Stops the master and returns when its process is gone, or only tells it to.
 ///
 /// # Errors
 /// No master, one that refuses, or one that is still there after `--timeout`.
@@ -80,6 +81,10 @@ pub fn stop(flags: &Stop) -> Result<Exit, Failure> {
         let body = if flags.now { r#"{"now":true}"# } else { "{}" };
         let reply = question.ask("POST", "/control/stop", Some(body))?;
         let reply = accepted(reply)?;
+        if flags.no_wait {
+            let begun = format!("{} is stopping (pid {})", master.name, master.pid);
+            return say(if flags.json { &reply.body } else { &begun });
+        }
         if !flags.json && std::io::stderr().is_terminal() {
             eprintln!("stopping {} (pid {}) …", master.name, master.pid);
         }
@@ -148,7 +153,7 @@ impl Question {
 }
 
 /// Turns a refusal into a failure with the master's own words.
-fn accepted(reply: Reply) -> Result<Reply, Failure> {
+pub(super) fn accepted(reply: Reply) -> Result<Reply, Failure> {
     if (200..300).contains(&reply.status) {
         return Ok(reply);
     }
@@ -159,11 +164,11 @@ fn accepted(reply: Reply) -> Result<Reply, Failure> {
         ));
     };
     let exit = if reply.status == 403 { Exit::Permission } else { Exit::Failed };
-    let failure = Failure::new(exit, refused.error);
+    let failure = Failure { lines: refused.stderr, ..Failure::new(exit, refused.error) };
     Err(if refused.hint.is_empty() { failure } else { failure.tip(refused.hint) })
 }
 
-fn understood<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failure> {
+pub(super) fn understood<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failure> {
     serde_json::from_str(&reply.body).map_err(|error| {
         Failure::new(Exit::Failed, format!("the master's answer is not understood: {error}"))
             .tip("is it of another version? --json prints the answer as it is")
@@ -171,7 +176,7 @@ fn understood<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failure> {
 }
 
 /// Prints to stdout; a reader that went away (`| head`) is no failure.
-fn say(text: &str) -> Result<Exit, Failure> {
+pub(super) fn say(text: &str) -> Result<Exit, Failure> {
     let mut out = std::io::stdout().lock();
     let newline = if text.ends_with('\n') { "" } else { "\n" };
     match out.write_all(format!("{text}{newline}").as_bytes()).and_then(|()| out.flush()) {
@@ -199,6 +204,9 @@ mod tests {
             .unwrap_err();
         assert_eq!((failure.exit, failure.message.as_str()), (Exit::Permission, "not yours"));
         assert_eq!(failure.tips, ["be root"]);
+        let body = r#"{"ok":false,"error":"no","stderr":["ImportError"]}"#;
+        let failure = accepted(reply(409, body)).unwrap_err();
+        assert_eq!(failure.to_string(), "error: no\n    │ ImportError\n");
         let failure = accepted(reply(500, "oops")).unwrap_err();
         assert_eq!(failure.message, "the master answered with status 500");
         let failure = understood::<Apps>(&reply(200, "[]{")).unwrap_err();

@@ -258,6 +258,7 @@ pub(super) fn launch(runtime: Runtime, argv: Vec<String>, cwd: &Path) -> Result<
         listen: Listen::default(),
         ready: Ready::default(),
         stop_signal: "TERM".to_owned(),
+        setup: None,
     })
 }
 

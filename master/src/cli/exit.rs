@@ -27,13 +27,16 @@ impl Exit {
     }
 }
 
-/// Why a command ends without success. Prints as `error: …` and, below it, what to do.
+/// Why a command ends without success. Prints as `error: …` and, below it, what the app said and
+/// what to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
     /// What is wrong, in a lower-case clause.
     pub message: String,
+    /// What a worker wrote last, a line each.
+    pub lines: Vec<String>,
     /// What to do about it, a line each.
     pub tips: Vec<String>,
 }
@@ -41,7 +44,7 @@ pub struct Failure {
 impl Failure {
     /// A failure that ends with `exit` and says `message`.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), tips: Vec::new() }
+        Self { exit, message: message.into(), lines: Vec::new(), tips: Vec::new() }
     }
 
     /// A command line that is wrong.
@@ -82,6 +85,9 @@ impl From<StartError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "error: {}", self.message)?;
+        for line in &self.lines {
+            writeln!(out, "    │ {line}")?;
+        }
         if !self.tips.is_empty() {
             writeln!(out)?;
         }

@@ -27,9 +27,9 @@ fn apps(apps: &Apps, paint: Paint) -> String {
         let usual = |text: String| (text, Tone::Usual);
         table.row([
             usual(app.id.to_string()),
-            (app.state.clone(), tone_of_app(app)),
+            (state_of_app(app), tone_of_app(app)),
             usual(format!("{}/{}", app.ready, app.workers)),
-            usual(shown(app.generation)),
+            usual(generations(app)),
             usual(app.inflight.to_string()),
             usual(app.queue_depth.to_string()),
             usual(app.restarts.to_string()),
@@ -74,7 +74,7 @@ pub fn workers(workers: &Workers, now: UnixMillis, paint: Paint) -> String {
 }
 
 /// A few lines about a master.
-pub fn status(status: &Status, name: &str, pid: u32, paint: Paint) -> String {
+pub fn status(status: &Status, apps: &Apps, name: &str, pid: u32, paint: Paint) -> String {
     let tone = if status.status == "healthy" { Tone::Good } else { Tone::Bad };
     let mut out = String::new();
     // Writing to a string cannot fail.
@@ -86,6 +86,11 @@ pub fn status(status: &Status, name: &str, pid: u32, paint: Paint) -> String {
         age((status.uptime.max(1.0) * 1000.0) as u64)
     );
     let _ = writeln!(out, "app {}, workers ready: {}", status.app, words(&status.workers));
+    for app in &apps.apps {
+        if let Some(remark) = remark(app) {
+            let _ = writeln!(out, "{} is {}", app.id, paint.tint(&remark, tone_of_app(app)));
+        }
+    }
     let ports = words(&status.ports);
     if !ports.is_empty() {
         let _ = writeln!(out, "listening on {ports}");
@@ -130,10 +135,54 @@ fn state(state: WorkerState) -> (String, Tone) {
     (text.to_owned(), tone)
 }
 
+/// `ready`, `ready, paused`, `degraded, rolling 3/8`.
+fn state_of_app(app: &App) -> String {
+    let mut text = app.state.clone();
+    if app.paused {
+        text.push_str(", paused");
+    }
+    if let Some(rolling) = &app.rolling {
+        let _ = write!(text, ", rolling {}/{}", rolling.fresh, rolling.wanted);
+    }
+    text
+}
+
+/// `g1`, and `g1→g2` while the one takes the place of the other.
+fn generations(app: &App) -> String {
+    match (&app.rolling, app.generation) {
+        (Some(rolling), Some(old)) if old != rolling.generation => {
+            format!("{old}→{}", rolling.generation)
+        }
+        (Some(rolling), _) => rolling.generation.to_string(),
+        (None, generation) => shown(generation),
+    }
+}
+
+/// What is to be said of an app beyond that it serves.
+fn remark(app: &App) -> Option<String> {
+    let mut remarks = Vec::new();
+    if !matches!(app.state.as_str(), "" | "ready") {
+        let exit = app.last_exit.as_ref();
+        let exit = exit.map(|exit| format!(" (last exit: {exit})")).unwrap_or_default();
+        remarks.push(format!("{}{exit}", app.state));
+    }
+    if app.paused {
+        remarks.push(format!("paused, {} requests wait", app.queue_depth));
+    }
+    if let Some(rolling) = &app.rolling {
+        remarks.push(format!(
+            "rolling to {}: {} of {} workers are fresh, {} old",
+            rolling.generation, rolling.fresh, rolling.wanted, rolling.old
+        ));
+    }
+    (!remarks.is_empty()).then(|| remarks.join("; "))
+}
+
 fn tone_of_app(app: &App) -> Tone {
     match (app.ready, app.workers) {
         (0, _) => Tone::Bad,
         (ready, workers) if ready < workers => Tone::Waiting,
+        _ if app.paused || app.rolling.is_some() => Tone::Waiting,
         _ => Tone::Good,
     }
 }
@@ -177,10 +226,40 @@ hello  w12       7        -  g1   starting          0         0   1s      -  kil
             "ports":{"http":8080},"uptime":75.5,"hosts":[]}"#;
         let answer: Status = serde_json::from_str(answer).unwrap();
         assert_eq!(
-            status(&answer, "hello", 42, Paint::Plain),
+            status(&answer, &Apps::default(), "hello", 42, Paint::Plain),
             "hello is healthy (pid 42, version 0.1.0, up 1m)\napp hello, workers ready: 2\nlistening on \
              http 8080\n"
         );
+    }
+
+    #[test]
+    fn what_goes_on_with_an_app_is_shown() {
+        let apps: Apps = serde_json::from_str(
+            r#"{"apps":[
+            {"id":"a","workers":8,"ready":8,"state":"ready","generation":1,"paused":true,
+             "queueDepth":5,"rolling":{"generation":2,"fresh":3,"wanted":8,"old":5}},
+            {"id":"b","workers":2,"ready":0,"state":"abandoned","generation":1,
+             "lastExit":"w9 exited 1"},
+            {"id":"c","workers":2,"ready":2,"state":"ready","generation":1,
+             "lastExit":"w7 exited 1"}]}"#,
+        )
+        .unwrap();
+        let golden = "\
+APP  STATE                       READY  GEN    IN-FLIGHT  QUEUED  RESTARTS  ENTRY
+a    ready, paused, rolling 3/8    8/8  g1→g2          0       5         0  -
+b    abandoned                     0/2  g1             0       0         0  -
+c    ready                         2/2  g1             0       0         0  -
+";
+        assert_eq!(self::apps(&apps, Paint::Plain), golden);
+        let answer: Status = serde_json::from_str(r#"{"status":"degraded"}"#).unwrap();
+        let text = status(&answer, &apps, "x", 1, Paint::Plain);
+        for line in [
+            "a is paused, 5 requests wait; rolling to g2: 3 of 8 workers are fresh, 5 old\n",
+            "b is abandoned (last exit: w9 exited 1)\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert!(!text.contains("c is"), "nothing is to be said of it: {text}");
     }
 
     #[test]
@@ -190,7 +269,9 @@ hello  w12       7        -  g1   starting          0         0   1s      -  kil
                 .unwrap();
         assert!(self::workers(&workers, UnixMillis(0), Paint::Plain).contains("a    w1"));
         let answer: Status = serde_json::from_str(r#"{"status":"degraded"}"#).unwrap();
-        assert!(status(&answer, "x", 1, Paint::Plain).starts_with("x is degraded"));
+        assert!(
+            status(&answer, &Apps::default(), "x", 1, Paint::Plain).starts_with("x is degraded")
+        );
         assert!(
             list(&Apps::default(), &Workers::default(), UnixMillis(0), Paint::Plain).len() > 10
         );

@@ -3,14 +3,18 @@
 
 pub mod answer;
 pub mod args;
+mod changes;
 pub mod client;
 pub mod ctl;
 pub mod entry;
 pub mod env;
+pub mod events;
 pub mod exit;
 pub mod listing;
 pub mod masters;
+pub mod order;
 pub mod port;
+pub mod progress;
 pub mod python;
 pub mod start;
 pub mod suggest;
@@ -58,6 +62,15 @@ fn perform(
         Verb::Status(flags) | Verb::Ctl { verb: CtlVerb::Status(flags) } => ctl::status(&flags),
         Verb::List(flags) | Verb::Ctl { verb: CtlVerb::List(flags) } => ctl::list(&flags),
         Verb::Ctl { verb: CtlVerb::Workers(flags) } => ctl::workers(&flags),
+        Verb::Restart(flags) | Verb::Ctl { verb: CtlVerb::Restart(flags) } => {
+            order::restart(&flags)
+        }
+        Verb::Reload(flags) | Verb::Ctl { verb: CtlVerb::Reload(flags) } => order::reload(&flags),
+        Verb::Ctl { verb: CtlVerb::Scale(flags) } => order::scale(&flags),
+        Verb::Ctl { verb: CtlVerb::Pause(flags) } => order::pause(&flags),
+        Verb::Ctl { verb: CtlVerb::Resume(flags) } => order::resume(&flags),
+        Verb::Ctl { verb: CtlVerb::Drain(flags) } => order::drain(&flags),
+        Verb::Ctl { verb: CtlVerb::Events(flags) } => events::events(&flags),
         Verb::Version => ctl::version(),
     }
 }

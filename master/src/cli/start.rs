@@ -4,9 +4,10 @@ use super::args::Start;
 use super::entry::{self, Entry, Places};
 use super::exit::Failure;
 use super::port::Rights;
-use super::{env, python, value};
+use super::{changes, env, python, value};
 use rip::contract::app::{
-    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, Ready, RestartPolicy, Runtime, Select,
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, Ready, Recycle, RestartPolicy,
+    Runtime, Select,
 };
 use rip::contract::settings::{EdgeLimits, ListenAddress, Phases, Settings, public_urls};
 use rip::ids::AppId;
@@ -84,6 +85,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
     }
     let mut entry = entry::resolve(words.entry, start.command.as_deref(), &places)?;
     apply_launch_flags(start, &mut entry)?;
+    entry.launch.setup = changes::setup(start, &entry.launch)?;
     let id = match words.name {
         Some(name) => checked_name(name)?,
         None => entry.name.clone(),
@@ -106,6 +108,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         json: start.output.json_logging,
         quiet: start.output.quiet,
         debug: start.output.debug,
+        watch_poll: start.changes.watch_poll,
         spool_dir: spool_directory(start, world)?,
     })
 }
@@ -238,6 +241,9 @@ fn app(
 ) -> Result<AppDescriptor, Failure> {
     let workers = workers(start, world)?;
     let concurrency = start.app.concurrency.unwrap_or(1);
+    let following = changes::following(start, entry.launch.runtime)?;
+    let recycle = recycle(start);
+    let most = recycle.reloads;
     let by_default = if concurrency == 1 { Select::Lifo } else { Select::LeastInflight };
     Ok(AppDescriptor {
         id,
@@ -252,6 +258,10 @@ fn app(
         env: BTreeMap::new(),
         restart_policy: restart_policy(start),
         health_check: health_check(start),
+        recycle: Recycle { reloads: most.or(following.max_reloads), ..recycle },
+        surge: start.replacing.surge.unwrap_or_default(),
+        reload: following.reload,
+        watch: following.globs,
         timeouts: timeouts(start, entry.launch.runtime),
         launch: entry.launch,
     })
@@ -289,10 +299,21 @@ fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+fn recycle(start: &Start) -> Recycle {
+    let flags = &start.replacing;
+    Recycle { max_rss_bytes: flags.max_rss, ..flags.recycle.unwrap_or_default() }
+}
+
 fn health_check(start: &Start) -> HealthCheck {
-    match &start.app.health_path {
-        Some(path) => HealthCheck { path: path.clone(), explicit: true, ..HealthCheck::default() },
-        None => HealthCheck::default(),
+    let default = HealthCheck::default();
+    let flags = &start.replacing;
+    let path = start.app.health_path.as_ref();
+    HealthCheck {
+        explicit: path.is_some(),
+        path: path.cloned().unwrap_or(default.path),
+        interval_ms: flags.health_interval_ms.map_or(default.interval_ms, whole_millis),
+        timeout_ms: flags.health_timeout_ms.map_or(default.timeout_ms, whole_millis),
+        unhealthy_threshold: flags.unhealthy_threshold.unwrap_or(default.unhealthy_threshold),
     }
 }
 
@@ -306,6 +327,7 @@ fn timeouts(start: &Start, runtime: Runtime) -> AppTimeouts {
         start: flags.start_timeout_ms.unwrap_or(default.start),
         drain: flags.drain_timeout_ms.unwrap_or(default.drain),
         kill: flags.kill_timeout_ms.unwrap_or(default.kill),
+        stuck: flags.stuck_timeout_ms.unwrap_or(default.stuck),
         // A server that is not ours may close an idle link at any moment; ours never does.
         keepalive: (runtime == Runtime::Command).then_some(limits::LINK_KEEPALIVE),
     }
@@ -364,7 +386,7 @@ fn spool_directory(start: &Start, world: &World) -> Result<Option<String>, Failu
         .map(str::to_owned))
 }
 
-const TOKENS: &str = "tokens are w:N, c:N, http:PORT or a bare port";
+const TOKENS: &str = "tokens are w:N, c:N, r:N, http:PORT or a bare port";
 
 #[cfg(test)]
 mod tests;

@@ -85,7 +85,9 @@ fn token(text: &str) -> Result<Token, Failure> {
             .map_err(|why| bad(text, &why, "c:1")),
         "http" => port(text, value),
         "https" => Err(not_yet(text, "HTTPS", "serve plain HTTP: http:8080")),
-        "r" => Err(not_yet(text, "recycling workers by age or requests", "leave r: out")),
+        "r" => value::recycle(value)
+            .map(|_| Token::Flag(format!("--recycle={value}")))
+            .map_err(|why| bad(text, &why, "r:1000 or r:1000,3600s")),
         "builtin" => Ok(Token::Word),
         _ if key.contains('/') || is_module(key, value) => Ok(Token::Word),
         _ => Err(unknown(text, key, value)),
@@ -125,14 +127,15 @@ fn unknown(text: &str, key: &str, value: &str) -> Failure {
         "worker" | "workers" | "processes" => Some("w"),
         "concurrency" | "threads" => Some("c"),
         "port" | "listen" | "bind" => Some("http"),
+        "recycle" | "max-requests" => Some("r"),
         _ if matches!(value, "auto" | "half") => Some("w"),
         other => nearest(other, KEYS),
     };
     match meant {
         Some(meant) => failure.tip(format!("did you mean '{meant}:{value}'?")),
         None => failure.tip(
-            "tokens are w:N, c:N, http:PORT or a bare port; an entry is a path, builtin:NAME or \
-             pkg.module:attr",
+            "tokens are w:N, c:N, r:N, http:PORT or a bare port; an entry is a path, builtin:NAME \
+             or pkg.module:attr",
         ),
     }
 }
@@ -183,6 +186,8 @@ mod tests {
             ("w:auto", &["--workers=auto"], &[]),
             ("w:half", &["--workers=half"], &[]),
             ("c:16", &["--concurrency=16"], &[]),
+            ("r:1000", &["--recycle=1000"], &[]),
+            ("r:1000,3600s,10r", &["--recycle=1000,3600s,10r"], &[]),
             ("http:8080", &["--port=8080"], &[]),
             ("8080", &["--port=8080"], &[]),
             ("http", &[], &[]),
@@ -223,8 +228,8 @@ mod tests {
             (
                 "zzz:1",
                 "unknown token 'zzz:1'",
-                "tokens are w:N, c:N, http:PORT or a bare port; an entry is a path, builtin:NAME \
-                 or pkg.module:attr",
+                "tokens are w:N, c:N, r:N, http:PORT or a bare port; an entry is a path, \
+                 builtin:NAME or pkg.module:attr",
             ),
             (
                 "w:two",
@@ -267,11 +272,17 @@ mod tests {
                 "serve plain HTTP: http:8080",
             ),
             (
-                "r:1000,3600s",
-                "'r:1000,3600s' is known, but recycling workers by age or requests is not \
-                 available in this version yet",
-                "leave r: out",
+                "r:1h",
+                "invalid token 'r:1h': '1h': not a whole number",
+                "for example r:1000 or r:1000,3600s",
             ),
+            (
+                "r:",
+                "invalid token 'r:': not a number of requests, with seconds and reloads: \
+                 1000,3600s,10r",
+                "for example r:1000 or r:1000,3600s",
+            ),
+            ("recycle:20", "unknown token 'recycle:20'", "did you mean 'r:20'?"),
         ] {
             let failure = run(token).unwrap_err();
             assert_eq!(failure.message, message);

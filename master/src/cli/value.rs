@@ -1,5 +1,7 @@
 //! What a flag's text means: one parser a kind of value, shared by flags and tokens.
 
+use rip::contract::app::{Recycle, Surge};
+use rip::ids::WorkerId;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
@@ -94,6 +96,65 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "not a size such as 1048576, 64KiB or 100M".to_owned())
 }
 
+/// When workers are replaced by fresh ones: `1000`, `1000,3600s`, `1000,3600s,10r`, or any of the
+/// three by itself; requests, seconds, reloads.
+pub fn recycle(text: &str) -> Result<Recycle, String> {
+    let wrong = || "not a number of requests, with seconds and reloads: 1000,3600s,10r".to_owned();
+    let mut recycle = Recycle::default();
+    let mut least = 0;
+    for part in text.split(',') {
+        let (number, rank) = match part.as_bytes().last() {
+            Some(b's') => (&part[..part.len() - 1], 2),
+            Some(b'r') => (&part[..part.len() - 1], 3),
+            _ => (part, 1),
+        };
+        // In this order, each once.
+        if rank <= least {
+            return Err(wrong());
+        }
+        least = rank;
+        let number = |most: u64| {
+            within(number, 1, most).map_err(|why| match number.is_empty() {
+                true => wrong(),
+                false => format!("'{part}': {why}"),
+            })
+        };
+        match rank {
+            1 => recycle.requests = Some(number(1_000_000_000_000)?),
+            2 => recycle.seconds = Some(number(366 * 24 * 3600)?),
+            _ => recycle.reloads = Some(u32::try_from(number(1_000_000)?).unwrap_or(u32::MAX)),
+        }
+    }
+    Ok(recycle)
+}
+
+/// Fresh workers beyond the wanted number: `2`, `25%`.
+pub fn surge(text: &str) -> Result<Surge, String> {
+    match text.strip_suffix('%') {
+        Some(share) => within(share, 1, 100).map(Surge::Percent),
+        None => within(text, 1, 4096).map(Surge::Count),
+    }
+}
+
+/// A size of at least 1 MiB: less memory no process has.
+pub fn memory(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        size if size >= 1 << 20 => Ok(size),
+        _ => Err("must be at least 1MiB".to_owned()),
+    }
+}
+
+/// Workers of a running app.
+pub fn worker_count(text: &str) -> Result<u32, String> {
+    within(text, 1, 4096)
+}
+
+/// A worker's id, as it is shown (`w3`) or as a bare number.
+pub fn worker_id(text: &str) -> Result<WorkerId, String> {
+    let number = text.strip_prefix('w').unwrap_or(text);
+    within(number, 1, u64::MAX).map(WorkerId).map_err(|_| "not a worker such as w3".to_owned())
+}
+
 /// A path of a request.
 pub fn path(text: &str) -> Result<String, String> {
     let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
@@ -152,6 +213,48 @@ mod tests {
         ] {
             assert_eq!(bytes(text).ok(), size, "{text}");
         }
+    }
+
+    #[test]
+    fn recycling_has_three_parts() {
+        let recycle = |requests, seconds, reloads| Recycle {
+            requests,
+            seconds,
+            reloads,
+            max_rss_bytes: None,
+        };
+        for (text, parsed) in [
+            ("1000", recycle(Some(1000), None, None)),
+            ("1000,3600s", recycle(Some(1000), Some(3600), None)),
+            ("1000,3600s,10r", recycle(Some(1000), Some(3600), Some(10))),
+            ("1,10r", recycle(Some(1), None, Some(10))),
+            ("60s", recycle(None, Some(60), None)),
+            ("3r", recycle(None, None, Some(3))),
+        ] {
+            assert_eq!(super::recycle(text), Ok(parsed), "{text}");
+        }
+        for wrong in ["", "s", ",", "1,", "1,2", "1,2s,3s", "2s,1", "3r,2s", "1.5", "-1", "10x"] {
+            assert!(super::recycle(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(super::recycle("0").unwrap_err(), "'0': must be between 1 and 1000000000000");
+        assert!(super::recycle("5,0s").unwrap_err().starts_with("'0s': must be between 1"));
+    }
+
+    #[test]
+    fn a_surge_is_a_number_or_a_share() {
+        assert_eq!(surge("2"), Ok(Surge::Count(2)));
+        assert_eq!(surge("25%"), Ok(Surge::Percent(25)));
+        for wrong in ["0", "0%", "101%", "%", "", "-1", "1.5", "half"] {
+            assert!(surge(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(memory("64M"), Ok(64 << 20));
+        assert_eq!(memory("64k").unwrap_err(), "must be at least 1MiB");
+        assert_eq!(worker_id("w3"), Ok(WorkerId(3)));
+        assert_eq!(worker_id("12"), Ok(WorkerId(12)));
+        for wrong in ["", "w", "w0", "x3", "3w", "w-1"] {
+            assert!(worker_id(wrong).is_err(), "{wrong}");
+        }
+        assert!(worker_count("0").is_err() && worker_count("8") == Ok(8));
     }
 
     #[test]

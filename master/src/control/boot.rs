@@ -1,29 +1,35 @@
 //! From settings to a master that can run: each step either holds or undoes the ones before.
 
+use super::feed::Feed;
 use super::master::{Master, State};
 use super::notify::Notifier;
+use super::orders::Orders;
 use super::orphans::Orphans;
 use super::runtime_dir::RuntimeDir;
 use super::server::ControlServer;
 use super::source::Source;
 use super::start_error::StartError;
 use super::supervisor::Crew;
+use super::watcher::{Purpose, Watcher};
 use super::workshop::Workshop;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
 use crate::edge::Edges;
 use crate::reactor::clock::Clock;
-use crate::reactor::mailbox::mailbox;
+use crate::reactor::mailbox::{Sender, mailbox};
 use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
 use crate::shared::log::LogSettings;
+use crate::shared::mail::ControlMessage;
+use crate::shared::pages::Pages;
 use crate::shared::pools::AppPool;
 use crate::shared::stats::Stats;
 use crate::sys::listen::{self, ListenError};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
-use mio::{Interest, Poll, Waker};
+use mio::{Interest, Poll, Registry, Waker};
+use rip::contract::app::Reload;
 use rip::contract::settings::{ListenAddress, Settings};
 use rip::guard::caps::Caps;
 use rip::ids::Generation;
@@ -83,6 +89,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         spool_memory: Budget::new(settings.limits.spool_memory_bytes),
         spool_disk: Budget::new(settings.limits.spool_disk_bytes),
         spool_dir: spool_dir(&settings),
+        pages: Pages::default(),
         files: files.queue(),
         log: log.sink(),
         control: control.clone(),
@@ -90,6 +97,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     });
     let orphans = Orphans::new(runtime.sockets());
     let shop = Workshop::new(runtime)?;
+    let watcher = watcher(&shared.settings, registry()?, control.clone())?;
     let crew = Crew::new(
         Arc::clone(&shared.pools[0]),
         Generation(1),
@@ -97,8 +105,10 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         registry()?,
         log.sink(),
         control,
+        random_seed().map_err(step("/dev/urandom"))?,
         clock.now(),
-    );
+    )
+    .map_err(step("the control loop"))?;
     let seed = random_seed().map_err(step("/dev/urandom"))?;
     let edges = Edges::start(&shared, listeners, loops, seed).map_err(step("the edge loops"))?;
     let timeouts = &shared.settings.app.timeouts;
@@ -117,10 +127,29 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         orphans,
         edges: Some(edges),
         shop,
+        watcher,
         shared,
         agents: (log, files),
+        feed: Feed::default(),
+        orders: Orders::default(),
         state: State::default(),
     })
+}
+
+/// The watcher of the app's own files, where their changes shall do something.
+fn watcher(
+    settings: &Settings,
+    registry: Registry,
+    control: Sender<ControlMessage>,
+) -> Result<Watcher, StartError> {
+    let mut watcher = Watcher::new(registry, control, settings.watch_poll);
+    let app = &settings.app;
+    if app.reload != Reload::None && !app.watch.is_empty() {
+        watcher
+            .watch(Purpose::App, &[PathBuf::from(&app.launch.cwd)], app.watch.clone())
+            .map_err(|error| StartError::system("the app's files cannot be watched", &error))?;
+    }
+    Ok(watcher)
 }
 
 fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, StartError> {

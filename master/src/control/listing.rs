@@ -6,6 +6,8 @@ use rip::contract::app::AppDescriptor;
 use rip::contract::worker::WorkerEndpoint;
 use rip::ids::{AppId, Generation, WorkerId};
 use rip::pool::WorkerView;
+use rip::supervise::RollProgress;
+
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -70,8 +72,9 @@ pub struct Apps<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AppRow<'a> {
+    /// With the number of workers that is wanted now.
     #[serde(flatten)]
-    descriptor: &'a AppDescriptor,
+    descriptor: AppDescriptor,
     state: &'static str,
     ready: usize,
     generation: Generation,
@@ -79,20 +82,53 @@ struct AppRow<'a> {
     queue_depth: u32,
     restarts: u64,
     abandoned: bool,
+    /// Requests wait although workers may be free.
+    paused: bool,
+    rolling: Option<Rolling>,
+    /// How the last worker ended that was not asked to.
+    last_exit: Option<&'a str>,
+}
+
+/// How far a roll is.
+#[derive(Serialize)]
+struct Rolling {
+    /// The new code.
+    generation: Generation,
+    /// Workers that run it and are ready.
+    fresh: usize,
+    /// Workers that should.
+    wanted: usize,
+    /// Processes that run older code.
+    old: usize,
+}
+
+impl Rolling {
+    fn of(crew: &Crew) -> Option<Self> {
+        let RollProgress { generation, fresh, wanted } = crew.roll_progress()?;
+        let is_old = |worker| crew.stage(worker).is_some_and(|(_, runs)| runs < generation);
+        let old = crew.workers().filter(|(worker, _)| is_old(*worker)).count();
+        Some(Self { generation, fresh, wanted, old })
+    }
 }
 
 impl<'a> Apps<'a> {
     /// The app of `crew`.
-    pub fn of(crew: &'a Crew, stopping: bool) -> Self {
-        let descriptor = crew.descriptor();
+    pub fn of(crew: &Crew, stopping: bool, last_exit: Option<&'a str>) -> Self {
+        let mut descriptor = crew.descriptor().clone();
+        let whole = descriptor.workers.saturating_mul(descriptor.concurrency);
+        descriptor.workers = u32::try_from(crew.wanted()).unwrap_or(u32::MAX);
+        if descriptor.max_inflight >= whole {
+            descriptor.max_inflight = descriptor.workers.saturating_mul(descriptor.concurrency);
+        }
         let summary = crew.summary();
-        let (inflight, queue_depth) = crew.pool.view(|pool| (pool.inflight(), pool.queue_depth()));
+        let (inflight, queue_depth, paused) =
+            crew.pool.view(|pool| (pool.inflight(), pool.queue_depth(), pool.is_held()));
         let state = match summary.ready {
             _ if stopping => "stopping",
             _ if summary.abandoned => "abandoned",
             0 if !summary.ever_ready => "starting",
             0 => "down",
-            ready if ready < descriptor.workers as usize => "degraded",
+            ready if ready < summary.wanted => "degraded",
             _ => "ready",
         };
         let app = AppRow {
@@ -104,6 +140,9 @@ impl<'a> Apps<'a> {
             queue_depth,
             restarts: summary.restarts,
             abandoned: summary.abandoned,
+            paused,
+            rolling: Rolling::of(crew),
+            last_exit,
         };
         Self { ok: true, apps: vec![app] }
     }

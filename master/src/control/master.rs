@@ -5,8 +5,11 @@
 //! [`Master::settle`] lets the cores compare what is with what should be, and carries out what they
 //! want.
 
+use super::feed::Feed;
+use super::follow::Pages;
 use super::listing::{Apps, Registry, Workers};
 use super::notify::Notifier;
+use super::orders::Orders;
 use super::orphans::Orphans;
 use super::outcome::Outcome;
 use super::server::{Answer, ConnectionId, ControlServer, Request};
@@ -14,6 +17,7 @@ use super::source::Source;
 use super::start_error::StartError;
 use super::supervisor::{Crew, News, Watched};
 use super::verbs::{self, Verb};
+use super::watcher::Watcher;
 use super::workshop::Workshop;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
@@ -21,7 +25,6 @@ use crate::edge::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Receiver;
 use crate::shared::Shared;
-use crate::shared::log::event_line;
 use crate::shared::mail::ControlMessage;
 use crate::sys::signals::Signals;
 use mio::{Events, Poll};
@@ -53,8 +56,11 @@ pub struct Master {
     /// Until they are cut or the master ends.
     pub(super) edges: Option<Edges>,
     pub(super) shop: Workshop,
+    pub(super) watcher: Watcher,
     pub(super) shared: Arc<Shared>,
     pub(super) agents: (LogAgent, FileAgent),
+    pub(super) feed: Feed,
+    pub(super) orders: Orders,
     pub(super) state: State,
 }
 
@@ -69,8 +75,12 @@ pub(super) struct State {
     cut: u64,
     /// What asked the server to end, first.
     stop_reason: Option<&'static str>,
+    /// How the last worker ended that was not asked to.
+    last_exit: Option<String>,
     /// Why the app cannot start, before any worker ever served.
     hopeless: Option<String>,
+    /// Pages to be told of changes.
+    pub(super) pages: Vec<Pages>,
     /// The end has come; true when it was forced.
     finished: Option<bool>,
 }
@@ -114,8 +124,12 @@ impl Master {
     /// Sleeps until something happens or a deadline comes, and collects what happened.
     fn wait(&mut self, events: &mut Events) -> Result<(), StartError> {
         self.clock.refresh();
-        let deadlines =
-            [self.crew.next_deadline(), self.shutdown.next_deadline(), self.server.next_deadline()];
+        let deadlines = [
+            self.crew.next_deadline(),
+            self.shutdown.next_deadline(),
+            self.server.next_deadline(),
+            self.watcher.next_deadline(self.clock.now()),
+        ];
         let next = deadlines.into_iter().flatten().min();
         match self.poll.poll(events, next.map(|next| self.clock.until(next))) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -132,6 +146,7 @@ impl Master {
                     self.state.happenings.extend(signals);
                 }
                 Some(Source::Control) => self.server.accept(now),
+                Some(Source::Files(watch)) => self.watcher.ready(watch),
                 Some(Source::Connection(id)) => self.server.ready(id, event, now, &mut requests),
                 Some(Source::Worker(watched)) => {
                     self.state.happenings.push_back(Happening::Worker(watched));
@@ -157,15 +172,23 @@ impl Master {
             Happening::Signal(Signal::SIGTERM) => self.stop("TERM", false),
             Happening::Signal(Signal::SIGINT) => self.stop("INT", false),
             Happening::Signal(Signal::SIGQUIT) => self.stop("QUIT", false),
-            Happening::Signal(Signal::SIGHUP) => {
-                log::warn!("HUP: nothing to reload, this master was started without an Edgefile");
-            }
+            Happening::Signal(Signal::SIGHUP) => self.roll("HUP"),
+            Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
+            Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
             Happening::Signal(signal) => log::info!("{signal} is not used"),
+            Happening::Mail(ControlMessage::FilesChanged { watch, paths }) => {
+                self.watcher.scanned(watch, &paths, now);
+            }
             Happening::Mail(ControlMessage::WorkerIdle(worker)) => {
                 self.crew.core().idle(worker, now);
             }
             Happening::Mail(ControlMessage::WorkerDraining(worker)) => {
                 self.crew.core().drain(worker, now);
+            }
+            Happening::Mail(ControlMessage::WorkerStuck(stuck)) => {
+                if let Some(event) = self.crew.stuck(stuck, now) {
+                    self.tell(&event);
+                }
             }
             Happening::Mail(ControlMessage::LastLines { worker, lines }) => {
                 self.crew.last_lines(worker, lines, &self.clock);
@@ -189,9 +212,11 @@ impl Master {
         while let Some(order) = self.shutdown.poll_order() {
             self.obey(order);
         }
+        self.follow_changes();
         let mut news = Vec::new();
         self.crew.settle(&mut self.ids, &self.shop, &self.clock, &mut news);
         news.into_iter().for_each(|news| self.hear(news));
+        self.tell_pages();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
         self.shutdown.settle(self.crew.is_gone(), now);
@@ -218,6 +243,7 @@ impl Master {
     }
 
     fn hear(&mut self, news: News) {
+        self.answer_orders(&news);
         match news {
             News::Event(event) => self.tell(&event),
             News::Admitted if self.state.announced => {}
@@ -240,6 +266,13 @@ impl Master {
             News::Gone(worker) => {
                 self.answer_quits(worker, &verbs::too_late(supervisor::Refusal::Unknown));
             }
+            // Whoever waits for one of these has been answered.
+            News::DrainFailed { .. }
+            | News::RollAborted { .. }
+            | News::RollDone { .. }
+            | News::RollStepped(_)
+            | News::Scaled { .. }
+            | News::ScaleFailed { .. } => {}
             News::Hopeless(reason) => {
                 self.state.hopeless.get_or_insert(reason);
                 self.stop("the app cannot start", true);
@@ -259,6 +292,9 @@ impl Master {
             self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
         }
         let now = self.clock.now();
+        self.crew.wind_down(now);
+        // What waits for the end of a pause must not wait for the end of the server.
+        self.crew.pool.hold(false, now);
         if fast {
             self.shutdown.ask_fast(now);
         } else {
@@ -273,10 +309,23 @@ impl Master {
             Ok(Verb::Worker { verb, authorization }) => {
                 self.worker_verb(&request, &verb, authorization.as_deref())
             }
-            Ok(Verb::Apps) => Some(Answer::ok(&Apps::of(&self.crew, self.shutdown.is_asked()))),
-            Ok(Verb::Events) => {
-                self.server.subscribe(from, self.clock.now());
+            Ok(Verb::Apps) => {
+                let last_exit = self.state.last_exit.as_deref();
+                Some(Answer::ok(&Apps::of(&self.crew, self.shutdown.is_asked(), last_exit)))
+            }
+            Ok(Verb::Order { order, wait }) => self.order(&request, &order, wait),
+            Ok(Verb::Events { .. }) if self.server.followers().0 >= limits::FOLLOWER_COUNT => {
+                let error = format!("{} follow already", limits::FOLLOWER_COUNT);
+                Some(Answer::refused(503, error, "GET /events?follow=false tells what happened"))
+            }
+            Ok(Verb::Events { seen }) => {
+                let greeting = self.feed.greeting(seen);
+                self.server.follow(from, &greeting, self.clock.now());
                 None
+            }
+            Ok(Verb::RecentEvents) => {
+                let (followers, dropped) = self.server.followers();
+                Some(self.feed.recent(followers, dropped))
             }
             Ok(Verb::Registry) => Some(Answer::ok(&Registry::of(&self.shared.settings.app))),
             Ok(Verb::Status) => {
@@ -292,6 +341,7 @@ impl Master {
                 self.stop("api", now);
                 Some(Answer::ok(&Accepted { ok: true, drained: None }))
             }
+            Ok(Verb::Watch(watch)) => Some(self.watch_pages(&watch)),
             Ok(Verb::Workers) => Some(Answer::ok(&Workers::of(&self.crew))),
         };
         if let Some(answer) = answer {
@@ -342,7 +392,7 @@ impl Master {
         }
     }
 
-    fn answer(&mut self, to: ConnectionId, answer: &Answer) {
+    pub(super) fn answer(&mut self, to: ConnectionId, answer: &Answer) {
         let mut requests = Vec::new();
         self.server.answer(to, answer, self.clock.now(), &mut requests);
         self.state.happenings.extend(requests.into_iter().map(Happening::Request));
@@ -381,14 +431,14 @@ impl Master {
         }
     }
 
-    fn tell(&mut self, event: &Event) {
+    pub(super) fn tell(&mut self, event: &Event) {
         let at = self.clock.wall();
         self.shared.log.event(event, at);
-        if self.server.is_listened_to() {
-            let mut line = Vec::new();
-            event_line(event, at, true, &mut line);
-            self.server.publish(&line);
+        if let Event::WorkerExit { worker_id, status, expected: false, .. } = event {
+            self.state.last_exit = Some(format!("{worker_id} {status}"));
         }
+        let frame = self.feed.tell(event, at);
+        self.server.publish(&frame);
     }
 }
 

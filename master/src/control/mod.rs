@@ -1,15 +1,20 @@
 //! The one mind: processes, control socket, shutdown.
 //!
 //! [`run`] boots a [`master::Master`] and lets it run: [`master`] is the main loop, [`supervisor`]
-//! keeps the app's processes with what [`workshop`] makes, [`server`] and [`verbs`] are the control
-//! socket, [`listing`] is what it tells, [`runtime_dir`] is where it lives,
-//! [`orphans`] ends what outlives its worker.
+//! keeps the app's processes with what [`workshop`] makes and asks them how they are ([`health`]),
+//! [`watcher`] sees changes of files and [`follow`] acts on them, [`server`], [`verbs`] and
+//! [`orders`] are the control socket, [`listing`] and [`feed`] are what it tells, [`runtime_dir`] is
+//! where it lives, [`orphans`] ends what outlives its worker.
 
 mod boot;
 mod boot_pipe;
+mod feed;
+mod follow;
+mod health;
 mod listing;
 mod master;
 mod notify;
+mod orders;
 mod orphans;
 mod outcome;
 mod runtime_dir;
@@ -18,6 +23,7 @@ mod source;
 mod start_error;
 mod supervisor;
 mod verbs;
+mod watcher;
 mod workshop;
 
 pub use outcome::Outcome;

@@ -3,6 +3,9 @@
 //! A connection is read until it holds one whole request; then nothing more is read from it until
 //! that request is answered, which for a quit may take as long as a drain. Only root and the
 //! master's own user are let in.
+//!
+//! A follower is a connection whose answer does not end: it gets every frame that is published. One
+//! that takes frames more slowly than they come is dropped and counted.
 
 use crate::reactor::buffers::Buffer;
 use crate::reactor::outbox::{Flush, Outbox};
@@ -36,6 +39,10 @@ pub struct Request {
     pub method: Method,
     /// The path, without a query.
     pub path: String,
+    /// What follows the `?`; empty without one.
+    pub query: String,
+    /// The value of `Last-Event-ID`.
+    pub last_event_id: Option<Vec<u8>>,
     /// The value of `Authorization`.
     pub authorization: Option<Vec<u8>>,
     /// The body, complete.
@@ -84,6 +91,7 @@ pub struct ControlServer {
     name: fn(ConnectionId) -> Token,
     connections: BTreeMap<ConnectionId, Connection>,
     last_id: u64,
+    dropped_followers: u64,
     registry: Registry,
     limits: Limits,
 }
@@ -109,6 +117,7 @@ impl ControlServer {
             name,
             connections: BTreeMap::new(),
             last_id: 0,
+            dropped_followers: 0,
             registry,
             limits,
         })
@@ -167,38 +176,49 @@ impl ControlServer {
         self.advance(id, now, requests);
     }
 
-    /// Answers the request of a connection with a stream of everything published from now on, as
-    /// server-sent events.
-    pub fn subscribe(&mut self, id: ConnectionId, now: Instant) {
+    /// Answers the request of a connection with a stream that begins with `first` and goes on with
+    /// whatever is published.
+    pub fn follow(&mut self, id: ConnectionId, first: &[u8], now: Instant) {
         if let Some(connection) = self.connections.get_mut(&id)
             && std::mem::take(&mut connection.awaits)
         {
-            connection.begin_stream();
+            connection.begin_stream(first);
         }
+        // A follower asks nothing more.
         self.advance(id, now, &mut Vec::new());
     }
 
-    /// Whether anybody subscribed and is still there.
-    pub fn is_listened_to(&self) -> bool {
-        self.connections.values().any(|connection| connection.phase == Phase::Streaming)
-    }
-
-    /// Sends `line`, one line of text, to every subscriber. One that does not read loses its
-    /// connection before it costs much memory.
-    pub fn publish(&mut self, line: &[u8]) {
-        let event = [b"data: ", line.trim_ascii_end(), b"\n\n"].concat();
-        self.connections.retain(|_, connection| connection.publish(&event));
-    }
-
-    /// Ends every stream, as far as its reader takes it.
-    pub fn end_streams(&mut self) {
+    /// Sends `frame` to every follower.
+    pub fn publish(&mut self, frame: &[u8]) {
+        let dropped = &mut self.dropped_followers;
         self.connections.retain(|_, connection| {
-            if connection.phase == Phase::Streaming {
-                connection.http.end(connection.outbox.bytes_mut());
-                let _gone_already = connection.outbox.flush(&mut connection.stream);
+            if connection.phase != Phase::Following {
+                return true;
             }
-            connection.phase != Phase::Streaming
+            connection.http.body(frame, connection.outbox.bytes_mut());
+            let flushed = connection.outbox.flush(&mut connection.stream);
+            let too_slow = connection.outbox.len() > limits::FOLLOWER_BYTES;
+            *dropped += u64::from(too_slow);
+            flushed.is_ok() && !too_slow
         });
+    }
+
+    /// Ends every stream: nothing more will be published.
+    pub fn end_streams(&mut self) {
+        for connection in self.connections.values_mut() {
+            if connection.phase == Phase::Following {
+                connection.http.end(connection.outbox.bytes_mut());
+                connection.phase = Phase::Closing;
+                // What the peer does not take now nobody will be there to send.
+                let _as_far_as_it_goes = connection.outbox.flush(&mut connection.stream);
+            }
+        }
+    }
+
+    /// Connections that follow, and how many were dropped because they were too slow.
+    pub fn followers(&self) -> (usize, u64) {
+        let following = |connection: &&Connection| connection.phase == Phase::Following;
+        (self.connections.values().filter(following).count(), self.dropped_followers)
     }
 
     /// Closes what took too long over a request or its answer.
@@ -263,12 +283,12 @@ struct Connection {
 enum Phase {
     /// Requests are read.
     Open,
+    /// It gets what is published, and is not read but for its end.
+    Following,
     /// The last answer is being written; whatever still comes is thrown away.
     Closing,
     /// Nothing more.
     Over,
-    /// Events are written as they happen; what still comes is thrown away.
-    Streaming,
 }
 
 impl Connection {
@@ -295,13 +315,13 @@ impl Connection {
                 let _gone_already = self.stream.shutdown(Shutdown::Write);
                 self.throw_away();
             }
-            Ok(_) if self.phase == Phase::Streaming => self.throw_away(),
+            Ok(Flush::Done | Flush::Blocked) if self.phase == Phase::Following => self.throw_away(),
             Ok(Flush::Done | Flush::Blocked) => {}
             Err(_) => self.phase = Phase::Over,
         }
         // Idle between requests is what shims do; everything else has its time.
         self.deadline = match (self.phase, self.awaits) {
-            (Phase::Open, true) | (Phase::Streaming, _) => None,
+            (Phase::Following, _) | (Phase::Open, true) => None,
             (Phase::Open, false) if self.is_between_requests() => None,
             _ => self.deadline.or(Some(now + REQUEST_TIMEOUT)),
         };
@@ -381,16 +401,19 @@ impl Connection {
     fn begin(&self, id: ConnectionId) -> Request {
         let bytes = self.input.filled();
         let path = self.head.path().path(bytes);
-        let authorization = self
-            .head
-            .fields()
-            .iter()
-            .find(|field| field.name.of(bytes).eq_ignore_ascii_case(b"authorization"));
+        let value = |name: &[u8]| {
+            let mut fields = self.head.fields().iter();
+            let field = fields.find(|field| field.name.of(bytes).eq_ignore_ascii_case(name));
+            field.map(|field| field.value.of(bytes).to_vec())
+        };
+        let query = self.head.path().query.of(bytes);
         Request {
             from: id,
             method: self.head.method_kind(),
             path: String::from_utf8_lossy(path).into_owned(),
-            authorization: authorization.map(|field| field.value.of(bytes).to_vec()),
+            query: String::from_utf8_lossy(query).into_owned(),
+            last_event_id: value(b"last-event-id"),
+            authorization: value(b"authorization"),
             body: Vec::new(),
             peer: self.peer,
         }
@@ -400,22 +423,15 @@ impl Connection {
         self.write(&Answer::refused(malformed.reason.status(), malformed.detail, ""));
     }
 
-    fn begin_stream(&mut self) {
+    fn begin_stream(&mut self, first: &[u8]) {
         let out = self.outbox.bytes_mut();
+        self.http.close_after_this();
         let mut fields = self.http.respond(200, b"", ResponseLength::Unknown, out);
         fields.field(b"Content-Type", b"text/event-stream");
         fields.field(b"Cache-Control", b"no-store");
         fields.finish();
-        self.phase = Phase::Streaming;
-    }
-
-    /// False when the reader is gone or asleep.
-    fn publish(&mut self, event: &[u8]) -> bool {
-        if self.phase != Phase::Streaming {
-            return true;
-        }
-        self.http.body(event, self.outbox.bytes_mut());
-        self.outbox.flush(&mut self.stream).is_ok() && self.outbox.len() <= STREAM_BYTES
+        self.http.body(first, out);
+        self.phase = Phase::Following;
     }
 
     fn write(&mut self, answer: &Answer) {
@@ -442,8 +458,6 @@ const CONNECTION_COUNT: usize = 4096;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the kernel gets to find descriptors again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Events waiting for a reader that is slow.
-const STREAM_BYTES: usize = 256 * 1024;
 const BUFFER_BYTES: usize = 4096;
 
 #[cfg(test)]
@@ -557,6 +571,57 @@ mod tests {
     }
 
     #[test]
+    fn followers_get_what_is_published_and_a_slow_one_is_dropped() {
+        let mut stand = Stand::new();
+        let (mut quick, mut slow) = (stand.connect(), stand.connect());
+        for peer in [&mut quick, &mut slow] {
+            peer.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 7\r\n\r\n")
+                .expect("it reads");
+            let request = stand.next_request();
+            assert_eq!(request.last_event_id.as_deref(), Some(&b"7"[..]));
+            stand.server.follow(request.from, b"first;", stand.now);
+        }
+        assert_eq!(stand.server.followers(), (2, 0));
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            quick.read_to_string(&mut text).expect("text");
+            text
+        });
+        let frame = [b'x'; 4096];
+        let mut published = 0;
+        while stand.server.followers().1 == 0 {
+            published += 1;
+            stand.server.publish(&frame);
+            // The reader is as quick as it is woken: it is never the one that is dropped.
+            stand.turn_until(|stand| {
+                stand.server.connections.values().any(|follower| follower.outbox.is_empty())
+            });
+        }
+        assert_eq!(stand.server.followers(), (1, 1));
+        stand.server.publish(b"last");
+        stand.server.end_streams();
+        stand.turn_until(|_| reader.is_finished());
+        let text = reader.join().expect("it ends");
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("text/event-stream"));
+        assert!(text.contains("first;") && text.contains("last") && text.ends_with("0\r\n\r\n"));
+        assert_eq!(text.matches("x".repeat(4096).as_str()).count(), published);
+        drop(slow);
+    }
+
+    #[test]
+    fn a_follower_that_leaves_is_forgotten() {
+        let mut stand = Stand::new();
+        let mut peer = stand.connect();
+        peer.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+        let request = stand.next_request();
+        stand.server.follow(request.from, b"", stand.now);
+        assert_eq!(stand.server.next_deadline(), None);
+        drop(peer);
+        stand.turn_until(|stand| stand.server.connections.is_empty());
+        assert_eq!(stand.server.followers(), (0, 0));
+    }
+
+    #[test]
     fn several_connections_do_not_wait_for_each_other() {
         let mut stand = Stand::new();
         let (mut slow, mut quick) = (stand.connect(), stand.connect());
@@ -607,41 +672,5 @@ mod tests {
         assert_eq!(half.read(&mut [0]).expect("an end"), 0);
         assert_eq!(read_answer(&mut idle).1, "\"kept\"");
         assert_eq!(stand.server.next_deadline(), None);
-    }
-
-    #[test]
-    fn subscribers_hear_what_is_published_until_they_leave_or_the_end() {
-        let mut stand = Stand::new();
-        let (mut stays, mut leaves) = (stand.connect(), stand.connect());
-        for peer in [&mut stays, &mut leaves] {
-            peer.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
-            let request = stand.next_request();
-            stand.server.subscribe(request.from, stand.now);
-        }
-        assert!(stand.server.is_listened_to());
-        drop(leaves);
-        stand.turn_until(|stand| stand.server.connections.len() == 1);
-        stand.server.publish(b"{\"event\":\"one\"}\n");
-        stand.server.end_streams();
-        assert!(!stand.server.is_listened_to());
-        let mut heard = String::new();
-        stays.read_to_string(&mut heard).expect("text");
-        assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
-        assert!(heard.contains("data: {\"event\":\"one\"}\n\n"), "{heard}");
-        assert!(heard.ends_with("\r\n0\r\n\r\n"), "{heard}");
-    }
-
-    #[test]
-    fn a_subscriber_that_does_not_read_is_let_go() {
-        let mut stand = Stand::new();
-        let mut sleeper = stand.connect();
-        sleeper.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
-        let request = stand.next_request();
-        stand.server.subscribe(request.from, stand.now);
-        let line = [b'x'; 64 * 1024];
-        for _ in 0..64 {
-            stand.server.publish(&line);
-        }
-        assert!(!stand.server.is_listened_to());
     }
 }

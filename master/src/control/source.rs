@@ -2,6 +2,7 @@
 
 use super::server::ConnectionId;
 use super::supervisor::Watched;
+use crate::shared::mail::WatchId;
 use mio::Token;
 use rip::ids::WorkerId;
 
@@ -12,6 +13,8 @@ pub enum Source {
     Connection(ConnectionId),
     /// The control socket itself.
     Control,
+    /// A watched tree of files.
+    Files(WatchId),
     /// The mailbox.
     Mail,
     /// Signals.
@@ -29,6 +32,8 @@ impl From<Source> for Token {
             Source::Connection(ConnectionId(number)) => (3, number),
             Source::Worker(Watched::Child(WorkerId(number))) => (4, number),
             Source::Worker(Watched::Boot(WorkerId(number))) => (5, number),
+            Source::Files(WatchId(number)) => (7, number),
+            Source::Worker(Watched::Probe(WorkerId(number))) => (6, number),
         };
         // Numbers only grow, one for each connection or worker: they never reach the upper bits.
         Self((number as usize) << KIND_BITS | kind)
@@ -52,12 +57,14 @@ impl Source {
             3 => Self::Connection(ConnectionId(number)),
             4 => Self::Worker(Watched::Child(WorkerId(number))),
             5 => Self::Worker(Watched::Boot(WorkerId(number))),
+            7 => Self::Files(WatchId(number)),
+            6 => Self::Worker(Watched::Probe(WorkerId(number))),
             _ => return None,
         })
     }
 }
 
-const KIND_BITS: u32 = 3;
+const KIND_BITS: u32 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -72,9 +79,11 @@ mod tests {
             Source::Connection(ConnectionId(70_000)),
             Source::Worker(Watched::Child(WorkerId(12))),
             Source::Worker(Watched::Boot(WorkerId(12))),
+            Source::Files(WatchId(9)),
+            Source::Worker(Watched::Probe(WorkerId(12))),
         ] {
             assert_eq!(Source::of(source.into()), Some(source));
         }
-        assert_eq!(Source::of(Token(7)), None);
+        assert_eq!(Source::of(Token(15)), None);
     }
 }

@@ -2,23 +2,28 @@
 //! became of them.
 
 use super::boot_pipe::BootPipe;
+use super::health::Probes;
 use super::workshop::Workshop;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Sender;
 use crate::shared::log::LogSink;
-use crate::shared::mail::ControlMessage;
+use crate::shared::mail::{ControlMessage, StuckExchange};
 use crate::shared::pools::{Address, AppPool};
 use crate::sys::child::{Child, ExitStatus};
+use crate::sys::proc::{parent, rss_bytes};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
-use rip::contract::app::{AppDescriptor, Runtime};
+use rip::contract::app::{AppDescriptor, Launch, Runtime};
 use rip::contract::event::Event;
+use rip::entropy::Xoshiro;
 use rip::ids::{AppId, Generation, WorkerId};
 use rip::limits;
 use rip::supervise::supervisor::Refusal;
-use rip::supervise::{Exit, Output, Policy, Stage, Supervisor, WorkerIds};
+use rip::supervise::{
+    Cause, Exit, Output, Policy, RollProgress, Stage, Supervisor, Wish, WorkerIds,
+};
 use rip::time::Instant;
 use rip::wire::admit::Expected;
 use rip::wire::boot::BootReport;
@@ -36,9 +41,18 @@ pub struct Crew {
     /// The pool its workers serve in.
     pub pool: Arc<AppPool>,
     core: Supervisor,
+    /// A setup has ended well.
+    set_up: bool,
     workers: BTreeMap<WorkerId, Hosted>,
+    health: Probes,
+    random: Xoshiro,
     /// How each slot's last worker ended.
-    last_exits: Vec<Option<String>>,
+    last_exits: BTreeMap<usize, String>,
+    /// When the roll under way began.
+    roll_began: Option<Instant>,
+    /// When workers are looked at next, requests and memory; `None` when that matters to nobody.
+    look_at: Option<Instant>,
+    weigh_at: Instant,
     urls: Vec<String>,
     registry: Registry,
     log: LogSink,
@@ -50,6 +64,15 @@ pub struct Crew {
 pub enum News {
     /// A worker joined.
     Admitted,
+    /// A worker that an operator wanted replaced goes on serving: its replacement failed.
+    DrainFailed {
+        /// The worker that stays.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+        /// The last lines the failed one wrote to stderr.
+        stderr: Vec<String>,
+    },
     /// Something worth telling the operator.
     Event(Event),
     /// A worker's process is gone.
@@ -63,6 +86,36 @@ pub enum News {
     },
     /// The app cannot start, and a restart would not help.
     Hopeless(String),
+    /// A fresh worker did not become ready: the old generation goes on serving.
+    RollAborted {
+        /// The generation that failed.
+        generation: Generation,
+        /// Why.
+        reason: String,
+        /// The last lines the failed worker wrote to stderr.
+        stderr: Vec<String>,
+    },
+    /// Every slot has a worker of this generation, and no older one lives.
+    RollDone {
+        /// The generation.
+        generation: Generation,
+    },
+    /// One more fresh worker serves.
+    RollStepped(RollProgress),
+    /// The wanted number of workers serves, and those dismissed have ended.
+    Scaled {
+        /// How many.
+        workers: usize,
+    },
+    /// The wanted number of workers does not serve (yet).
+    ScaleFailed {
+        /// How many were wanted.
+        workers: usize,
+        /// Why.
+        reason: String,
+        /// The last lines the failed worker wrote to stderr.
+        stderr: Vec<String>,
+    },
 }
 
 /// What is watched for the event loop.
@@ -72,6 +125,8 @@ pub enum Watched {
     Child(WorkerId),
     /// A shim's boot pipe.
     Boot(WorkerId),
+    /// An app's answer to how it is.
+    Probe(WorkerId),
 }
 
 /// A worker with its process.
@@ -89,6 +144,8 @@ pub struct Hosted {
     /// The app's own process, once it is known.
     pub app_pid: Option<u32>,
     keep_alive: bool,
+    /// How often it was told to load the app anew.
+    reloads: u32,
     /// It has ended; its last lines are awaited until then.
     ended: Option<(Exit, Instant)>,
     last_lines: Vec<String>,
@@ -102,7 +159,12 @@ impl Hosted {
 }
 
 impl Crew {
-    /// No worker yet: the first [`Self::settle`] starts them.
+    /// No worker yet: the first [`Self::settle`] starts them. Limits of fresh workers are spread by
+    /// `seed`.
+    ///
+    /// # Errors
+    /// When the system refuses another handle of the event loop.
+    #[expect(clippy::too_many_arguments, reason = "made once, of what the boot has made")]
     pub fn new(
         pool: Arc<AppPool>,
         generation: Generation,
@@ -110,19 +172,32 @@ impl Crew {
         registry: Registry,
         log: LogSink,
         control: Sender<ControlMessage>,
+        seed: u64,
         now: Instant,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let policy = Policy::from(&pool.descriptor);
-        Self {
-            core: Supervisor::new(policy, generation, now),
+        let looks = policy.recycle.requests.is_some() || policy.recycle.max_rss_bytes.is_some();
+        let host = probe_host(&pool.descriptor);
+        let mut core = Supervisor::new(policy, generation, now);
+        if pool.descriptor.launch.setup.is_some() {
+            core.require_setup();
+        }
+        Ok(Self {
+            core,
+            set_up: false,
             workers: BTreeMap::new(),
-            last_exits: vec![None; policy.slots],
+            health: Probes::new(Arc::clone(&pool), &host, registry.try_clone()?, now),
+            random: Xoshiro::new(seed),
+            last_exits: BTreeMap::new(),
+            roll_began: None,
+            look_at: looks.then_some(now),
+            weigh_at: now,
             pool,
             urls,
             registry,
             log,
             control,
-        }
+        })
     }
 
     /// Expires deadlines and starts workers; carries out everything decided so far.
@@ -142,8 +217,11 @@ impl Crew {
         for worker in silent {
             self.bury(worker, Vec::new(), clock);
         }
-        self.core.settle(ids, clock.now());
+        self.look(clock.now());
+        self.ask(clock.now(), news);
+        self.core.settle(ids, &mut self.random, clock.now());
         self.carry_out(shop, clock, news);
+        self.pool.set_short(self.core.is_short());
     }
 
     /// Carries out everything decided so far.
@@ -160,7 +238,105 @@ impl Crew {
     /// When [`Self::settle`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let silences = self.workers.values().filter_map(|hosted| Some(hosted.ended?.1));
-        self.core.next_deadline().into_iter().chain(silences).min()
+        let looks = self.look_at.filter(|_| self.core.ready_count() > 0);
+        let others = [self.core.next_deadline(), self.health.next_deadline(), looks];
+        others.into_iter().flatten().chain(silences).min()
+    }
+
+    /// Puts a fresh worker in every slot. The answer is the generation that [`News::RollDone`] or
+    /// [`News::RollAborted`] will name; all that ask while a roll runs get the one that follows it.
+    ///
+    /// # Errors
+    /// When the server is ending.
+    pub fn roll(&mut self, cause: Cause, now: Instant) -> Result<Generation, Refusal> {
+        self.core.roll(cause, now)
+    }
+
+    /// How far the roll under way has come.
+    pub fn roll_progress(&self) -> Option<RollProgress> {
+        self.core.roll_progress()
+    }
+
+    /// Wants `workers` of them, at least one. [`News::Scaled`] or [`News::ScaleFailed`] follows.
+    ///
+    /// # Errors
+    /// When the server is ending.
+    pub fn scale(&mut self, workers: usize, now: Instant) -> Result<(), Refusal> {
+        self.core.scale(workers, now)?;
+        self.pool.resize(u32::try_from(self.core.wanted()).unwrap_or(u32::MAX), now);
+        Ok(())
+    }
+
+    /// How many workers should serve.
+    pub fn wanted(&self) -> usize {
+        self.core.wanted()
+    }
+
+    /// Replaces a worker by a fresh one, which is ready before the old one is retired.
+    /// [`News::Gone`] or [`News::DrainFailed`] follows.
+    ///
+    /// # Errors
+    /// When the server is ending, or the worker is leaving or unknown.
+    pub fn drain(&mut self, worker: WorkerId, now: Instant) -> Result<(), Refusal> {
+        self.core.replace(worker, Wish::Drain, now)
+    }
+
+    /// Replaces a worker that has reached the limit `reason`, when its turn comes.
+    pub fn recycle(&mut self, worker: WorkerId, reason: &'static str, now: Instant) {
+        let _gone_or_going = self.core.replace(worker, Wish::Recycle(reason), now);
+    }
+
+    /// Tells the workers to load the app anew; one that has done so often enough is replaced
+    /// after it. The answer is how many were told.
+    pub fn reload_modules(&mut self, now: Instant) -> usize {
+        let most = self.pool.descriptor.recycle.reloads.unwrap_or(u32::MAX);
+        let mut told = 0;
+        let mut worn_out = Vec::new();
+        for (worker, hosted) in &mut self.workers {
+            let stage = self.core.worker(*worker).map(|(stage, _)| stage);
+            let runs = matches!(stage, Some(Stage::Booting | Stage::Proving | Stage::Ready));
+            // Before the app's process runs it has read nothing that could have changed.
+            let Some(child) = hosted.child.as_mut() else { continue };
+            if !runs || hosted.app_pid.is_none() {
+                continue;
+            }
+            hosted.reloads += 1;
+            if let Err(error) = child.signal(Signal::SIGUSR1) {
+                log::debug!("{worker} cannot be told of changes: {error}");
+            }
+            told += 1;
+            if hosted.reloads >= most {
+                worn_out.push(*worker);
+            }
+        }
+        for worker in worn_out {
+            self.recycle(worker, "reloads", now);
+        }
+        told
+    }
+
+    /// Whether a setup has ended well since this was asked last.
+    pub fn take_set_up(&mut self) -> bool {
+        std::mem::take(&mut self.set_up)
+    }
+
+    /// A worker does not end an exchange: it is aborted and replaced.
+    pub fn stuck(&mut self, exchange: StuckExchange, now: Instant) -> Option<Event> {
+        let StuckExchange { worker, request_id, method, path, age } = exchange;
+        self.core.stuck(worker, now).then(|| Event::WorkerStuck {
+            app: self.app(),
+            worker_id: worker,
+            request_id: Some(request_id),
+            method: Some(method),
+            path: Some(path),
+            age_ms: Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        })
+    }
+
+    /// The server is about to end: nothing new is begun, and who waits for a roll, a scale or a
+    /// drain is told.
+    pub fn wind_down(&mut self, now: Instant) {
+        self.core.wind_down(now);
     }
 
     /// No process is left.
@@ -201,13 +377,14 @@ impl Crew {
     /// How the worker's predecessor in its slot ended.
     pub fn last_exit_before(&self, worker: WorkerId) -> Option<&str> {
         let hosted = self.workers.get(&worker)?;
-        self.last_exits.get(hosted.slot)?.as_deref()
+        self.last_exits.get(&hosted.slot).map(String::as_str)
     }
 
     /// Workers that are offered work, restarts so far, given up or not, the code new workers run.
     pub fn summary(&self) -> Summary {
         Summary {
             ready: self.core.ready_count(),
+            wanted: self.core.wanted(),
             restarts: self.core.restart_count(),
             abandoned: self.core.app_abandoned(),
             generation: self.core.generation(),
@@ -238,6 +415,7 @@ impl Crew {
         match watched {
             Watched::Boot(worker) => self.read_boot(worker, clock.now()),
             Watched::Child(worker) => self.reap(worker, clock),
+            Watched::Probe(worker) => self.health.ready(worker, clock.now()),
         }
     }
 
@@ -275,7 +453,9 @@ impl Crew {
                 self.admit(worker, clock, news);
                 news.push(News::Admitted);
             }
+            Output::Abort { worker } => self.abort(worker),
             Output::Retire { worker } => {
+                self.health.forget(worker, now);
                 self.pool.retire(worker, now);
                 // A worker that asked for it was retired before, and may have been idle since.
                 let view = self.pool.view(|pool| pool.worker(worker));
@@ -287,6 +467,7 @@ impl Crew {
                 news.push(News::QuitAnswered { worker, drained });
             }
             Output::Terminate { worker } => {
+                self.health.forget(worker, now);
                 self.with_child(worker, |child| child.signal(Signal::SIGTERM));
             }
             Output::Kill { worker } => {
@@ -317,6 +498,97 @@ impl Crew {
                 };
                 news.push(News::Event(event));
             }
+            Output::Recycle { worker, reason } => {
+                let app = self.app();
+                let event = Event::WorkerRecycle { app, worker_id: worker, reason };
+                news.push(News::Event(event));
+            }
+            Output::RollStarted { generation, cause: Cause { reason, path } } => {
+                self.roll_began = Some(now);
+                let app = self.app();
+                let reason = reason.to_owned();
+                news.push(News::Event(Event::RollStart { app, generation, reason, path }));
+            }
+            Output::RollStepped(progress) => news.push(News::RollStepped(progress)),
+            Output::RollDone { generation } => {
+                let took = now.since(self.roll_began.take().unwrap_or(now));
+                let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                let app = self.app();
+                news.push(News::Event(Event::RollDone { app, generation, took_ms }));
+                news.push(News::RollDone { generation });
+            }
+            Output::RollAborted { generation, failed, reason } => {
+                let stderr = failed.map(|failed| self.lines_of(failed)).unwrap_or_default();
+                news.push(News::Event(Event::RollAborted {
+                    app: self.app(),
+                    generation,
+                    reason: reason.clone(),
+                    stderr: stderr.clone(),
+                }));
+                news.push(News::RollAborted { generation, reason, stderr });
+            }
+            Output::Scaled { workers } => news.push(News::Scaled { workers }),
+            Output::ScaleFailed { workers, failed, reason } => {
+                let stderr = failed.map(|failed| self.lines_of(failed)).unwrap_or_default();
+                news.push(News::ScaleFailed { workers, reason, stderr });
+            }
+            Output::DrainFailed { worker, failed, reason } => {
+                let stderr = failed.map(|failed| self.lines_of(failed)).unwrap_or_default();
+                news.push(News::DrainFailed { worker, reason, stderr });
+            }
+        }
+    }
+
+    /// Looks at how many requests workers have had, and at their memory.
+    fn look(&mut self, now: Instant) {
+        if self.look_at.is_none_or(|look_at| now < look_at) {
+            return;
+        }
+        self.look_at = Some(now + LOOK_INTERVAL);
+        let weighs = now >= self.weigh_at;
+        if weighs {
+            self.weigh_at = now + WEIGH_INTERVAL;
+        }
+        let seen: Vec<_> = self
+            .pool
+            .view(|pool| pool.workers().map(|view| (view.worker, view.requests)).collect());
+        for (worker, requests) in seen {
+            let app_pid = self.workers.get(&worker).and_then(|hosted| hosted.app_pid);
+            let rss = app_pid.filter(|_| weighs).and_then(rss_bytes);
+            self.core.observed(worker, requests, rss, now);
+        }
+    }
+
+    /// Asks workers how they are.
+    fn ask(&mut self, now: Instant, news: &mut Vec<News>) {
+        let workers = &self.workers;
+        let socket_of =
+            |worker: WorkerId| workers.get(&worker).map(|hosted| hosted.socket.as_path());
+        for worker in self.health.settle(socket_of, now) {
+            if self.core.replace(worker, Wish::Unhealthy, now).is_ok() {
+                news.push(News::Event(Event::WorkerStuck {
+                    app: self.app(),
+                    worker_id: worker,
+                    request_id: None,
+                    method: None,
+                    path: None,
+                    age_ms: None,
+                }));
+            }
+        }
+    }
+
+    /// Lets the app dump where it is. Its process is not our child, so it must prove to be the
+    /// shim's before it gets a signal.
+    fn abort(&self, worker: WorkerId) {
+        let Some(hosted) = self.workers.get(&worker) else { return };
+        let Some((app_pid, shim)) = hosted.app_pid.zip(hosted.pid()) else { return };
+        let aborted = Child::open(app_pid).and_then(|app| match parent(app_pid) {
+            Some(parent) if parent == shim => app.signal(Signal::SIGABRT),
+            _ => Ok(()),
+        });
+        if let Err(error) = aborted {
+            log::debug!("the app of {worker} cannot be aborted: {error}");
         }
     }
 
@@ -377,6 +649,7 @@ impl Crew {
             started: clock.now(),
             app_pid: None,
             keep_alive: false,
+            reloads: 0,
             ended: None,
             last_lines: Vec::new(),
         })
@@ -399,9 +672,13 @@ impl Crew {
             token: token.to_owned(),
             control_socket: shop.runtime.control_socket().display().to_string(),
             socket: socket.display().to_string(),
-            launch: app.launch.clone(),
+            launch: Launch {
+                setup: app.launch.setup.clone().filter(|_| self.core.needs_setup(generation)),
+                ..app.launch.clone()
+            },
+            reload: app.reload,
             health_check: app.health_check.clone(),
-            probe_host: app.hosts.first().cloned().unwrap_or_else(|| "localhost".to_owned()),
+            probe_host: probe_host(app),
             env: app.env.clone(),
             urls: self.urls.clone(),
             start_timeout_ms: millis(app.timeouts.start),
@@ -434,6 +711,7 @@ impl Crew {
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
         self.pool.join(generation, address, clock.now());
+        self.health.look_after(worker, &mut self.random, clock.now());
         news.push(News::Event(event));
     }
 
@@ -450,9 +728,7 @@ impl Crew {
         };
         let slot = hosted.slot;
         news.push(News::Event(event));
-        if let Some(last) = self.last_exits.get_mut(slot) {
-            *last = Some(status);
-        }
+        self.last_exits.insert(slot, status);
     }
 
     fn read_boot(&mut self, worker: WorkerId, now: Instant) {
@@ -470,6 +746,11 @@ impl Crew {
                     if let Some(hosted) = self.workers.get_mut(&worker) {
                         hosted.app_pid = Some(app_pid);
                     }
+                }
+                BootReport::SettingUp => self.core.setting_up(worker, now),
+                BootReport::SetUp => {
+                    self.core.set_up(worker, now);
+                    self.set_up = true;
                 }
                 BootReport::Failed { stage, message, .. } => {
                     self.core.boot_failed(worker, stage, &message, now);
@@ -507,6 +788,7 @@ impl Crew {
             log::warn!("{} stays behind: {error}", hosted.socket.display());
         }
         hosted.ended = Some((exit, clock.now() + LINES_WAIT));
+        self.health.forget(worker, clock.now());
         self.pool.remove(worker, clock.now());
         self.log.last_lines(worker, self.control.clone());
     }
@@ -548,11 +830,18 @@ fn exit_of(status: ExitStatus) -> Exit {
     }
 }
 
+/// Whom questions to a worker are addressed to.
+fn probe_host(app: &AppDescriptor) -> String {
+    app.hosts.first().cloned().unwrap_or_else(|| "localhost".to_owned())
+}
+
 /// How an app's processes are doing.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
     /// Workers that are offered work.
     pub ready: usize,
+    /// Workers that should be.
+    pub wanted: usize,
     /// Restarts after failures so far.
     pub restarts: u64,
     /// Every slot is given up.
@@ -574,3 +863,7 @@ fn random_token() -> io::Result<String> {
 const LINES_WAIT: Duration = Duration::from_secs(1);
 /// How long killed processes are waited for when the master must end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+/// Between looks at how many requests workers have had.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Between looks at their memory.
+const WEIGH_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,20 +1,35 @@
 //! What may be asked on the control socket: requests become verbs, refusals become statuses.
 
+use super::orders::Order;
 use super::server::{Answer, Request};
 use rip::http1::Method;
+use rip::ids::WorkerId;
 use rip::supervise::supervisor;
 use rip::wire::admit;
 use rip::wire::verb::WorkerVerb;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::path::PathBuf;
 
 /// Something the master is asked to do or tell.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verb {
     /// The apps and how they are doing.
     Apps,
-    /// What happens from now on, as it happens.
-    Events,
+    /// What happens, as it happens.
+    Events {
+        /// The last event the follower has seen.
+        seen: Option<u64>,
+    },
+    /// Something is to be made true.
+    Order {
+        /// What.
+        order: Order,
+        /// Answer when it is, not when it has begun.
+        wait: bool,
+    },
+    /// What happened last.
+    RecentEvents,
     /// Which host leads to which app.
     Registry,
     /// How the server is doing.
@@ -24,6 +39,8 @@ pub enum Verb {
         /// Without waiting for what is in flight.
         now: bool,
     },
+    /// Pages below a prefix want to hear of changed files.
+    Watch(WatchPages),
     /// A worker joins or quits.
     Worker {
         /// Which, and what it says of itself.
@@ -80,32 +97,132 @@ pub fn too_late(refusal: supervisor::Refusal) -> Answer {
     Answer::refused(403, refusal.to_string(), "the worker should end: nobody will use it")
 }
 
+/// Whose pages, made of what.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct WatchPages {
+    /// `/site`; its pages listen at `/site/watch`. Without a slash at its end.
+    pub prefix: String,
+    /// The directories, relative to the app's; at least one.
+    pub dirs: Vec<PathBuf>,
+}
+
 struct Route {
     path: &'static str,
     allow: &'static str,
     understand: fn(&mut Request) -> Result<Verb, Answer>,
 }
 
-const ROUTES: [Route; 7] = [
+const ROUTES: [Route; 14] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
+    Route { path: "/control/drain", allow: "POST", understand: drain },
+    Route {
+        path: "/control/pause",
+        allow: "POST",
+        understand: |asked| on_app(asked, Order::Pause),
+    },
+    Route { path: "/control/reload", allow: "POST", understand: reload },
+    Route {
+        path: "/control/restart",
+        allow: "POST",
+        understand: |asked| on_app(asked, Order::Restart),
+    },
+    Route {
+        path: "/control/resume",
+        allow: "POST",
+        understand: |asked| on_app(asked, Order::Resume),
+    },
+    Route { path: "/control/scale", allow: "POST", understand: scale },
     Route { path: "/control/stop", allow: "POST", understand: stop },
     Route { path: "/events", allow: "GET", understand: events },
     Route { path: "/registry", allow: "GET", understand: |_| Ok(Verb::Registry) },
     Route { path: "/status", allow: "GET", understand: |_| Ok(Verb::Status) },
+    Route { path: "/watch", allow: "POST", understand: watch },
     Route { path: "/worker", allow: "POST", understand: worker },
     Route { path: "/workers", allow: "GET", understand: |_| Ok(Verb::Workers) },
 ];
 
-fn events(request: &mut Request) -> Result<Verb, Answer> {
-    match request.method {
-        Method::Get => Ok(Verb::Events),
-        _ => Err(Answer::refused(405, "/events takes GET only", "")),
-    }
-}
-
 fn worker(request: &mut Request) -> Result<Verb, Answer> {
     let verb = body(request)?;
     Ok(Verb::Worker { verb, authorization: request.authorization.take() })
+}
+
+fn events(request: &mut Request) -> Result<Verb, Answer> {
+    let asked = match request.query.as_str() {
+        "" | "follow=true" => true,
+        "follow=false" => false,
+        other => {
+            return Err(Answer::refused(
+                400,
+                format!("/events does not take '{other}'"),
+                "there is follow=false",
+            ));
+        }
+    };
+    if !asked || request.method == Method::Head {
+        return Ok(Verb::RecentEvents);
+    }
+    let seen = match request.last_event_id.as_deref() {
+        None => None,
+        Some(text) => Some(
+            std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                Answer::refused(
+                    400,
+                    "Last-Event-ID is not a number",
+                    "leave it out to begin with the next event",
+                )
+            })?,
+        ),
+    };
+    Ok(Verb::Events { seen })
+}
+
+fn on_app(request: &mut Request, order: fn(Option<String>) -> Order) -> Result<Verb, Answer> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct OnApp {
+        app: Option<String>,
+        wait: Option<bool>,
+    }
+    let OnApp { app, wait } = body_or_default(request)?;
+    Ok(Verb::Order { order: order(app), wait: wait.unwrap_or(true) })
+}
+
+fn reload(request: &mut Request) -> Result<Verb, Answer> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Reload {
+        wait: Option<bool>,
+    }
+    let Reload { wait } = body_or_default(request)?;
+    Ok(Verb::Order { order: Order::Reload, wait: wait.unwrap_or(true) })
+}
+
+fn scale(request: &mut Request) -> Result<Verb, Answer> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Scale {
+        app: Option<String>,
+        workers: u32,
+        wait: Option<bool>,
+    }
+    let Scale { app, workers, wait } = body(request)?;
+    if !(1..=WORKER_COUNT).contains(&workers) {
+        let error = format!("{workers} is not a number of workers");
+        return Err(Answer::refused(400, error, format!("from 1 to {WORKER_COUNT} are")));
+    }
+    Ok(Verb::Order { order: Order::Scale { app, workers }, wait: wait.unwrap_or(true) })
+}
+
+fn drain(request: &mut Request) -> Result<Verb, Answer> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    struct Drain {
+        worker_id: WorkerId,
+        wait: Option<bool>,
+    }
+    let Drain { worker_id, wait } = body(request)?;
+    Ok(Verb::Order { order: Order::Drain(worker_id), wait: wait.unwrap_or(true) })
 }
 
 fn stop(request: &mut Request) -> Result<Verb, Answer> {
@@ -115,8 +232,32 @@ fn stop(request: &mut Request) -> Result<Verb, Answer> {
         #[serde(default)]
         now: bool,
     }
-    let Stop { now } = if request.body.is_empty() { Stop::default() } else { body(request)? };
+    let Stop { now } = body_or_default(request)?;
     Ok(Verb::Stop { now })
+}
+
+fn watch(request: &mut Request) -> Result<Verb, Answer> {
+    let mut watch: WatchPages = body(request)?;
+    watch.prefix.truncate(watch.prefix.trim_end_matches('/').len());
+    let is_path = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%');
+    if !(watch.prefix.is_empty() || watch.prefix.starts_with('/'))
+        || !watch.prefix.bytes().all(is_path)
+    {
+        let error = format!("'{}' is not the beginning of a path", watch.prefix);
+        return Err(Answer::refused(400, error, "for example /site"));
+    }
+    if watch.dirs.is_empty() || watch.dirs.len() > WATCH_DIRECTORIES {
+        let error = format!("between 1 and {WATCH_DIRECTORIES} dirs can be watched");
+        return Err(Answer::refused(400, error, ""));
+    }
+    Ok(Verb::Watch(watch))
+}
+
+/// Directories of one prefix.
+const WATCH_DIRECTORIES: usize = 64;
+
+fn body_or_default<T: Default + DeserializeOwned>(request: &Request) -> Result<T, Answer> {
+    if request.body.is_empty() { Ok(T::default()) } else { body(request) }
 }
 
 fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Answer> {
@@ -124,6 +265,9 @@ fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Answer> {
         Answer::refused(400, format!("the body is not what {} takes: {error}", request.path), "")
     })
 }
+
+/// Workers an app may have.
+pub const WORKER_COUNT: u32 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -136,7 +280,9 @@ mod tests {
         let mut request = Request {
             from: ConnectionId(1),
             method,
-            path: path.to_owned(),
+            path: path.split('?').next().unwrap_or_default().to_owned(),
+            query: path.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default(),
+            last_event_id: None,
             authorization: None,
             body: body.as_bytes().to_vec(),
             peer: Peer { uid: 0, gid: 0, pid: 1 },
@@ -158,14 +304,64 @@ mod tests {
         assert_eq!(ask(Method::Post, "/control/stop", ""), Ok(Verb::Stop { now: false }));
         let now = ask(Method::Post, "/control/stop", r#"{"now":true}"#);
         assert_eq!(now, Ok(Verb::Stop { now: true }));
-        assert_eq!(ask(Method::Get, "/events", ""), Ok(Verb::Events));
-        assert_eq!(status(Method::Head, "/events", ""), 405);
+        assert_eq!(ask(Method::Get, "/events", ""), Ok(Verb::Events { seen: None }));
+        assert_eq!(ask(Method::Get, "/events?follow=false", ""), Ok(Verb::RecentEvents));
+        assert_eq!(ask(Method::Head, "/events", ""), Ok(Verb::RecentEvents), "it has an end");
+        assert_eq!(status(Method::Get, "/events?fellow=no", ""), 400);
+        assert_eq!(status(Method::Get, "/watch", ""), 405);
         assert_eq!(status(Method::Get, "/nothing", ""), 404);
         assert_eq!(status(Method::Get, "/control/stop", ""), 405);
         assert_eq!(status(Method::Post, "/apps", "{"), 405);
         assert_eq!(status(Method::Post, "/worker", "{"), 400);
         assert_eq!(status(Method::Post, "/worker", r#"{"op":"dance"}"#), 400);
         assert_eq!(status(Method::Post, "/control/stop", r#"{"nwo":true}"#), 400);
+    }
+
+    #[test]
+    fn a_prefix_is_the_beginning_of_a_path() {
+        for (prefix, expected) in
+            [("/site", Some("/site")), ("/site/", Some("/site")), ("/", Some("")), ("site", None)]
+        {
+            let body = format!(r#"{{"prefix":"{prefix}","dirs":["static"]}}"#);
+            let found = match ask(Method::Post, "/watch", &body) {
+                Ok(Verb::Watch(watch)) => Some(watch.prefix),
+                _ => None,
+            };
+            assert_eq!(found.as_deref(), expected, "{prefix}");
+        }
+        for body in [r#"{"prefix":"/a?b","dirs":["x"]}"#, r#"{"prefix":"/a","dirs":[]}"#, "{}"] {
+            assert_eq!(status(Method::Post, "/watch", body), 400, "{body}");
+        }
+    }
+
+    #[test]
+    fn orders_are_understood() {
+        let order = |path, body| match ask(Method::Post, path, body) {
+            Ok(Verb::Order { order, wait }) => (order, wait),
+            other => panic!("{path} {body}: {other:?}"),
+        };
+        let api = || Some("api".to_owned());
+        assert_eq!(order("/control/restart", ""), (Order::Restart(None), true));
+        assert_eq!(order("/control/restart", r#"{"app":"api"}"#), (Order::Restart(api()), true));
+        assert_eq!(order("/control/reload", r#"{"wait":false}"#), (Order::Reload, false));
+        assert_eq!(order("/control/pause", r#"{"app":"api"}"#), (Order::Pause(api()), true));
+        assert_eq!(order("/control/resume", "{}"), (Order::Resume(None), true));
+        assert_eq!(order("/control/drain", r#"{"workerId":3}"#), (Order::Drain(WorkerId(3)), true));
+        let scale = order("/control/scale", r#"{"app":"api","workers":8,"wait":false}"#);
+        assert_eq!(scale, (Order::Scale { app: api(), workers: 8 }, false));
+        for (path, body) in [
+            ("/control/restart", r#"{"worker":1}"#),
+            ("/control/reload", r#"{"app":"api"}"#),
+            ("/control/drain", ""),
+            ("/control/drain", r#"{"workerId":"w3"}"#),
+            ("/control/scale", "{}"),
+            ("/control/scale", r#"{"workers":0}"#),
+            ("/control/scale", r#"{"workers":4097}"#),
+            ("/control/scale", r#"{"workers":-1}"#),
+        ] {
+            assert_eq!(status(Method::Post, path, body), 400, "{path} {body}");
+        }
+        assert_eq!(status(Method::Get, "/control/restart", ""), 405);
     }
 
     #[test]

@@ -177,7 +177,10 @@ impl Edge {
         }
         if let Some(lease) = exchange.lease.take() {
             match exchange.link {
-                Some(link) => self.abandon_link(link, exchange.app, lease, exchange.streaming),
+                Some(link) => {
+                    self.watch_for_stuck(link, &exchange);
+                    self.abandon_link(link, exchange.app, lease, exchange.streaming);
+                }
                 None => self.release(exchange.app, lease, Outcome::Unused),
             }
         }

@@ -20,6 +20,7 @@ impl Edge {
         self.accept_the_last();
         let idle = idle_until.since(self.clock.now());
         self.drain = Some(Drain { idle, reported: false });
+        self.end_live_streams();
         for key in self.fronts.keys().collect::<Vec<_>>() {
             let Some(front) = self.fronts.get_mut(key) else { continue };
             front.server.close_after_this();

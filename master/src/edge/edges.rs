@@ -93,6 +93,13 @@ impl Edges {
         }
     }
 
+    /// Tells the clients of every loop that files of `prefix` have changed.
+    pub fn tell_of_changes(&self, prefix: &Arc<str>, styles_only: bool) {
+        for edge in &self.loops {
+            edge.send(EdgeMessage::FilesChanged { prefix: Arc::clone(prefix), styles_only });
+        }
+    }
+
     /// Cuts what is left and ends the threads. Each loop reports
     /// [`crate::shared::mail::ControlMessage::LoopStopped`] with the number of exchanges it cut.
     pub fn stop(self) {

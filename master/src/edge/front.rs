@@ -12,6 +12,7 @@
 //! a socket with unread bytes resets it and may destroy the answer on its way (RFC 9112 §9.6).
 
 use super::exchange::State;
+use super::live_reload::LiveStream;
 use super::turn::{Edge, Timer};
 use crate::reactor::buffers::Buffer;
 use crate::reactor::outbox::{Flush, Outbox};
@@ -35,6 +36,8 @@ pub(super) struct Front {
     pub(super) input: Option<Buffer>,
     pub(super) output: Outbox,
     pub(super) exchange: Option<Key>,
+    /// What it carries instead of an exchange.
+    pub(super) live: Option<Box<LiveStream>>,
     pub(super) deadlines: Deadlines,
     armed: Option<rip::time::Instant>,
     ending: Ending,
@@ -67,7 +70,7 @@ impl Front {
     }
 
     /// The client does not take its answers: no further request is read.
-    fn is_behind(&self) -> bool {
+    pub(super) fn is_behind(&self) -> bool {
         self.output.len() >= limits::RESPONSE_BUFFER_BYTES
     }
 }
@@ -83,6 +86,7 @@ impl Edge {
             input: None,
             output: Outbox::default(),
             exchange: None,
+            live: None,
             deadlines: Deadlines::default(),
             armed: None,
             ending: Ending::Open,
@@ -118,6 +122,9 @@ impl Edge {
         if event.is_read_closed() {
             front.readable = true;
             front.read_closed = true;
+            if front.live.is_some() {
+                return self.close_front(key);
+            }
             if let Some(exchange) = front.exchange
                 && self.exchanges.get(exchange).is_some_and(|exchange| {
                     matches!(exchange.state, State::Waiting | State::Linking) || exchange.streaming
@@ -202,6 +209,10 @@ impl Edge {
             let now = self.clock.now();
             let Some(front) = self.fronts.get_mut(key) else { return false };
             match &mut front.ending {
+                Ending::Open if front.live.is_some() => {
+                    input.consume(input.len());
+                    return true;
+                }
                 Ending::Open => {}
                 Ending::Flushing { .. } => return false,
                 Ending::Lingering { thrown_away_bytes } => {
@@ -321,7 +332,7 @@ impl Edge {
         front.read_closed = true;
         front.readable = false;
         // Answers still on their way are finished; then there is nothing more to wait for.
-        if front.exchange.is_none() && !front.output.is_empty() {
+        if front.exchange.is_none() && front.live.is_none() && !front.output.is_empty() {
             front.ending = Ending::Flushing { linger: false };
             self.flush_front(key);
             return;
@@ -495,6 +506,9 @@ impl Edge {
         self.shared.connections.leave(front.peer.ip(), usize::from(self.index.0));
         if let Some(exchange) = front.exchange {
             self.client_gone(exchange, reason);
+        }
+        if let Some(stream) = front.live {
+            self.forget_live_stream(key, &stream);
         }
     }
 }

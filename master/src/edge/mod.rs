@@ -13,9 +13,11 @@ mod drain;
 mod edges;
 mod exchange;
 mod front;
+mod live_reload;
 mod relay;
 mod request;
 mod spool;
+mod stuck;
 #[cfg(test)]
 mod tests;
 mod turn;

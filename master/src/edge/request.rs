@@ -20,7 +20,7 @@ impl Edge {
         {
             front.server.close_after_this();
         }
-        if self.answer_builtin(front, head, buf) {
+        if self.answer_builtin(front, head, buf) || self.begin_live_stream(front, head, buf) {
             return;
         }
         self.begin_exchange(front, head, buf);
@@ -42,10 +42,7 @@ impl Edge {
         exchange.idempotent = head.method_kind().is_idempotent();
         exchange.head_only = head.method_kind() == rip::http1::method::Method::Head;
         exchange.record.peer = Some(front.peer.ip());
-        if self.shared.settings.access_log {
-            exchange.record.begin(head, buf, now, self.clock.wall());
-        }
-        exchange.record.began = now;
+        exchange.record.begin(head, buf, now, self.clock.wall());
 
         let mut address = AddressText::default();
         let peer = address.of(front.peer.ip());

@@ -13,7 +13,8 @@ use crate::shared::pools::{Address, AppPool};
 use crate::shared::stats::Stats;
 use mio::{Poll, Token, Waker};
 use rip::contract::app::{
-    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, Ready, RestartPolicy, Runtime, Select,
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, Ready, Recycle, Reload, RestartPolicy,
+    Runtime, Select, Surge,
 };
 use rip::contract::reason::Reason;
 use rip::contract::settings::{ListenAddress, Settings};
@@ -76,6 +77,7 @@ impl House {
             spool_memory: Budget::new(settings.limits.spool_memory_bytes),
             spool_disk: Budget::new(settings.limits.spool_disk_bytes),
             spool_dir: dir.clone(),
+            pages: Default::default(),
             files,
             log,
             control,
@@ -141,6 +143,10 @@ fn app() -> AppDescriptor {
         env: Default::default(),
         restart_policy: RestartPolicy::default(),
         health_check: HealthCheck::default(),
+        recycle: Recycle::default(),
+        surge: Surge::default(),
+        reload: Reload::default(),
+        watch: Vec::new(),
         timeouts: AppTimeouts::default(),
         launch: Launch {
             runtime: Runtime::Builtin,
@@ -149,6 +155,7 @@ fn app() -> AppDescriptor {
             listen: Listen::Fd,
             ready: Ready::Http,
             stop_signal: "TERM".to_owned(),
+            setup: None,
         },
     }
 }

@@ -7,6 +7,7 @@ use super::acceptor::Acceptor;
 use super::drain::Drain;
 use super::exchange::{Exchange, Record};
 use super::front::Front;
+use super::live_reload::LiveStreams;
 use super::worker_link::Links;
 use crate::reactor::buffers::Blocks;
 use crate::reactor::clock::Clock;
@@ -35,10 +36,14 @@ pub(super) enum Timer {
     Front(Key),
     /// A worker connection.
     Link(Key),
+    /// A worker connection whose exchange was abandoned.
+    Stuck(Key),
     /// An app's busy workers may be asked again.
     Pauses(usize),
     /// Accepting may be tried again.
     Accept,
+    /// Live streams need a sign of life.
+    Heartbeat,
 }
 
 /// One loop.
@@ -68,6 +73,7 @@ pub(super) struct Edge {
     /// The kernel had no descriptor: nothing is accepted before [`Timer::Accept`].
     pub(super) accept_starved: bool,
     pub(super) drain: Option<Drain>,
+    pub(super) live: LiveStreams,
 
     pub(super) head_limits: Limits,
     /// Scratch: the head that is being read.
@@ -118,6 +124,7 @@ impl Edge {
             accept_later: false,
             accept_starved: false,
             drain: None,
+            live: LiveStreams::default(),
             head_limits: Limits {
                 body_bytes: shared.settings.limits.body_bytes,
                 ..Limits::default()
@@ -215,6 +222,9 @@ impl Edge {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
             EdgeMessage::File(done) => self.file_done(done),
+            EdgeMessage::FilesChanged { prefix, styles_only } => {
+                self.tell_of_changes(&prefix, styles_only);
+            }
             EdgeMessage::Drain { idle_until } => self.begin_drain(idle_until),
             EdgeMessage::Stop => self.stopped = true,
         }
@@ -224,6 +234,7 @@ impl Edge {
         match timer {
             Timer::Front(key) => self.front_timer(key),
             Timer::Link(key) => self.link_timer(key),
+            Timer::Stuck(key) => self.tell_stuck(key),
             Timer::Pauses(app) => {
                 let now = self.clock.now();
                 // An earlier look took this one's place.
@@ -235,6 +246,7 @@ impl Edge {
                 pool.pauses_over(self.index, now, &mut self.settled);
                 self.watch_pauses(app);
             }
+            Timer::Heartbeat => self.heartbeat(),
             Timer::Accept => {
                 self.accept_starved = false;
                 self.accept();

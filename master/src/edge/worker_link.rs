@@ -19,6 +19,7 @@
 //! a sandbox forbids it, the worker's writes are left alone: the rest is read a little at a time, and
 //! its end is seen as that of any answer.
 
+use super::stuck::Left;
 use super::turn::{Edge, Timer};
 use crate::reactor::buffers::Buffer;
 use crate::reactor::slab::{Key, Slab, TokenKind, token};
@@ -57,6 +58,8 @@ pub(super) struct Link {
     /// The worker will say nothing more than what the kernel holds.
     pub(super) ended: bool,
     wants_write: bool,
+    /// The exchange that was abandoned here, to be named when the worker does not end it.
+    pub(super) left: Option<Box<Left>>,
 }
 
 /// What a link is doing.
@@ -293,6 +296,7 @@ impl Edge {
             readable: false,
             ended: false,
             wants_write: false,
+            left: None,
         });
         let token = token(TokenKind::Link, key);
         let registered = match self.links.slab.get_mut(key) {

@@ -8,6 +8,9 @@ use rip::ids::{LoopIndex, WorkerId};
 use rip::pool::Lease;
 use rip::time::Instant;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// To an edge loop.
 pub enum EdgeMessage {
@@ -38,6 +41,13 @@ pub enum EdgeMessage {
     },
     /// The files agent did a job.
     File(FileDone),
+    /// Files that pages of a registered prefix are made of have changed.
+    FilesChanged {
+        /// The prefix.
+        prefix: Arc<str>,
+        /// Only style sheets.
+        styles_only: bool,
+    },
     /// Finish what was accepted, then report [`ControlMessage::LoopDrained`]. No connection comes
     /// after this.
     Drain {
@@ -48,12 +58,40 @@ pub enum EdgeMessage {
     Stop,
 }
 
+/// Directories that are watched for changes, for as long as they are.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct WatchId(pub u64);
+
+/// An exchange that its worker does not end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StuckExchange {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The request's id.
+    pub request_id: String,
+    /// The request's method.
+    pub method: String,
+    /// The request's path, without its query.
+    pub path: String,
+    /// How long the worker has had it.
+    pub age: Duration,
+}
+
 /// To the control loop.
 pub enum ControlMessage {
+    /// A scan found other files than the one before it.
+    FilesChanged {
+        /// Where.
+        watch: WatchId,
+        /// Which, by name.
+        paths: Vec<PathBuf>,
+    },
     /// A retired worker's last lease has ended.
     WorkerIdle(WorkerId),
     /// A worker asked to be retired by a response field.
     WorkerDraining(WorkerId),
+    /// A worker has not ended an exchange long after its client was answered or left.
+    WorkerStuck(StuckExchange),
     /// A draining loop holds no connection and no exchange any more.
     LoopDrained(LoopIndex),
     /// A stopped loop's thread ends.

@@ -8,6 +8,7 @@ pub mod connections;
 pub mod files;
 pub mod log;
 pub mod mail;
+pub mod pages;
 pub mod pools;
 pub mod stats;
 
@@ -40,6 +41,8 @@ pub struct Shared {
     pub spool_disk: budget::Budget,
     /// Where request bodies that outgrow memory go.
     pub spool_dir: PathBuf,
+    /// Prefixes whose pages want to hear of changed files.
+    pub pages: pages::Pages,
     /// Jobs for the files agent.
     pub files: files::FileQueue,
     /// Lines for the log agent.
@@ -52,10 +55,12 @@ impl Shared {
     /// The short answer to "is it well?".
     pub fn status(&self, now: Instant) -> Status {
         let ready = self.pools.iter().map(|pool| pool.view(Pool::ready_count));
-        let (healthy, workers) =
+        let (serves, workers) =
             ready.fold((true, 0), |(all, sum), count| (all && count > 0, sum + count));
+        let well = serves && !self.pools.iter().any(|pool| pool.is_short());
         Status {
-            health: if healthy { Health::Healthy } else { Health::Degraded },
+            health: if well { Health::Healthy } else { Health::Degraded },
+            serves,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             app: self.settings.app.id.clone(),
             workers,

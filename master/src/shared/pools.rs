@@ -12,6 +12,7 @@ use rip::pool::{Bounce, Decision, Lease, Outcome, Output, Pool, PoolSettings, Ti
 use rip::time::Instant;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ pub struct AppPool {
     /// What the operator asked for.
     pub descriptor: AppDescriptor,
     core: Mutex<Core>,
+    short: AtomicBool,
     loops: OnceLock<Vec<Sender<EdgeMessage>>>,
     control: Sender<ControlMessage>,
 }
@@ -69,15 +71,10 @@ struct Core {
 impl AppPool {
     /// An empty pool of the app.
     pub fn new(number: usize, descriptor: AppDescriptor, control: Sender<ControlMessage>) -> Self {
-        let pool = Pool::new(PoolSettings {
-            app: descriptor.id.clone(),
-            concurrency: descriptor.concurrency,
-            max_inflight: descriptor.max_inflight,
-            max_queue: descriptor.max_queue,
-            select: descriptor.select,
-        });
+        let pool = Pool::new(settings_of(&descriptor));
         let core = Mutex::new(Core { pool, addresses: HashMap::new() });
-        Self { number, descriptor, core, loops: OnceLock::new(), control }
+        let short = AtomicBool::new(false);
+        Self { number, descriptor, core, short, loops: OnceLock::new(), control }
     }
 
     /// Tells where the loops' tickets are answered. The first call counts.
@@ -180,6 +177,16 @@ impl AppPool {
         });
     }
 
+    /// Some worker slot was given up, or none is any longer.
+    pub fn set_short(&self, short: bool) {
+        self.short.store(short, Ordering::Relaxed);
+    }
+
+    /// Some worker slot is given up: the others serve in its place.
+    pub fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
     /// Every worker slot was given up, or no longer.
     pub fn set_abandoned(&self, abandoned: bool, now: Instant) {
         self.with(None, &mut Vec::new(), |core| core.pool.set_abandoned(abandoned, now));
@@ -190,6 +197,35 @@ impl AppPool {
     pub fn retire_as_asked(&self, worker: WorkerId, now: Instant) {
         self.retire(worker, now);
         self.control.send(ControlMessage::WorkerDraining(worker));
+    }
+
+    /// Every request waits, whoever is free, until it is called with `false`.
+    pub fn hold(&self, held: bool, now: Instant) {
+        self.with(None, &mut Vec::new(), |core| core.pool.hold(held, now));
+    }
+
+    /// A lease for a look at a worker's health; `None` while it has none to give or somebody waits.
+    /// It ends with [`Self::end_probe`].
+    pub fn probe(&self, worker: WorkerId, now: Instant) -> Option<Lease> {
+        self.with(None, &mut Vec::new(), |core| core.pool.probe(worker, now))
+    }
+
+    /// The look at a worker's health is over.
+    pub fn end_probe(&self, lease: Lease, now: Instant) {
+        self.with(None, &mut Vec::new(), |core| core.pool.release(lease, Outcome::Unused, now));
+    }
+
+    /// So many workers are wanted from now on: what they may have in flight together follows, unless
+    /// the operator chose less than they all could.
+    pub fn resize(&self, workers: u32, now: Instant) {
+        let app = &self.descriptor;
+        let whole = app.workers.saturating_mul(app.concurrency);
+        let max_inflight = match app.max_inflight {
+            chosen if chosen < whole => chosen,
+            _ => workers.saturating_mul(app.concurrency),
+        };
+        let settings = PoolSettings { max_inflight, ..settings_of(app) };
+        self.with(None, &mut Vec::new(), |core| core.pool.configure(settings, now));
     }
 
     /// Looks at the pool.
@@ -250,5 +286,15 @@ impl AppPool {
 
     fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn settings_of(app: &AppDescriptor) -> PoolSettings {
+    PoolSettings {
+        app: app.id.clone(),
+        concurrency: app.concurrency,
+        max_inflight: app.max_inflight,
+        max_queue: app.max_queue,
+        select: app.select,
     }
 }

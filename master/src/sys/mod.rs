@@ -2,8 +2,8 @@
 //!
 //! What stands here asks the kernel and decides nothing: descriptors ([`fd`]), starting and
 //! ending processes ([`spawn`], [`child`], [`signals`]), what the system knows about processes
-//! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`]) and writing without
-//! waiting ([`outlet`]).
+//! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`]), writing without
+//! waiting ([`outlet`]) and what changes below directories ([`watch`]).
 
 pub mod child;
 pub mod diag;
@@ -17,6 +17,7 @@ pub mod signals;
 pub mod spawn;
 #[cfg(test)]
 pub mod test_dir;
+pub mod watch;
 
 /// The result of a C call that says -1 and sets `errno` when it fails.
 fn checked<N: PartialOrd + From<i8>>(result: N) -> std::io::Result<N> {

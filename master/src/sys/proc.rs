@@ -37,6 +37,14 @@ pub fn rss_bytes(pid: u32) -> Option<u64> {
     pages.checked_mul(u64::try_from(page).ok()?)
 }
 
+/// The parent of `pid`, if it lives and we may know.
+pub fn parent(pid: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in brackets and may hold anything; then follow state and parent.
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Our children, as far as the kernel tells.
 pub fn children() -> Vec<u32> {
     let Ok(threads) = fs::read_dir("/proc/self/task") else { return Vec::new() };

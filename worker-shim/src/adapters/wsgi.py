@@ -620,8 +620,12 @@ def exchange(app, sock, data, end):
 # --- the process ------------------------------------------------------------------------------
 
 
-def serve(app):
-    """Answers requests until SIGTERM or SIGINT; those that have begun are finished."""
+def serve(code, reloads):
+    """Answers requests until SIGTERM or SIGINT; those that have begun are finished.
+
+    With `reloads`, SIGUSR1 says that the app's files have changed; it is obeyed between requests.
+    """
+    app = code.app
     listener = socket.socket(fileno=LISTENER_FD)
     listener.setblocking(False)
     os.set_inheritable(LISTENER_FD, False)
@@ -629,8 +633,10 @@ def serve(app):
     woken, wakes = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wakes, False)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT) + ((signal.SIGUSR1,) if reloads else ()):
         signal.signal(number, lambda number, frame: None)
+    if reloads:
+        signal.siginterrupt(signal.SIGUSR1, False)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
 
     epoll = select.epoll()
@@ -651,6 +657,9 @@ def serve(app):
                 if fd == woken:
                     seen = os.read(woken, 512)
                     stopping = signal.SIGTERM in seen or signal.SIGINT in seen
+                    if signal.SIGUSR1 in seen and reloads and not stopping:
+                        code.reload()
+                        app = code.app
                 elif fd == LISTENER_FD:
                     try:
                         sock, _ = listener.accept()
@@ -681,8 +690,12 @@ def serve(app):
                 close(fd)
 
 
+class Refused(Exception):
+    """There is no app to serve: one line for the operator."""
+
+
 def refuse(sentence, status_fd):
-    """Ends the start: one line for the operator."""
+    """Ends the start."""
     try:
         os.write(status_fd, ("STATUS=%s\n" % sentence.replace("\n", " ")).encode())
     except OSError:
@@ -702,17 +715,18 @@ def split(entry):
     return name, attribute
 
 
-def load(entry, status_fd):
+def directory_of(entry):
+    """Where the app's own modules are looked for."""
+    name, _ = split(entry)
+    return os.path.dirname(os.path.abspath(name)) if name.endswith(".py") else os.getcwd()
+
+
+def load(entry):
     """Imports the entry and finds its app; or refuses, in the operator's words."""
     name, attribute = split(entry)
     is_file = name.endswith(".py")
     path = os.path.abspath(name)
-    directory = os.path.dirname(path) if is_file else os.getcwd()
-    if getattr(sys.flags, "safe_path", False) or not sys.path:
-        sys.path.insert(0, directory)
-    else:
-        sys.path[0] = directory  # in place of the directory of this adapter
-    sys.argv = [name]
+    directory = directory_of(entry)
     module_name = os.path.basename(name)[:-3] if is_file else name
     try:
         if is_file:
@@ -727,23 +741,22 @@ def load(entry, status_fd):
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if not is_file and (name == missing or name.startswith(missing + ".")):
-            refuse("there is no module %s in %s" % (missing, directory), status_fd)
+            raise Refused("there is no module %s in %s" % (missing, directory))
         traceback.print_exc()
         package = missing.partition(".")[0]
-        refuse(
+        raise Refused(
             "%s needs the module %s, which is not installed; install it with `pip install %s`"
-            % (name, missing, package),
-            status_fd,
+            % (name, missing, package)
         )
     except SystemExit as error:
-        refuse("%s ended while it was imported (exit status %s)" % (name, error.code), status_fd)
+        raise Refused("%s ended while it was imported (exit status %s)" % (name, error.code))
     except BaseException as error:
         traceback.print_exc()
-        refuse("%s cannot be imported: %s: %s" % (name, type(error).__name__, error), status_fd)
-    return find(module, name, module_name, attribute, status_fd)
+        raise Refused("%s cannot be imported: %s: %s" % (name, type(error).__name__, error))
+    return find(module, name, module_name, attribute)
 
 
-def find(module, name, module_name, attribute, status_fd):
+def find(module, name, module_name, attribute):
     """The app in a module: the attribute named, else `application`, else `app`."""
     if attribute:
         factory = attribute.endswith("()")
@@ -751,33 +764,74 @@ def find(module, name, module_name, attribute, status_fd):
         for part in attribute[:-2].split(".") if factory else attribute.split("."):
             app = getattr(app, part, None)
         if app is None:
-            refuse("%s has no %s" % (name, attribute), status_fd)
+            raise Refused("%s has no %s" % (name, attribute))
         if factory:
             try:
                 app = app()
             except BaseException as error:
                 traceback.print_exc()
-                refuse("%s in %s failed: %r" % (attribute, name, error), status_fd)
+                raise Refused("%s in %s failed: %r" % (attribute, name, error))
     else:
         attribute = "application" if hasattr(module, "application") else "app"
         app = getattr(module, attribute, None)
         if app is None:
-            refuse(
+            raise Refused(
                 "%s has neither `application` nor `app`; name the WSGI callable: %s:NAME"
-                % (name, name),
-                status_fd,
+                % (name, name)
             )
     if not callable(app):
-        refuse("%s in %s cannot be called: it is no WSGI app" % (attribute, name), status_fd)
+        raise Refused("%s in %s cannot be called: it is no WSGI app" % (attribute, name))
     code = getattr(app, "__code__", None) or getattr(type(app).__call__, "__code__", None)
     if code is not None and code.co_flags & 0x80:  # a coroutine function
-        refuse(
+        raise Refused(
             "%s in %s is an ASGI app, which needs the package uvicorn: `pip install uvicorn`, "
             "then start it as the command `uvicorn --fd {fd} %s:%s`"
-            % (attribute, name, module_name, attribute),
-            status_fd,
+            % (attribute, name, module_name, attribute)
         )
     return app
+
+
+class Code:
+    """The app, and how it is loaded anew from files that have changed."""
+
+    def __init__(self, entry):
+        self.entry = entry
+        self.directory = directory_of(entry)
+        self.app = load(entry)
+
+    def is_own(self, module):
+        """Whether a module is the app's, and not that of an installed package."""
+        path = getattr(module, "__file__", None)
+        if not path:
+            # A package without a file of its own: where its parts are says whose it is.
+            path = next(iter(getattr(module, "__path__", ())), None)
+        if not path or not os.path.isabs(path):
+            return False
+        below = os.path.relpath(path, self.directory).split(os.sep)
+        return below[0] != os.pardir and not PACKAGES.intersection(below)
+
+    def reload(self):
+        """Imports the app's modules again. If that fails, the last good ones go on serving."""
+        before = {name: module for name, module in sys.modules.items() if self.is_own(module)}
+        for name in before:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        try:
+            self.app = load(self.entry)
+        except Refused as error:
+            for name, module in list(sys.modules.items()):
+                if self.is_own(module):
+                    del sys.modules[name]
+            sys.modules.update(before)
+            sys.stderr.write("%s; the last good version goes on serving\n" % error)
+        else:
+            sys.stderr.write("reloaded %s\n" % self.entry)
+        sys.stderr.flush()
+        gc.collect()
+
+
+# Where installed packages are, also below the app's own directory.
+PACKAGES = {"site-packages", "dist-packages", ".venv", "node_modules"}
 
 
 def main():
@@ -788,11 +842,27 @@ def main():
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(line_buffering=True)
     faulthandler.enable()  # a worker that hangs is aborted so that it can tell where
-    app = load(sys.argv[1], status_fd)
+    reload = os.environ.get("RIP_RELOAD", "none")
+    if reload != "none":
+        # Compiled files are taken for those of a source of the same size and second, which a file
+        # that was just saved twice easily is.
+        sys.dont_write_bytecode = True
+    entry = sys.argv[1]
+    directory = directory_of(entry)
+    if getattr(sys.flags, "safe_path", False) or not sys.path:
+        sys.path.insert(0, directory)
+    else:
+        sys.path[0] = directory  # in place of the directory of this adapter
+    sys.argv = [split(entry)[0]]
+    try:
+        code = Code(entry)
+    except Refused as error:
+        refuse(str(error), status_fd)
     # What the app has loaded stays: the collector need not look at it again and again.
     gc.collect()
-    gc.freeze()
-    serve(app)
+    if reload != "module":
+        gc.freeze()
+    serve(code, reload == "module")
 
 
 if __name__ == "__main__":

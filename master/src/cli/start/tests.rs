@@ -2,6 +2,7 @@ use super::*;
 use crate::cli::args::{Cli, Unread, Verb};
 use crate::cli::entry::tests::Tree;
 use crate::cli::exit::Exit;
+use rip::contract::app::Surge;
 use std::net::IpAddr;
 
 fn world(tree: &Tree) -> World {
@@ -37,6 +38,8 @@ fn defaults_follow_the_machine() {
     assert_eq!(settings.app.select, Select::Lifo);
     assert_eq!(settings.app.timeouts, AppTimeouts::default());
     assert_eq!(settings.app.health_check, HealthCheck::default());
+    assert_eq!(settings.app.recycle, Recycle::default());
+    assert_eq!(settings.app.surge, Surge::Count(1));
     assert_eq!(settings.http, [ListenAddress { ip: None, port: 8080 }]);
     assert_eq!(settings.urls, ["http://localhost:8080/"]);
     assert_eq!(settings.limits, EdgeLimits::default());
@@ -55,6 +58,8 @@ fn every_flag_arrives() {
                 --write-timeout-ms 4 --queue-timeout-ms 5 --connect-timeout-ms 6 \
                 --read-timeout-ms 7 --start-timeout-ms 8 --drain-timeout-ms 9 --kill-timeout-ms 10 \
                 --max-restarts 3 --restart-backoff-ms 11 --restart-window-ms 12 --env A=1 --env B=2 \
+                r:20,60s,3r --max-rss 512M --surge 25% --stuck-timeout-ms 13 \
+                --health-interval-ms 14 --health-timeout-ms 15 --unhealthy-threshold 5 \
                 --json-logging \
                 --no-access-log --quiet --debug -- serve --quiet";
     // The alias belongs to the path.
@@ -92,6 +97,14 @@ fn every_flag_arrives() {
     assert_eq!(timeouts.keepalive, Some(limits::LINK_KEEPALIVE));
     let restarts = settings.app.restart_policy;
     assert_eq!((restarts.max_restarts, restarts.backoff_ms, restarts.window_ms), (3, 11, 12));
+    let recycle = settings.app.recycle;
+    assert_eq!((recycle.requests, recycle.seconds, recycle.reloads), (Some(20), Some(60), Some(3)));
+    assert_eq!(recycle.max_rss_bytes, Some(512 << 20));
+    assert_eq!(settings.app.surge, Surge::Percent(25));
+    assert_eq!(timeouts.stuck, millis(13));
+    let health = &settings.app.health_check;
+    assert_eq!((health.interval_ms, health.timeout_ms, health.unhealthy_threshold), (14, 15, 5));
+    assert!(!health.explicit, "no path was given");
     assert!(!settings.access_log && settings.json && settings.quiet && settings.debug);
 }
 
@@ -140,6 +153,15 @@ fn wrong_words_and_flags_end_with_usage() {
         ),
         ("start blog 8080 9090", "'--port <PORT>' cannot be used multiple times"),
         ("start blog w:2 --workers 3 8080", "cannot be used multiple times"),
+        ("start blog 8080 r:1 --recycle 2", "cannot be used multiple times"),
+        ("start blog 8080 --surge 0", "must be between 1 and 4096"),
+        ("start blog 8080 --max-rss 1k", "must be at least 1MiB"),
+        ("start blog 8080 --unhealthy-threshold 0", "must be between 1 and"),
+        ("ctl drain three", "not a worker such as w3"),
+        ("ctl drain", "<WORKER>"),
+        ("ctl scale", "<N>"),
+        ("restart a b", "unexpected argument 'b'"),
+        ("ctl events --json --wait", "unexpected argument '--wait'"),
         ("start blog 8080 --wrkers 3", "a similar argument exists: '--workers'"),
         ("start blog 8080 --workers=x", "not a number, auto or half"),
         ("start blog 8080 --host nowhere", "invalid value 'nowhere'"),

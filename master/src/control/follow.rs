@@ -1,0 +1,89 @@
+//! What changes of files do: fresh workers, or the app loaded anew inside them; and pages are told.
+
+use super::master::Master;
+use super::server::Answer;
+use super::verbs::WatchPages;
+use super::watcher::Purpose;
+use rip::contract::app::Reload;
+use rip::contract::event::Event;
+use rip::supervise::Cause;
+use rip::supervise::changes::Batch;
+use rip::wire::verb::Accepted;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Pages that are told of changes once the app is through with its own.
+pub(super) struct Pages {
+    prefix: Arc<str>,
+    styles_only: bool,
+}
+
+impl Master {
+    /// Acts on changes that have come to rest.
+    pub(super) fn follow_changes(&mut self) {
+        let now = self.clock.now();
+        if self.shutdown.is_asked() {
+            return;
+        }
+        if self.crew.take_set_up() {
+            // What the setup wrote is there before the workers look.
+            self.watcher.rebase(&Purpose::App, now);
+        }
+        for (purpose, batch) in self.watcher.settle(now) {
+            match purpose {
+                Purpose::App => self.app_changed(batch),
+                Purpose::Pages(prefix) => {
+                    self.state.pages.push(Pages { prefix, styles_only: batch.styles_only });
+                }
+            }
+        }
+    }
+
+    /// Tells pages of changes, once the app is through with its own.
+    pub(super) fn tell_pages(&mut self) {
+        // A page that is loaded again while workers are replaced might come from an old one.
+        if self.crew.roll_progress().is_none()
+            && let Some(edges) = &self.edges
+        {
+            for pages in self.state.pages.drain(..) {
+                edges.tell_of_changes(&pages.prefix, pages.styles_only);
+            }
+        }
+    }
+
+    /// Registers a prefix whose pages want to hear of changes.
+    pub(super) fn watch_pages(&mut self, watch: &WatchPages) -> Answer {
+        let base = Path::new(&self.shared.settings.app.launch.cwd);
+        let directories: Vec<_> = watch.dirs.iter().map(|dir| base.join(dir)).collect();
+        let prefix: Arc<str> = watch.prefix.as_str().into();
+        let purpose = Purpose::Pages(Arc::clone(&prefix));
+        match self.watcher.watch(purpose, &directories, vec!["*".to_owned()]) {
+            Ok(()) => {
+                self.shared.pages.register(prefix);
+                Answer::ok(&Accepted { ok: true, drained: None })
+            }
+            Err(error) => {
+                Answer::refused(400, error.to_string(), "dirs are directories that exist")
+            }
+        }
+    }
+
+    fn app_changed(&mut self, batch: Batch) {
+        let now = self.clock.now();
+        let path = Some(batch.path).filter(|path| !path.is_empty());
+        let app = self.crew.descriptor();
+        match app.reload {
+            Reload::None => {}
+            Reload::Process => {
+                if let Err(refusal) = self.crew.roll(Cause { reason: "watch", path }, now) {
+                    log::debug!("a change is not followed: {refusal}");
+                }
+            }
+            Reload::Module => {
+                let app = app.id.clone();
+                let workers = self.crew.reload_modules(now);
+                self.tell(&Event::AppReload { app, path, workers });
+            }
+        }
+    }
+}

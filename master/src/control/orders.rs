@@ -1,0 +1,467 @@
+//! Orders to a running master: what each sets in motion, who waits for it, and how it is answered.
+//!
+//! An order is answered when what it asks for is true, or cannot become true. Who asks not to wait
+//! is answered when it has begun. An order goes on when whoever gave it is gone.
+
+use super::master::Master;
+use super::server::{Answer, ConnectionId, Request};
+use super::supervisor::News;
+use super::verbs::WORKER_COUNT;
+use rip::ids::{AppId, Generation, WorkerId};
+use rip::supervise::supervisor::Refusal;
+use rip::supervise::{Cause, RollProgress};
+use rip::time::Instant;
+use serde::Serialize;
+use std::fmt;
+
+/// Something that is to be made true.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// The worker is replaced and its process is gone.
+    Drain(WorkerId),
+    /// The app's requests wait.
+    Pause(Option<String>),
+    /// What has changed is taken up.
+    Reload,
+    /// Every worker is fresh.
+    Restart(Option<String>),
+    /// The app's requests go on.
+    Resume(Option<String>),
+    /// The app has so many workers.
+    Scale {
+        /// Which; `None` is the only one.
+        app: Option<String>,
+        /// How many, at least 1.
+        workers: u32,
+    },
+}
+
+impl Order {
+    fn app(&self) -> Option<&str> {
+        match self {
+            Self::Drain(_) | Self::Reload => None,
+            Self::Pause(app) | Self::Restart(app) | Self::Resume(app) => app.as_deref(),
+            Self::Scale { app, .. } => app.as_deref(),
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drain(worker) => write!(out, "drain {worker}"),
+            Self::Pause(_) => out.write_str("pause"),
+            Self::Reload => out.write_str("reload"),
+            Self::Restart(_) => out.write_str("restart"),
+            Self::Resume(_) => out.write_str("resume"),
+            Self::Scale { workers, .. } => write!(out, "scale to {workers}"),
+        }
+    }
+}
+
+impl Master {
+    /// Carries out `order`. `None` when the answer comes later.
+    pub(super) fn order(&mut self, request: &Request, order: &Order, wait: bool) -> Option<Answer> {
+        let (peer, now) = (request.peer, self.clock.now());
+        log::info!("{order} was asked for by process {} of user {}", peer.pid, peer.uid);
+        let app = self.crew.descriptor().id.clone();
+        if let Some(name) = order.app().filter(|name| *name != app.as_str()) {
+            let hint = format!("there is {app}");
+            return Some(Answer::refused(404, format!("there is no app called '{name}'"), hint));
+        }
+        let old = self.crew.summary().generation;
+        let begun = match order {
+            Order::Pause(_) | Order::Resume(_) => {
+                let held = matches!(order, Order::Pause(_));
+                self.crew.pool.hold(held, now);
+                return Some(Answer::ok(&Done { paused: Some(held), ..Done::new(&app) }));
+            }
+            Order::Drain(worker) => match self.crew.drain(*worker, now) {
+                // It is on its way already.
+                Err(Refusal::Leaving) => Ok(Goal::Gone(*worker)),
+                other => other.map(|()| Goal::Gone(*worker)),
+            },
+            Order::Reload => self.crew.roll(Cause::new("api"), now).map(|new| {
+                self.orders.attempts += 1;
+                Goal::Reloaded { attempt: self.orders.attempts, old, new, served: false }
+            }),
+            Order::Restart(_) => self.crew.roll(Cause::new("api"), now).map(Goal::Rolled),
+            Order::Scale { workers, .. } => {
+                self.crew.scale(*workers as usize, now).map(|()| Goal::Scaled(*workers))
+            }
+        };
+        let goal = match begun {
+            Ok(goal) => goal,
+            Err(refusal) => return Some(refused(order, refusal)),
+        };
+        let workers = u32::try_from(self.crew.wanted()).unwrap_or(u32::MAX);
+        let waiting = Waiting { from: request.from, since: now, app, workers, goal };
+        if !wait {
+            return Some(Answer::json(202, &waiting.done(None)));
+        }
+        self.orders.waiting.push(waiting);
+        None
+    }
+
+    /// Rolls the app because `reason` asked for it, for nobody who waits.
+    pub(super) fn roll(&mut self, reason: &'static str) {
+        let now = self.clock.now();
+        if let Err(refusal) = self.crew.roll(Cause::new(reason), now) {
+            log::warn!("{reason}: {refusal}");
+        }
+    }
+
+    /// So many workers more or fewer, never below one.
+    pub(super) fn scale_by(&mut self, difference: isize) {
+        let now = self.clock.now();
+        let wanted = self.crew.wanted().saturating_add_signed(difference);
+        if !(1..=WORKER_COUNT as usize).contains(&wanted) {
+            log::warn!("an app has from 1 to {WORKER_COUNT} workers");
+        } else if let Err(refusal) = self.crew.scale(wanted, now) {
+            log::warn!("{wanted} workers: {refusal}");
+        }
+    }
+
+    /// Answers the orders that what was just heard decides.
+    pub(super) fn answer_orders(&mut self, news: &News) {
+        for (to, answer) in self.orders.hear(news, self.clock.now()) {
+            self.answer(to, &answer);
+        }
+    }
+}
+
+fn refused(order: &Order, refusal: Refusal) -> Answer {
+    match (order, refusal) {
+        (Order::Drain(worker), Refusal::Unknown) => Answer::refused(
+            404,
+            format!("there is no worker {worker}"),
+            "`rip-master list` shows those there are",
+        ),
+        _ => Answer::refused(503, refusal.to_string(), "it takes no orders any more"),
+    }
+}
+
+/// The orders that are under way.
+#[derive(Debug, Default)]
+pub struct Orders {
+    waiting: Vec<Waiting>,
+    /// Reloads so far.
+    attempts: u64,
+}
+
+/// Somebody waits for this.
+#[derive(Debug)]
+struct Waiting {
+    from: ConnectionId,
+    since: Instant,
+    app: AppId,
+    /// How many workers the app should have.
+    workers: u32,
+    goal: Goal,
+}
+
+/// What must become true.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Goal {
+    Gone(WorkerId),
+    Reloaded {
+        attempt: u64,
+        old: Generation,
+        new: Generation,
+        /// Some worker of the new generation has served.
+        served: bool,
+    },
+    Rolled(Generation),
+    Scaled(u32),
+}
+
+impl Orders {
+    /// Something became true, or cannot: the answers of those who waited for it.
+    fn hear(&mut self, news: &News, now: Instant) -> Vec<(ConnectionId, Answer)> {
+        let mut answers = Vec::new();
+        self.waiting.retain_mut(|waiting| match waiting.judge(news) {
+            Some(verdict) => {
+                let took = u64::try_from(now.since(waiting.since).as_millis()).unwrap_or(u64::MAX);
+                let answer = match verdict {
+                    Verdict::Done => Answer::ok(&waiting.done(Some(took))),
+                    Verdict::Failed { reason, stderr } => {
+                        Answer::json(409, &waiting.failed(reason, stderr, took))
+                    }
+                };
+                answers.push((waiting.from, answer));
+                false
+            }
+            None => true,
+        });
+        answers
+    }
+}
+
+/// What news mean for who waits.
+enum Verdict {
+    Done,
+    Failed { reason: String, stderr: Vec<String> },
+}
+
+impl Waiting {
+    fn judge(&mut self, news: &News) -> Option<Verdict> {
+        match (&mut self.goal, news) {
+            (Goal::Gone(worker), News::Gone(gone)) if worker == gone => Some(Verdict::Done),
+            (Goal::Gone(worker), News::DrainFailed { worker: failed, reason, stderr })
+                if worker == failed =>
+            {
+                Some(Verdict::failed(reason, stderr))
+            }
+            (
+                Goal::Reloaded { new, served, .. },
+                News::RollStepped(RollProgress { generation, fresh, .. }),
+            ) if new == generation => {
+                *served |= *fresh > 0;
+                None
+            }
+            (
+                Goal::Reloaded { new: wanted, .. } | Goal::Rolled(wanted),
+                News::RollDone { generation },
+            ) if wanted == generation => Some(Verdict::Done),
+            (
+                Goal::Reloaded { new: wanted, .. } | Goal::Rolled(wanted),
+                News::RollAborted { generation, reason, stderr },
+            ) if wanted == generation => Some(Verdict::failed(reason, stderr)),
+            (Goal::Scaled(wanted), News::Scaled { workers }) if *wanted as usize == *workers => {
+                Some(Verdict::Done)
+            }
+            (Goal::Scaled(wanted), News::ScaleFailed { workers, reason, stderr })
+                if *wanted as usize == *workers =>
+            {
+                Some(Verdict::failed(reason, stderr))
+            }
+            _ => None,
+        }
+    }
+
+    fn done(&self, duration_ms: Option<u64>) -> Done<'_> {
+        let done = Done { duration_ms, workers: Some(self.workers), ..Done::new(&self.app) };
+        match self.goal {
+            Goal::Gone(worker) => Done { worker_id: Some(worker), workers: None, ..done },
+            Goal::Reloaded { attempt, old, new, .. } => Done {
+                generation: Some(new),
+                attempt: duration_ms.map(|_| Attempt::new(attempt, old, new, "applied", "ok")),
+                ..done
+            },
+            Goal::Rolled(generation) => Done { generation: Some(generation), ..done },
+            Goal::Scaled(_) => done,
+        }
+    }
+
+    fn failed(&self, reason: String, stderr: Vec<String>, took: u64) -> Failed<'_> {
+        let (error, hint) = match self.goal {
+            Goal::Gone(worker) => {
+                (format!("{worker} was not drained: {reason}"), "it goes on serving")
+            }
+            Goal::Reloaded { new, .. } | Goal::Rolled(new) => (
+                format!("the roll to {new} was aborted: {reason}"),
+                "the old workers go on serving",
+            ),
+            Goal::Scaled(workers) => (
+                format!("{} could not be scaled to {workers} workers: {reason}", self.app),
+                "the workers it has go on serving; starting the others is tried again",
+            ),
+        };
+        let attempt = match self.goal {
+            Goal::Reloaded { attempt, old, new, served } => {
+                let result = if served { "rolled_back" } else { "rejected" };
+                Some(Attempt::new(attempt, old, new, result, "worker-failed"))
+            }
+            _ => None,
+        };
+        let generation = match self.goal {
+            Goal::Reloaded { new, .. } | Goal::Rolled(new) => Some(new),
+            _ => None,
+        };
+        let attempt = attempt.map(|attempt| Attempt { details: vec![reason], ..attempt });
+        let app = &self.app;
+        Failed { ok: false, error, hint, app, generation, stderr, duration_ms: took, attempt }
+    }
+}
+
+impl Verdict {
+    fn failed(reason: &str, stderr: &[String]) -> Self {
+        Self::Failed { reason: reason.to_owned(), stderr: stderr.to_vec() }
+    }
+}
+
+/// The answer to an order that was carried out, or has begun.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Done<'a> {
+    ok: bool,
+    app: &'a AppId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<Generation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_id: Option<WorkerId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<bool>,
+    /// Absent when it was not waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    #[serde(flatten)]
+    attempt: Option<Attempt>,
+}
+
+impl<'a> Done<'a> {
+    fn new(app: &'a AppId) -> Self {
+        Self {
+            ok: true,
+            app,
+            generation: None,
+            workers: None,
+            worker_id: None,
+            paused: None,
+            duration_ms: None,
+            attempt: None,
+        }
+    }
+}
+
+/// The answer to an order that could not be carried out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failed<'a> {
+    ok: bool,
+    error: String,
+    hint: &'static str,
+    app: &'a AppId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<Generation>,
+    /// What the worker that failed wrote last.
+    stderr: Vec<String>,
+    duration_ms: u64,
+    #[serde(flatten)]
+    attempt: Option<Attempt>,
+}
+
+/// One try to take up what has changed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Attempt {
+    id: u64,
+    source: &'static str,
+    old_version: Generation,
+    new_version: Generation,
+    result: &'static str,
+    code: &'static str,
+    details: Vec<String>,
+}
+
+impl Attempt {
+    fn new(
+        id: u64,
+        old_version: Generation,
+        new_version: Generation,
+        result: &'static str,
+        code: &'static str,
+    ) -> Self {
+        Self { id, source: "api", old_version, new_version, result, code, details: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn waiting(goal: Goal) -> Orders {
+        let waiting = Waiting {
+            from: ConnectionId(1),
+            since: Instant::from_millis(1000),
+            app: AppId::new("api"),
+            workers: 8,
+            goal,
+        };
+        Orders { waiting: vec![waiting], attempts: 0 }
+    }
+
+    fn hear(orders: &mut Orders, news: &News) -> Option<(u16, Value)> {
+        let mut answers = orders.hear(news, Instant::from_millis(1500));
+        assert!(answers.len() <= 1);
+        let (_, answer) = answers.pop()?;
+        Some((answer.status, serde_json::from_slice(&answer.body).expect("JSON")))
+    }
+
+    const OLD: Generation = Generation(1);
+    const NEW: Generation = Generation(2);
+
+    fn aborted(generation: Generation) -> News {
+        News::RollAborted {
+            generation,
+            reason: "exited 1 before it was ready".to_owned(),
+            stderr: vec!["ImportError".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_restart_is_answered_by_its_own_roll() {
+        let mut orders = waiting(Goal::Rolled(NEW));
+        assert_eq!(hear(&mut orders, &News::RollDone { generation: OLD }), None);
+        assert_eq!(hear(&mut orders, &aborted(OLD)), None);
+        let (status, body) = hear(&mut orders, &News::RollDone { generation: NEW }).unwrap();
+        let done = json!({"ok":true,"app":"api","generation":2,"workers":8,"durationMs":500});
+        assert_eq!((status, body), (200, done));
+        assert_eq!(hear(&mut orders, &News::RollDone { generation: NEW }), None, "answered once");
+    }
+
+    #[test]
+    fn an_aborted_roll_is_told_with_what_the_worker_said() {
+        let (status, body) = hear(&mut waiting(Goal::Rolled(NEW)), &aborted(NEW)).unwrap();
+        assert_eq!(status, 409);
+        assert_eq!(body["ok"], false);
+        assert_eq!(body["error"], "the roll to g2 was aborted: exited 1 before it was ready");
+        assert_eq!(body["stderr"], json!(["ImportError"]));
+        assert!(body.get("result").is_none(), "{body}");
+    }
+
+    #[test]
+    fn a_reload_has_the_shape_of_an_attempt() {
+        let goal = Goal::Reloaded { attempt: 3, old: OLD, new: NEW, served: false };
+        let (_, body) = hear(&mut waiting(goal), &News::RollDone { generation: NEW }).unwrap();
+        for (name, value) in [
+            ("id", json!(3)),
+            ("source", json!("api")),
+            ("oldVersion", json!(1)),
+            ("newVersion", json!(2)),
+            ("result", json!("applied")),
+            ("code", json!("ok")),
+            ("details", json!([])),
+            ("durationMs", json!(500)),
+        ] {
+            assert_eq!(body[name], value, "{name}");
+        }
+        let (status, body) = hear(&mut waiting(goal), &aborted(NEW)).unwrap();
+        assert_eq!((status, &body["result"]), (409, &json!("rejected")));
+        assert_eq!(body["details"], json!(["exited 1 before it was ready"]));
+        let mut orders = waiting(goal);
+        let step = News::RollStepped(RollProgress { generation: NEW, fresh: 1, wanted: 8 });
+        assert_eq!(hear(&mut orders, &step), None);
+        let (_, body) = hear(&mut orders, &aborted(NEW)).unwrap();
+        assert_eq!(body["result"], "rolled_back", "some of it had served");
+    }
+
+    #[test]
+    fn a_scale_and_a_drain_are_answered_by_what_they_asked_for() {
+        let mut orders = waiting(Goal::Scaled(8));
+        assert_eq!(hear(&mut orders, &News::Scaled { workers: 4 }), None);
+        assert_eq!(hear(&mut orders, &News::Scaled { workers: 8 }).unwrap().0, 200);
+        let failed =
+            News::ScaleFailed { workers: 8, reason: "no memory".to_owned(), stderr: Vec::new() };
+        let (status, body) = hear(&mut waiting(Goal::Scaled(8)), &failed).unwrap();
+        assert_eq!(status, 409);
+        assert_eq!(body["error"], "api could not be scaled to 8 workers: no memory");
+        let mut orders = waiting(Goal::Gone(WorkerId(3)));
+        assert_eq!(hear(&mut orders, &News::Gone(WorkerId(2))), None);
+        let (status, body) = hear(&mut orders, &News::Gone(WorkerId(3))).unwrap();
+        assert_eq!((status, &body["workerId"]), (200, &json!(3)));
+    }
+}

@@ -1,0 +1,55 @@
+//! Workers that do not end an exchange that nobody waits for any more.
+//!
+//! Its lease is kept, so the worker gets nothing else. When it has not ended the exchange some time
+//! after it was abandoned, the control loop is told which request it was, and acts.
+
+use super::exchange::Exchange;
+use super::turn::{Edge, Timer};
+use super::worker_link::Duty;
+use crate::reactor::slab::Key;
+use crate::shared::mail::{ControlMessage, StuckExchange};
+use rip::time::Instant;
+
+/// An exchange that was abandoned on a link.
+pub(super) struct Left {
+    request_id: String,
+    method: String,
+    path: String,
+    leased: Instant,
+}
+
+impl Edge {
+    /// The exchange is about to be abandoned on `link`: its worker has the app's `stuck` time to end
+    /// it.
+    pub(super) fn watch_for_stuck(&mut self, link: Key, exchange: &Exchange) {
+        let now = self.clock.now();
+        let Some(link_entry) = self.links.slab.get_mut(link) else { return };
+        let record = &exchange.record;
+        let path = record.path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        link_entry.left = Some(Box::new(Left {
+            request_id: exchange.request_id.to_string(),
+            method: String::from_utf8_lossy(&record.method).into_owned(),
+            path: String::from_utf8_lossy(path).into_owned(),
+            leased: record.leased.unwrap_or(now),
+        }));
+        let patience = self.shared.pools[exchange.app].descriptor.timeouts.stuck;
+        self.wheel.schedule(Timer::Stuck(link), now + patience);
+    }
+
+    /// The time is over: a link that is still abandoned belongs to a worker that is stuck.
+    pub(super) fn tell_stuck(&mut self, key: Key) {
+        let now = self.clock.now();
+        let Some(link) = self.links.slab.get_mut(key) else { return };
+        if !matches!(link.duty, Duty::Abandoned { .. }) {
+            return;
+        }
+        let Some(left) = link.left.take() else { return };
+        self.shared.control.send(ControlMessage::WorkerStuck(StuckExchange {
+            worker: link.worker,
+            request_id: left.request_id,
+            method: left.method,
+            path: left.path,
+            age: now.since(left.leased),
+        }));
+    }
+}
