@@ -50,6 +50,13 @@ fn verbs_without_a_master_fail_and_say_so() {
         &["ctl", "workers"],
         &["ctl", "status"],
         &["ctl", "stop"],
+        &["restart"],
+        &["reload"],
+        &["ctl", "scale", "2"],
+        &["ctl", "pause"],
+        &["ctl", "resume"],
+        &["ctl", "drain", "w1"],
+        &["ctl", "events", "--follow"],
     ] {
         let (code, output) = run(arguments);
         assert_eq!(code, 1, "{arguments:?}: {output}");

@@ -1,16 +1,20 @@
 //! Promises, each against the real binary.
 
 mod boot;
+mod broken_release;
 mod builtins;
 mod busy;
 mod cli;
 mod client_faults;
 mod control;
 mod crash;
+mod crash_between;
+mod crash_budget;
 mod crashloop;
 mod drain;
 mod entries;
 mod harness;
+mod health;
 mod ids;
 mod init_system;
 mod limits;
@@ -20,10 +24,17 @@ mod orphans;
 mod peers;
 mod phases;
 mod queue;
+mod recycle;
+mod reload;
+mod reload_ledger;
 mod request;
+mod rolls;
+mod scale;
 mod single_instance;
 mod streaming;
 mod strict;
+mod stuck;
 mod timeouts;
 mod traps;
+mod verbs;
 mod wsgi;

@@ -224,6 +224,11 @@ impl Client {
         }
     }
 
+    /// True when bytes have come that belong to no answer read so far.
+    pub fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
     /// True when the server closes, or has closed, without another byte.
     pub fn closes(&mut self) -> bool {
         match self.fill() {
@@ -239,12 +244,15 @@ impl Client {
     pub fn is_silent_for(&mut self, limit: Duration) -> bool {
         self.patience(limit);
         let begin = Instant::now();
-        let silent = self.unread.is_empty()
-            && self.fill().is_err_and(|error| {
+        let mut silent = self.unread.is_empty();
+        // The kernel counts in ticks and may say so a little early.
+        while silent && begin.elapsed() < limit {
+            silent = self.fill().is_err_and(|error| {
                 matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
             });
+        }
         self.patience(wait::SOON);
-        silent && begin.elapsed() >= limit
+        silent
     }
 
     /// Sends nothing more; reading goes on.

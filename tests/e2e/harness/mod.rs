@@ -3,13 +3,16 @@
 
 pub mod control;
 pub mod http;
+pub mod ledger;
 pub mod load;
 pub mod port;
 pub mod processes;
+pub mod release;
 pub mod server;
 pub mod tools;
 pub mod wait;
 
 pub use http::{Client, Response};
+pub use ledger::{Kind, Ledger};
 pub use server::{Server, Setup};
 pub use wait::{eventually, until, within};

@@ -35,6 +35,12 @@ pub fn is_alive(pid: u32) -> bool {
     state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
+/// True when the process is gone or only waits to be reaped, and so is each of its threads: the
+/// kernel has closed what it had open.
+pub fn has_ended(pid: u32) -> bool {
+    !is_alive(pid) && numbers(&format!("/proc/{pid}/task")).count() <= 1
+}
+
 /// The parent's pid.
 pub fn parent(pid: u32) -> Option<u32> {
     after_name(pid)?.split_whitespace().nth(1)?.parse().ok()

@@ -62,10 +62,30 @@ impl Setup {
 
     /// The app that writes down what it sees and does what the query says.
     pub fn recorder() -> Self {
-        let setup = Self::command(&[&tools::python(), "-S", "-I", &tools::app("recorder.py")]);
-        let record = setup.path("record");
+        Self::command(&[&tools::python(), "-S", "-I", &tools::app("recorder.py")]).with_record()
+    }
+
+    /// The app that writes down every execution, under the built-in adapter. Its files are not
+    /// watched.
+    pub fn ledger() -> Self {
+        Self::watched_ledger("none")
+    }
+
+    /// The same; this is what a change of its files does.
+    pub fn watched_ledger(mode: &str) -> Self {
+        let source = fs::read_to_string(tools::app("ledger.py")).expect("the app's source");
+        Self::python(&source).with_record().flag("--reload", mode)
+    }
+
+    /// The same as a program of its own that serves several requests at once.
+    pub fn ledger_command() -> Self {
+        Self::command(&[&tools::python(), "-S", "-I", &tools::app("ledger.py")]).with_record()
+    }
+
+    fn with_record(self) -> Self {
+        let record = self.path("record");
         fs::create_dir_all(&record).expect("the directory of records");
-        setup.env("RECORD", record)
+        self.env("RECORD", record)
     }
 
     /// Any program that serves HTTP.
