@@ -1,8 +1,8 @@
 //! The environment of an app's process: the master's own, then `.env` beside the entry (which never
 //! overrides), then the app's, then ours.
 
-use crate::dotenv;
 use rip::contract::app::Reload;
+use rip::wire::dotenv;
 use rip::wire::spec::WorkerSpec;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

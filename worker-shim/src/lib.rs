@@ -19,7 +19,6 @@ mod answer;
 mod boot;
 mod builtin;
 mod connection;
-mod dotenv;
 mod drain;
 mod environment;
 mod exchange;
