@@ -207,8 +207,10 @@ mod tests {
             std::env::temp_dir().join(format!("rip-client-{}-{name}.sock", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).unwrap();
+        let place = path.clone();
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
+            std::fs::remove_file(place).unwrap();
             let mut request = String::new();
             let mut block = [0; 1024];
             while !request.contains("\r\n\r\n") {
@@ -267,6 +269,7 @@ mod tests {
         let _listener = UnixListener::bind(&path).unwrap();
         let deadline = Instant::now() + Duration::from_millis(20);
         let failure = ask(&path, "GET", "/status", None, deadline).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
         assert!(failure.message.ends_with("no answer in time (see --timeout)"));
     }
 }
