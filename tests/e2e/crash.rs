@@ -6,9 +6,9 @@ use nix::sys::signal::Signal;
 
 #[test]
 fn killing_each_worker_under_load_fails_only_the_request_inside_it() {
-    let server = Setup::recorder().workers(2).flag("--restart-backoff-ms", 50).start();
+    let server = Setup::builtin("sleep").workers(2).flag("--restart-backoff-ms", 50).start();
     server.wait_for_workers(2);
-    let request = "POST /work?sleep=0.005 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi";
+    let request = "POST /work?ms=5 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi";
     let load = Load::start(server.port(), 6, request);
     let mut killed = 0;
     for id in [1, 2] {

@@ -300,8 +300,8 @@ fn idle_connections_that_hold_a_buffer_each() {
 
 #[test]
 fn a_load_that_never_ends_keeping_workers_from_their_restart() {
-    let server = Setup::recorder().workers(1).flag("--restart-backoff-ms", 20).start();
-    let load = Load::start(server.port(), 8, "GET /l HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let server = Setup::builtin("sleep").workers(1).flag("--restart-backoff-ms", 20).start();
+    let load = Load::start(server.port(), 8, "GET /l?ms=2 HTTP/1.1\r\nHost: a.test\r\n\r\n");
     eventually("answers", || load.answered() > 20);
     let worker = server.workers().remove(0);
     processes::signal(u32::try_from(worker["appPid"].as_u64().unwrap()).unwrap(), Signal::SIGKILL);
