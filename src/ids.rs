@@ -34,6 +34,12 @@ number_id!(
     LoopIndex, u16, "edge-"
 );
 
+number_id!(
+    /// A pool; never reused within a master's life: an app that is started anew gets another one.
+    /// Prints `p2`.
+    PoolNumber, u32, "p"
+);
+
 /// An app's name. Cheap to clone; JSON is the bare string.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]

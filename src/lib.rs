@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 pub mod contract;
+pub mod edgefile;
 pub mod entropy;
 pub mod guard;
 pub mod http1;

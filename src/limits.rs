@@ -95,6 +95,21 @@ pub const ABANDON_RETRY: Duration = Duration::from_secs(60);
 /// Upper end of the restart backoff.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// An Edgefile in bytes: refused beyond.
+pub const EDGEFILE_BYTES: usize = 1024 * 1024;
+/// Blocks within blocks of an Edgefile: refused beyond, before it is parsed.
+pub const EDGEFILE_DEPTH: usize = 32;
+/// Diagnostics of one Edgefile that are kept.
+pub const DIAGNOSTIC_COUNT: usize = 100;
+/// An Edgefile is compiled within this.
+pub const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A configuration that became active must be well within this.
+pub const VERIFY_WINDOW: Duration = Duration::from_secs(10);
+/// Fresh pools of a configuration that became active must stay up for this.
+pub const VERIFY_PROBATION: Duration = Duration::from_secs(1);
+/// Attempts to change the configuration that are remembered.
+pub const ATTEMPT_COUNT: usize = 20;
+
 /// A Unix socket path in bytes (`sun_path` less its NUL).
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// A control request's body.

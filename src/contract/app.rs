@@ -1,5 +1,6 @@
 //! What an app is and how it wants to be run.
 
+use super::millis;
 use crate::ids::AppId;
 use crate::limits;
 use serde::{Deserialize, Serialize, Serializer};
@@ -7,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One app: its identity, how it is launched, and its share of the machine.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AppDescriptor {
     /// The app's name.
@@ -45,6 +46,12 @@ pub struct AppDescriptor {
     pub watch: Vec<String>,
     /// Deadlines of the app's requests and processes.
     pub timeouts: AppTimeouts,
+    /// Who its processes run as; `None` is the master's own user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Bounds of each of its processes.
+    #[serde(default, skip_serializing_if = "ProcessLimits::is_empty")]
+    pub limits: ProcessLimits,
     /// How its processes are started.
     #[serde(flatten)]
     pub launch: Launch,
@@ -71,6 +78,31 @@ pub struct Launch {
     /// Run once before the first worker of a generation; a failure fails the generation's start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<Vec<String>>,
+}
+
+/// Bounds that the kernel keeps for each process of an app; `None` is what the master has.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProcessLimits {
+    /// Address space in bytes (`RLIMIT_AS`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Open files (`RLIMIT_NOFILE`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Processes of its user (`RLIMIT_NPROC`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
+    /// Size of a core dump in bytes (`RLIMIT_CORE`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_bytes: Option<u64>,
+}
+
+impl ProcessLimits {
+    /// Nothing is bounded.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What runs an app's entry.
@@ -228,32 +260,32 @@ impl Default for HealthCheck {
 }
 
 /// Deadlines of one app, all in milliseconds in JSON.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AppTimeouts {
     /// Connecting to a worker.
-    #[serde(rename = "connectMs", serialize_with = "millis")]
+    #[serde(rename = "connectMs", with = "millis")]
     pub connect: Duration,
     /// Response head, then each gap between bytes.
-    #[serde(rename = "readMs", serialize_with = "millis")]
+    #[serde(rename = "readMs", with = "millis")]
     pub read: Duration,
     /// Waiting for a worker.
-    #[serde(rename = "queueMs", serialize_with = "millis")]
+    #[serde(rename = "queueMs", with = "millis")]
     pub queue: Duration,
     /// From spawn to join.
-    #[serde(rename = "startMs", serialize_with = "millis")]
+    #[serde(rename = "startMs", with = "millis")]
     pub start: Duration,
     /// From retirement to SIGTERM in any case.
-    #[serde(rename = "drainMs", serialize_with = "millis")]
+    #[serde(rename = "drainMs", with = "millis")]
     pub drain: Duration,
     /// From SIGTERM to SIGKILL.
-    #[serde(rename = "killMs", serialize_with = "millis")]
+    #[serde(rename = "killMs", with = "millis")]
     pub kill: Duration,
     /// From the end of a request's patience until its worker is aborted.
-    #[serde(rename = "stuckMs", serialize_with = "millis")]
+    #[serde(rename = "stuckMs", with = "millis")]
     pub stuck: Duration,
     /// How long an idle link to a worker is kept; `None` keeps it.
-    #[serde(rename = "keepaliveMs", serialize_with = "millis_or_null")]
+    #[serde(rename = "keepaliveMs", with = "millis::option")]
     pub keepalive: Option<Duration>,
 }
 
@@ -274,15 +306,4 @@ impl Default for AppTimeouts {
 
 fn names_only<S: Serializer>(env: &BTreeMap<String, String>, out: S) -> Result<S::Ok, S::Error> {
     out.collect_map(env.keys().map(|name| (name, "***")))
-}
-
-fn millis<S: Serializer>(duration: &Duration, out: S) -> Result<S::Ok, S::Error> {
-    out.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn millis_or_null<S: Serializer>(value: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(duration) => millis(duration, out),
-        None => out.serialize_none(),
-    }
 }

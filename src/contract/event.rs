@@ -2,6 +2,7 @@
 //!
 //! JSON: `{"t":…,"event":"worker_ready",…}`; the human form is `rip: worker_ready app=api …`.
 
+use super::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
 use crate::ids::{AppId, Generation, WorkerId};
 use serde::Serialize;
 
@@ -19,6 +20,15 @@ pub enum Event {
         /// How many workers were told.
         workers: usize,
     },
+    /// A new configuration is active.
+    #[serde(rename = "config-activated")]
+    ConfigActivated(Attempted),
+    /// A new configuration was refused before it became active.
+    #[serde(rename = "config-rejected")]
+    ConfigRejected(Attempted),
+    /// A new configuration became active and was taken back.
+    #[serde(rename = "config-rollback")]
+    ConfigRollback(Attempted),
     /// Lines could not be told.
     LogDropped {
         /// What was not told: `stdout`, `stderr`, or a worker's output, `w3`.
@@ -184,11 +194,56 @@ pub enum Event {
     },
 }
 
+/// An attempt, as events tell of it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempted {
+    /// Its number.
+    pub attempt: u64,
+    /// What asked for it.
+    pub source: AttemptSource,
+    /// The version that was active.
+    pub old_version: u64,
+    /// The version it was to be.
+    pub new_version: u64,
+    /// How it ended.
+    pub result: AttemptResult,
+    /// Why.
+    pub code: AttemptCode,
+    /// In words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+impl From<&Attempt> for Event {
+    fn from(attempt: &Attempt) -> Self {
+        let attempted = Attempted {
+            attempt: attempt.id,
+            source: attempt.source,
+            old_version: attempt.old_version,
+            new_version: attempt.new_version,
+            result: attempt.result,
+            code: attempt.code,
+            details: attempt.details.clone(),
+            duration_ms: attempt.duration_ms,
+        };
+        match attempt.result {
+            AttemptResult::Applied => Self::ConfigActivated(attempted),
+            AttemptResult::Rejected => Self::ConfigRejected(attempted),
+            AttemptResult::RolledBack => Self::ConfigRollback(attempted),
+        }
+    }
+}
+
 impl Event {
     /// True for events that tell of something wrong.
     pub fn is_trouble(&self) -> bool {
         match self {
             Self::RollAborted { .. }
+            | Self::ConfigRejected(_)
+            | Self::ConfigRollback(_)
             | Self::WorkerStuck { .. }
             | Self::LogDropped { .. }
             | Self::WorkerAbandon { .. }

@@ -1,8 +1,14 @@
 //! The data everyone speaks. Field names here are the JSON names everywhere.
 
 pub mod app;
+pub mod attempt;
+pub mod config;
 pub mod decision;
 pub mod event;
+pub mod listen;
+pub mod millis;
+pub mod overrides;
 pub mod reason;
+pub mod route;
 pub mod settings;
 pub mod worker;

@@ -1,0 +1,201 @@
+//! One configuration, normalized: everything a reload can change.
+
+use super::app::AppDescriptor;
+use super::listen::{self, ListenAddress};
+use super::millis;
+use super::route::{RouteAction, RouteRule};
+use crate::ids::AppId;
+use crate::limits;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What traffic sees: listeners, apps, and the rules between them. Whether it was written as an
+/// Edgefile or as words of a command line does not show.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Config {
+    /// The server's own side.
+    pub edge: EdgeConfig,
+    /// The apps, by declaration; ids are unique.
+    pub apps: Vec<AppDescriptor>,
+    /// Every rule, by declaration: those of sites, and those that apps' hosts and prefixes stand for.
+    pub routes: Vec<RouteRule>,
+    /// Certificates of sites.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certs: Vec<CertFiles>,
+}
+
+impl Config {
+    /// Where the app stands among the apps.
+    pub fn app_index(&self, id: &AppId) -> Option<usize> {
+        self.apps.iter().position(|app| app.id == *id)
+    }
+
+    /// The URLs under which clients reach the app: its hosts and those of the rules that lead to it,
+    /// on each listener, then each listener by its own address.
+    pub fn urls_of(&self, app: &AppDescriptor) -> Vec<String> {
+        let mut hosts = app.hosts.clone();
+        for rule in &self.routes {
+            let leads = matches!(&rule.action, RouteAction::ToApp { app_id } if *app_id == app.id);
+            if leads && !rule.host.starts_with('*') && !hosts.contains(&rule.host) {
+                hosts.push(rule.host.clone());
+            }
+        }
+        listen::public_urls(&hosts, &self.edge.http)
+    }
+
+    /// The URLs of the first app; every request of a server with one app goes there.
+    pub fn urls(&self) -> Vec<String> {
+        match self.apps.first() {
+            Some(app) => self.urls_of(app),
+            None => listen::public_urls(&[], &self.edge.http),
+        }
+    }
+}
+
+/// The server's own side of a configuration.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EdgeConfig {
+    /// Plain HTTP listeners; at least one.
+    pub http: Vec<ListenAddress>,
+    /// Edge loops; `None` is one per core. Read at start only.
+    pub loops: Option<u16>,
+    /// Bounds of the edge.
+    pub limits: EdgeLimits,
+    /// Deadlines of client connections.
+    pub phases: Phases,
+    /// Clients' fields whose names contain `_` reach the apps.
+    pub underscores: bool,
+    /// When a reload counts as well.
+    pub verify: Verify,
+    /// What is logged. Read at start only.
+    pub log: LogConfig,
+    /// The paths of the endpoints that the edge itself answers.
+    pub builtin: Builtin,
+    /// Where request bodies that outgrow memory go; `None` is `/var/tmp`. Read at start only.
+    pub spool_dir: Option<String>,
+}
+
+/// What must be true of a configuration that has just become the active one.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verify {
+    /// Every app has a worker that is ready.
+    pub healthy_apps: bool,
+    /// Every upstream has a target that is healthy.
+    pub healthy_upstreams: bool,
+    /// Within this time.
+    #[serde(rename = "withinMs", with = "millis")]
+    pub within: Duration,
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        Self { healthy_apps: true, healthy_upstreams: true, within: limits::VERIFY_WINDOW }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogConfig {
+    /// One line per request.
+    pub access: bool,
+    /// Access lines, events and worker output as JSON objects.
+    pub json: bool,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { access: true, json: false }
+    }
+}
+
+/// Paths of the edge's own endpoints; `None` is not served.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Builtin {
+    /// `ok`.
+    pub server: Option<String>,
+    /// Whether it is well.
+    pub status: Option<String>,
+}
+
+impl Default for Builtin {
+    fn default() -> Self {
+        Self { server: Some("/server".to_owned()), status: Some("/status".to_owned()) }
+    }
+}
+
+/// A certificate and its key, as files.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertFiles {
+    /// The hosts it is meant for.
+    pub hosts: Vec<String>,
+    /// The chain in PEM, absolute.
+    pub cert_path: String,
+    /// The key in PEM, absolute.
+    pub key_path: String,
+}
+
+/// Bounds of the edge.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EdgeLimits {
+    /// A request body: 413 beyond.
+    pub body_bytes: u64,
+    /// Client connections at once; `None` follows from the file descriptor limit.
+    pub connections: Option<u32>,
+    /// Client connections of one address at once, loopback excepted; `None` is no limit.
+    pub per_address: Option<u32>,
+    /// Spooled bytes in memory over the whole process.
+    pub spool_memory_bytes: u64,
+    /// Spooled bytes in files over the whole process.
+    pub spool_disk_bytes: u64,
+}
+
+impl Default for EdgeLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes: limits::BODY_BYTES,
+            connections: None,
+            per_address: None,
+            spool_memory_bytes: limits::SPOOL_MEMORY_BYTES,
+            spool_disk_bytes: limits::SPOOL_DISK_BYTES,
+        }
+    }
+}
+
+/// Deadlines of a client connection, by phase.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Phases {
+    /// First byte of a request until its head is complete.
+    #[serde(rename = "headMs", with = "millis")]
+    pub head: Duration,
+    /// Longest silence inside a request body.
+    #[serde(rename = "bodyMs", with = "millis")]
+    pub body: Duration,
+    /// A connection between two requests.
+    #[serde(rename = "idleMs", with = "millis")]
+    pub idle: Duration,
+    /// A response without progress.
+    #[serde(rename = "writeMs", with = "millis")]
+    pub write: Duration,
+    /// Reading on after an early answer.
+    #[serde(rename = "lingerMs", with = "millis")]
+    pub linger: Duration,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Self {
+            head: limits::HEAD_TIMEOUT,
+            body: limits::BODY_TIMEOUT,
+            idle: limits::IDLE_TIMEOUT,
+            write: limits::WRITE_TIMEOUT,
+            linger: limits::LINGER_TIMEOUT,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Where clients connect, and what the addresses are called outside.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Where clients connect. Prints, and is in JSON, `*:8080`, `127.0.0.1:8080`, `[::1]:8080`.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ListenAddress {
+    /// The address; `None` is every address of the machine, IPv6 and IPv4.
+    pub ip: Option<IpAddr>,
+    /// The port, never 0.
+    pub port: u16,
+}
+
+impl ListenAddress {
+    /// The socket addresses to bind, the first that the machine supports: for every address one
+    /// IPv6 socket that takes IPv4 as well (`IPV6_V6ONLY` cleared), where there is no IPv6 the
+    /// IPv4 wildcard.
+    pub fn candidates(self) -> Vec<SocketAddr> {
+        match self.ip {
+            Some(ip) => vec![SocketAddr::new(ip, self.port)],
+            None => vec![
+                SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), self.port),
+                SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.port),
+            ],
+        }
+    }
+
+    /// The address with `host` as a URL a client can use; port 80 is left out.
+    pub fn url(self, host: &str) -> String {
+        if self.port == 80 {
+            format!("http://{host}/")
+        } else {
+            format!("http://{host}:{}/", self.port)
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            Some(ip) => SocketAddr::new(ip, self.port).fmt(out),
+            None => write!(out, "*:{}", self.port),
+        }
+    }
+}
+
+/// The URLs under which the app answers: each of `hosts` on each listener, then each listener by
+/// its own address, `localhost` for a wildcard.
+pub fn public_urls(hosts: &[String], listeners: &[ListenAddress]) -> Vec<String> {
+    let named = listeners.iter().flat_map(|at| hosts.iter().map(|host| at.url(host)));
+    let bare = listeners.iter().map(|at| {
+        at.url(&match at.ip.filter(|ip| !ip.is_unspecified()) {
+            Some(IpAddr::V4(ip)) => ip.to_string(),
+            Some(IpAddr::V6(ip)) => format!("[{ip}]"),
+            None => "localhost".to_owned(),
+        })
+    });
+    named.chain(bare).collect()
+}
+
+impl std::str::FromStr for ListenAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (host, port) = text.rsplit_once(':').ok_or("an address is HOST:PORT, or :PORT")?;
+        let port = match port.parse() {
+            Ok(0) | Err(_) => return Err("the port is a number from 1 to 65535"),
+            Ok(port) => port,
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let ip = match (host, bare) {
+            ("" | "*", _) => None,
+            (_, Some(six)) => {
+                Some(six.parse::<Ipv6Addr>().map_err(|_| "that is no IPv6 address")?.into())
+            }
+            (four, None) => Some(
+                four.parse::<Ipv4Addr>()
+                    .map_err(|_| "the host is an IPv4 address, an IPv6 address in [], or nothing")?
+                    .into(),
+            ),
+        };
+        Ok(Self { ip, port })
+    }
+}
+
+impl Serialize for ListenAddress {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_print_bind_and_become_urls() {
+        let every = ListenAddress { ip: None, port: 8080 };
+        assert_eq!(every.to_string(), "*:8080");
+        assert_eq!(
+            every.candidates(),
+            ["[::]:8080", "0.0.0.0:8080"].map(|text| text.parse::<SocketAddr>().unwrap())
+        );
+        let six = ListenAddress { ip: Some(Ipv6Addr::LOCALHOST.into()), port: 80 };
+        assert_eq!(six.to_string(), "[::1]:80");
+        assert_eq!(public_urls(&[], &[every, six]), ["http://localhost:8080/", "http://[::1]/"]);
+        let hosts = ["a.local".to_owned(), "b.local".to_owned()];
+        assert_eq!(
+            public_urls(&hosts, &[every]),
+            ["http://a.local:8080/", "http://b.local:8080/", "http://localhost:8080/"]
+        );
+    }
+}
