@@ -26,6 +26,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// Every host name that is served: those of apps and rules, each once, `*` left out.
+    pub fn hosts(&self) -> Vec<String> {
+        let of_apps = self.apps.iter().flat_map(|app| &app.hosts);
+        let mut hosts: Vec<String> = Vec::new();
+        for host in of_apps.chain(self.routes.iter().map(|rule| &rule.host)) {
+            if host != "*" && !hosts.contains(host) {
+                hosts.push(host.clone());
+            }
+        }
+        hosts
+    }
+
     /// Where the app stands among the apps.
     pub fn app_index(&self, id: &AppId) -> Option<usize> {
         self.apps.iter().position(|app| app.id == *id)
@@ -34,14 +46,22 @@ impl Config {
     /// The URLs under which clients reach the app: its hosts and those of the rules that lead to it,
     /// on each listener, then each listener by its own address.
     pub fn urls_of(&self, app: &AppDescriptor) -> Vec<String> {
-        let mut hosts = app.hosts.clone();
-        for rule in &self.routes {
-            let leads = matches!(&rule.action, RouteAction::ToApp { app_id } if *app_id == app.id);
-            if leads && !rule.host.starts_with('*') && !hosts.contains(&rule.host) {
-                hosts.push(rule.host.clone());
+        let hosts = self.hosts_of(app);
+        let named: Vec<_> = hosts.into_iter().filter(|host| !host.starts_with('*')).collect();
+        listen::public_urls(&named, &self.edge.http)
+    }
+
+    /// The hosts that lead to the app, each once, every host left out.
+    pub fn hosts_of<'c>(&'c self, app: &'c AppDescriptor) -> Vec<&'c str> {
+        let leads = |rule: &&RouteRule| matches!(&rule.action, RouteAction::ToApp { app_id } if *app_id == app.id);
+        let of_rules = self.routes.iter().filter(leads).map(|rule| &rule.host);
+        let mut hosts: Vec<&str> = Vec::new();
+        for host in app.hosts.iter().chain(of_rules) {
+            if host != "*" && !hosts.contains(&host.as_str()) {
+                hosts.push(host);
             }
         }
-        listen::public_urls(&hosts, &self.edge.http)
+        hosts
     }
 
     /// The URLs of the first app; every request of a server with one app goes there.

@@ -48,7 +48,7 @@ impl fmt::Display for ListenAddress {
 
 /// The URLs under which the app answers: each of `hosts` on each listener, then each listener by
 /// its own address, `localhost` for a wildcard.
-pub fn public_urls(hosts: &[String], listeners: &[ListenAddress]) -> Vec<String> {
+pub fn public_urls(hosts: &[&str], listeners: &[ListenAddress]) -> Vec<String> {
     let named = listeners.iter().flat_map(|at| hosts.iter().map(|host| at.url(host)));
     let bare = listeners.iter().map(|at| {
         at.url(&match at.ip.filter(|ip| !ip.is_unspecified()) {
@@ -113,7 +113,7 @@ mod tests {
         let six = ListenAddress { ip: Some(Ipv6Addr::LOCALHOST.into()), port: 80 };
         assert_eq!(six.to_string(), "[::1]:80");
         assert_eq!(public_urls(&[], &[every, six]), ["http://localhost:8080/", "http://[::1]/"]);
-        let hosts = ["a.local".to_owned(), "b.local".to_owned()];
+        let hosts = ["a.local", "b.local"];
         assert_eq!(
             public_urls(&hosts, &[every]),
             ["http://a.local:8080/", "http://b.local:8080/", "http://localhost:8080/"]

@@ -14,8 +14,8 @@ pub struct Status {
     pub serves: bool,
     /// The server's version.
     pub version: String,
-    /// The app; the first of several.
-    pub app: AppId,
+    /// The app; the first of several, null where there is none.
+    pub app: Option<AppId>,
     /// Workers that are ready, of all apps.
     pub workers: u32,
     /// Ports clients can use.
@@ -59,7 +59,7 @@ mod tests {
             health: Health::Healthy,
             serves: true,
             version: "0.1.0".into(),
-            app: AppId::new("api"),
+            app: Some(AppId::new("api")),
             workers: 2,
             ports: vec![8080],
             uptime: 12,

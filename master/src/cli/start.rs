@@ -6,10 +6,12 @@ use super::exit::Failure;
 use super::port::Rights;
 use super::{changes, env, python, value};
 use rip::contract::app::{
-    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, Ready, Recycle, RestartPolicy,
-    Runtime, Select,
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle,
+    RestartPolicy, Runtime, Select,
 };
-use rip::contract::settings::{EdgeLimits, ListenAddress, Phases, Settings, public_urls};
+use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases};
+use rip::contract::listen::ListenAddress;
+use rip::contract::settings::{Settings, Source, single_app};
 use rip::ids::AppId;
 use rip::limits;
 use rip::wire::runtime_dir::{is_name, sanitise_name};
@@ -96,20 +98,23 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
     };
     let hosts = words.hosts()?;
     let http = listen_addresses(start, world)?;
-    Ok(Settings {
-        name,
-        urls: public_urls(&hosts, &http),
-        app: AppDescriptor { env, ..app(start, world, AppId::new(&id), hosts, entry)? },
+    let edge = EdgeConfig {
         http,
         loops: start.edge.loops,
         limits: edge_limits(start),
         phases: phases(start),
-        access_log: !start.output.no_access_log && !start.output.quiet,
-        json: start.output.json_logging,
+        log: LogConfig { access: !start.output.no_access_log, json: start.output.json_logging },
+        spool_dir: spool_directory(start, world)?,
+        ..EdgeConfig::default()
+    };
+    let app = AppDescriptor { env, ..app(start, world, AppId::new(&id), hosts, entry)? };
+    Ok(Settings {
+        name,
+        config: single_app(app, edge),
+        source: Source::CommandLine,
         quiet: start.output.quiet,
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
-        spool_dir: spool_directory(start, world)?,
     })
 }
 
@@ -263,6 +268,8 @@ fn app(
         reload: following.reload,
         watch: following.globs,
         timeouts: timeouts(start, entry.launch.runtime),
+        user: None,
+        limits: ProcessLimits::default(),
         launch: entry.launch,
     })
 }

@@ -1,5 +1,7 @@
 //! From settings to a master that can run: each step either holds or undoes the ones before.
 
+use super::crew::Gear;
+use super::crews::Crews;
 use super::feed::Feed;
 use super::master::{Master, State};
 use super::notify::Notifier;
@@ -9,8 +11,7 @@ use super::runtime_dir::RuntimeDir;
 use super::server::ControlServer;
 use super::source::Source;
 use super::start_error::StartError;
-use super::supervisor::Crew;
-use super::watcher::{Purpose, Watcher};
+use super::watcher::Watcher;
 use super::workshop::Workshop;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
@@ -23,22 +24,26 @@ use crate::shared::connections::Connections;
 use crate::shared::log::LogSettings;
 use crate::shared::mail::ControlMessage;
 use crate::shared::pages::Pages;
-use crate::shared::pools::AppPool;
+use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use crate::sys::listen::{self, ListenError};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
 use mio::{Interest, Poll, Registry, Waker};
-use rip::contract::app::Reload;
-use rip::contract::settings::{ListenAddress, Settings};
+use rip::contract::app::AppTimeouts;
+use rip::contract::config::{Config, EdgeLimits};
+use rip::contract::listen::ListenAddress;
+use rip::contract::settings::Settings;
 use rip::guard::caps::Caps;
 use rip::ids::Generation;
-use rip::supervise::{Shutdown, WorkerIds};
+use rip::supervise::Shutdown;
+use rip::time::Instant;
 use std::io::{self, Read};
 use std::net::TcpListener;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Makes everything a master needs and starts its threads; the workers start with its first turn.
 ///
@@ -52,7 +57,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let descriptors = raise_nofile();
 
     let runtime = RuntimeDir::claim(&settings.name)?;
-    let listeners = bind_all(&settings.http)?;
+    let listeners = bind_all(&settings.config.edge.http)?;
     let control_path = runtime.control_socket();
     let control_listener = listen::unix_listener(&control_path, 0o600)
         .map_err(|error| StartError::system(control_path.display(), &error))?;
@@ -73,46 +78,42 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     )
     .map_err(step("the control socket"))?;
 
-    let log = LogAgent::start(LogSettings { json: settings.json, quiet: settings.quiet })
-        .map_err(step("the log agent"))?;
+    let log =
+        LogAgent::start(LogSettings { json: settings.config.edge.log.json, quiet: settings.quiet })
+            .map_err(step("the log agent"))?;
     let files = FileAgent::start().map_err(step("the files agent"))?;
-    let loops = settings.loops.unwrap_or_else(cores).max(1);
-    let workers = u64::from(settings.app.workers);
-    let cap = connection_cap(&settings, descriptors, u64::from(loops) * workers);
+    let edge = &settings.config.edge;
+    let loops = edge.loops.unwrap_or_else(cores).max(1);
+    let workers = settings.config.apps.iter().map(|app| u64::from(app.workers)).sum::<u64>();
+    let cap = connection_cap(&edge.limits, descriptors, u64::from(loops) * workers);
+    let gear = Gear { registry: registry()?, log: log.sink(), mail: control.clone() };
+    let mut crews = Crews::new(gear);
+    let snapshot = first_snapshot(&settings.config, &mut crews, clock.now())
+        .map_err(step("the control loop"))?;
     let shared = Arc::new(Shared {
-        pools: vec![Arc::new(AppPool::new(0, settings.app.clone(), control.clone()))],
+        current: Current::new(Arc::new(snapshot)),
+        access_log: edge.log.access && !settings.quiet,
+        json: edge.log.json,
         stats: Stats::new(usize::from(loops)),
-        connections: Connections::new(
-            Caps::new(cap, settings.limits.per_address),
-            usize::from(loops),
-        ),
-        spool_memory: Budget::new(settings.limits.spool_memory_bytes),
-        spool_disk: Budget::new(settings.limits.spool_disk_bytes),
-        spool_dir: spool_dir(&settings),
+        connections: Connections::new(Caps::new(cap, edge.limits.per_address), usize::from(loops)),
+        spool_memory: Budget::new(edge.limits.spool_memory_bytes),
+        spool_disk: Budget::new(edge.limits.spool_disk_bytes),
+        spool_dir: spool_dir(edge.spool_dir.as_deref()),
         pages: Pages::default(),
         files: files.queue(),
         log: log.sink(),
         control: control.clone(),
-        settings,
     });
     let orphans = Orphans::new(runtime.sockets());
     let shop = Workshop::new(runtime)?;
-    let watcher = watcher(&shared.settings, registry()?, control.clone())?;
-    let crew = Crew::new(
-        Arc::clone(&shared.pools[0]),
-        Generation(1),
-        shared.settings.urls.clone(),
-        registry()?,
-        log.sink(),
-        control,
-        random_seed().map_err(step("/dev/urandom"))?,
-        clock.now(),
-    )
-    .map_err(step("the control loop"))?;
+    let watcher = watcher(&settings, registry()?, control)?;
     let seed = random_seed().map_err(step("/dev/urandom"))?;
     let edges = Edges::start(&shared, listeners, loops, seed).map_err(step("the edge loops"))?;
-    let timeouts = &shared.settings.app.timeouts;
-    let shutdown = Shutdown::new(timeouts.drain, timeouts.kill, clock.now());
+    let longest = |of: fn(&AppTimeouts) -> Duration| {
+        settings.config.apps.iter().map(|app| of(&app.timeouts)).max().unwrap_or_default()
+    };
+    let (drain, kill) = (longest(|app| app.drain), longest(|app| app.kill));
+    let shutdown = Shutdown::new(drain, kill, clock.now());
     Ok(Master {
         started: clock.now(),
         poll,
@@ -122,12 +123,12 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         notifier: Notifier::from_environment(),
         server,
         shutdown,
-        ids: WorkerIds::default(),
-        crew,
+        crews,
         orphans,
         edges: Some(edges),
         shop,
         watcher,
+        settings,
         shared,
         agents: (log, files),
         feed: Feed::default(),
@@ -136,17 +137,26 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     })
 }
 
-/// The watcher of the app's own files, where their changes shall do something.
+/// A crew for each app, and the configuration that hands requests to them.
+fn first_snapshot(config: &Config, crews: &mut Crews, now: Instant) -> io::Result<Snapshot> {
+    let pools = config
+        .apps
+        .iter()
+        .map(|app| crews.found(app.clone(), Generation(1), config.urls_of(app), now))
+        .collect::<io::Result<_>>()?;
+    Ok(Snapshot { version: 1, config: config.clone(), pools })
+}
+
+/// The watcher of the apps' own files, where their changes shall do something.
 fn watcher(
     settings: &Settings,
     registry: Registry,
     control: Sender<ControlMessage>,
 ) -> Result<Watcher, StartError> {
     let mut watcher = Watcher::new(registry, control, settings.watch_poll);
-    let app = &settings.app;
-    if app.reload != Reload::None && !app.watch.is_empty() {
+    for app in &settings.config.apps {
         watcher
-            .watch(Purpose::App, &[PathBuf::from(&app.launch.cwd)], app.watch.clone())
+            .watch_app(app)
             .map_err(|error| StartError::system("the app's files cannot be watched", &error))?;
     }
     Ok(watcher)
@@ -187,10 +197,10 @@ fn cannot_listen(address: ListenAddress, error: &ListenError) -> StartError {
 ///
 /// A configured number is held to what the descriptors allow: beyond it workers could be neither
 /// reached nor started again, and the control socket would be mute.
-fn connection_cap(settings: &Settings, descriptors: u64, links: u64) -> u32 {
+fn connection_cap(limits: &EdgeLimits, descriptors: u64, links: u64) -> u32 {
     let left = descriptors.saturating_sub(OWN_DESCRIPTOR_COUNT).saturating_sub(links);
     let cap = |count| u32::try_from(count).unwrap_or(u32::MAX).max(LEAST_CONNECTION_COUNT);
-    let Some(wanted) = settings.limits.connections else { return cap(left / 2) };
+    let Some(wanted) = limits.connections else { return cap(left / 2) };
     if wanted > cap(left) {
         log::warn!(
             "at most {} of {wanted} connections: the limit of open files is {descriptors}",
@@ -200,11 +210,11 @@ fn connection_cap(settings: &Settings, descriptors: u64, links: u64) -> u32 {
     wanted.min(cap(left))
 }
 
-fn spool_dir(settings: &Settings) -> PathBuf {
+fn spool_dir(chosen: Option<&str>) -> PathBuf {
     // The init system may list several cache directories, separated by colons.
     let cache = std::env::var("CACHE_DIRECTORY").ok();
     let cache = cache.as_deref().and_then(|list| list.split(':').find(|path| !path.is_empty()));
-    settings.spool_dir.as_deref().or(cache).unwrap_or("/var/tmp").into()
+    chosen.or(cache).unwrap_or("/var/tmp").into()
 }
 
 fn cores() -> u16 {

@@ -6,10 +6,11 @@ use super::verbs::WatchPages;
 use super::watcher::Purpose;
 use rip::contract::app::Reload;
 use rip::contract::event::Event;
+use rip::ids::AppId;
 use rip::supervise::Cause;
 use rip::supervise::changes::Batch;
 use rip::wire::verb::Accepted;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Pages that are told of changes once the app is through with its own.
@@ -25,13 +26,15 @@ impl Master {
         if self.shutdown.is_asked() {
             return;
         }
-        if self.crew.take_set_up() {
-            // What the setup wrote is there before the workers look.
-            self.watcher.rebase(&Purpose::App, now);
+        for crew in self.crews.iter_mut() {
+            if crew.take_set_up() {
+                // What the setup wrote is there before the workers look.
+                self.watcher.rebase(&Purpose::App(crew.descriptor().id.clone()), now);
+            }
         }
         for (purpose, batch) in self.watcher.settle(now) {
             match purpose {
-                Purpose::App => self.app_changed(batch),
+                Purpose::App(app) => self.app_changed(&app, batch),
                 Purpose::Pages(prefix) => {
                     self.state.pages.push(Pages { prefix, styles_only: batch.styles_only });
                 }
@@ -42,7 +45,7 @@ impl Master {
     /// Tells pages of changes, once the app is through with its own.
     pub(super) fn tell_pages(&mut self) {
         // A page that is loaded again while workers are replaced might come from an old one.
-        if self.crew.roll_progress().is_none()
+        if self.crews.iter().all(|crew| crew.roll_progress().is_none())
             && let Some(edges) = &self.edges
         {
             for pages in self.state.pages.drain(..) {
@@ -53,7 +56,7 @@ impl Master {
 
     /// Registers a prefix whose pages want to hear of changes.
     pub(super) fn watch_pages(&mut self, watch: &WatchPages) -> Answer {
-        let base = Path::new(&self.shared.settings.app.launch.cwd);
+        let base = self.pages_base();
         let directories: Vec<_> = watch.dirs.iter().map(|dir| base.join(dir)).collect();
         let prefix: Arc<str> = watch.prefix.as_str().into();
         let purpose = Purpose::Pages(Arc::clone(&prefix));
@@ -68,20 +71,29 @@ impl Master {
         }
     }
 
-    fn app_changed(&mut self, batch: Batch) {
+    /// Where relative directories of pages begin: at the first app's own.
+    fn pages_base(&self) -> PathBuf {
+        let active = self.shared.current.load();
+        active.config.apps.first().map(|app| PathBuf::from(&app.launch.cwd)).unwrap_or_default()
+    }
+
+    fn app_changed(&mut self, app: &AppId, batch: Batch) {
         let now = self.clock.now();
         let path = Some(batch.path).filter(|path| !path.is_empty());
-        let app = self.crew.descriptor();
+        let Some(crew) = self.active_pool(app).and_then(|pool| self.crews.get_mut(pool)) else {
+            return;
+        };
+        let app = crew.descriptor();
         match app.reload {
             Reload::None => {}
             Reload::Process => {
-                if let Err(refusal) = self.crew.roll(Cause { reason: "watch", path }, now) {
+                if let Err(refusal) = crew.roll(Cause { reason: "watch", path }, now) {
                     log::debug!("a change is not followed: {refusal}");
                 }
             }
             Reload::Module => {
                 let app = app.id.clone();
-                let workers = self.crew.reload_modules(now);
+                let workers = crew.reload_modules(now);
                 self.tell(&Event::AppReload { app, path, workers });
             }
         }

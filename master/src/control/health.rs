@@ -1,6 +1,6 @@
 //! Asking workers how they are, over their own sockets, without ever waiting for an answer.
 
-use super::supervisor::Watched;
+use super::crew::Watched;
 use crate::shared::pools::AppPool;
 use mio::net::UnixStream;
 use mio::{Interest, Registry};
@@ -44,8 +44,13 @@ struct Probe {
 
 impl Probes {
     /// Nobody is asked yet. `host` is who the questions are addressed to.
-    pub fn new(pool: Arc<AppPool>, host: &str, registry: Registry, now: Instant) -> Self {
-        let check: &HealthCheck = &pool.descriptor.health_check;
+    pub fn new(
+        pool: Arc<AppPool>,
+        check: &HealthCheck,
+        host: &str,
+        registry: Registry,
+        now: Instant,
+    ) -> Self {
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: rip-master-probe\r\nAccept: */*\r\n\
              Connection: close\r\n\r\n",

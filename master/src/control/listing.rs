@@ -1,8 +1,10 @@
 //! What the control socket tells: apps, workers, hosts, status.
 
-use super::supervisor::{Crew, Hosted};
+use super::crew::{Crew, Hosted};
+use super::crews::Crews;
 use crate::sys::proc::rss_bytes;
 use rip::contract::app::AppDescriptor;
+use rip::contract::config::Config;
 use rip::contract::worker::WorkerEndpoint;
 use rip::ids::{AppId, Generation, WorkerId};
 use rip::pool::WorkerView;
@@ -33,8 +35,12 @@ struct WorkerRow {
 }
 
 impl Workers {
-    /// The workers of `crew`, by id.
-    pub fn of(crew: &Crew) -> Self {
+    /// Every worker, by app and id.
+    pub fn of(crews: &Crews) -> Self {
+        Self { ok: true, workers: crews.iter().flat_map(Self::rows).collect() }
+    }
+
+    fn rows(crew: &Crew) -> Vec<WorkerRow> {
         let views: BTreeMap<WorkerId, WorkerView> =
             crew.pool.view(|pool| pool.workers().map(|view| (view.worker, view)).collect());
         let row = |(worker, hosted): (WorkerId, &Hosted)| {
@@ -58,7 +64,7 @@ impl Workers {
                 last_exit: crew.last_exit_before(worker).map(str::to_owned),
             })
         };
-        Self { ok: true, workers: crew.workers().filter_map(row).collect() }
+        crew.workers().filter_map(row).collect()
     }
 }
 
@@ -67,6 +73,14 @@ impl Workers {
 pub struct Apps<'a> {
     ok: bool,
     apps: Vec<AppRow<'a>>,
+}
+
+/// What the rows of `/apps` need besides the crews.
+pub struct AppNotes<'a> {
+    /// The server is on its way down.
+    pub stopping: bool,
+    /// How the last worker of each app ended that was not asked to.
+    pub last_exits: &'a BTreeMap<AppId, String>,
 }
 
 #[derive(Serialize)]
@@ -112,8 +126,14 @@ impl Rolling {
 }
 
 impl<'a> Apps<'a> {
-    /// The app of `crew`.
-    pub fn of(crew: &Crew, stopping: bool, last_exit: Option<&'a str>) -> Self {
+    /// The apps that `crews` serve.
+    pub fn of(crews: impl Iterator<Item = &'a Crew>, notes: &AppNotes<'a>) -> Self {
+        Self { ok: true, apps: crews.map(|crew| AppRow::of(crew, notes)).collect() }
+    }
+}
+
+impl<'a> AppRow<'a> {
+    fn of(crew: &Crew, notes: &AppNotes<'a>) -> Self {
         let mut descriptor = crew.descriptor().clone();
         let whole = descriptor.workers.saturating_mul(descriptor.concurrency);
         descriptor.workers = u32::try_from(crew.wanted()).unwrap_or(u32::MAX);
@@ -124,14 +144,15 @@ impl<'a> Apps<'a> {
         let (inflight, queue_depth, paused) =
             crew.pool.view(|pool| (pool.inflight(), pool.queue_depth(), pool.is_held()));
         let state = match summary.ready {
-            _ if stopping => "stopping",
+            _ if notes.stopping => "stopping",
             _ if summary.abandoned => "abandoned",
             0 if !summary.ever_ready => "starting",
             0 => "down",
             ready if ready < summary.wanted => "degraded",
             _ => "ready",
         };
-        let app = AppRow {
+        let last_exit = notes.last_exits.get(&descriptor.id).map(String::as_str);
+        Self {
             descriptor,
             state,
             ready: summary.ready,
@@ -143,8 +164,7 @@ impl<'a> Apps<'a> {
             paused,
             rolling: Rolling::of(crew),
             last_exit,
-        };
-        Self { ok: true, apps: vec![app] }
+        }
     }
 }
 
@@ -152,14 +172,14 @@ impl<'a> Apps<'a> {
 #[derive(Serialize)]
 pub struct Registry<'a> {
     ok: bool,
-    hosts: Vec<&'a str>,
-    apps: BTreeMap<&'a AppId, &'a [String]>,
+    hosts: Vec<String>,
+    apps: BTreeMap<&'a AppId, Vec<&'a str>>,
 }
 
 impl<'a> Registry<'a> {
-    /// The hosts of the app.
-    pub fn of(app: &'a AppDescriptor) -> Self {
-        let hosts = app.hosts.iter().map(String::as_str).collect();
-        Self { ok: true, hosts, apps: BTreeMap::from([(&app.id, app.hosts.as_slice())]) }
+    /// The hosts of each app.
+    pub fn of(config: &'a Config) -> Self {
+        let row = |app: &'a AppDescriptor| (&app.id, config.hosts_of(app));
+        Self { ok: true, hosts: config.hosts(), apps: config.apps.iter().map(row).collect() }
     }
 }

@@ -5,9 +5,11 @@
 //! [`Master::settle`] lets the cores compare what is with what should be, and carries out what they
 //! want.
 
+use super::crew::{Crew, News, Watched};
+use super::crews::Crews;
 use super::feed::Feed;
 use super::follow::Pages;
-use super::listing::{Apps, Registry, Workers};
+use super::listing::{AppNotes, Apps, Registry, Workers};
 use super::notify::Notifier;
 use super::orders::Orders;
 use super::orphans::Orphans;
@@ -15,7 +17,6 @@ use super::outcome::Outcome;
 use super::server::{Answer, ConnectionId, ControlServer, Request};
 use super::source::Source;
 use super::start_error::StartError;
-use super::supervisor::{Crew, News, Watched};
 use super::verbs::{self, Verb};
 use super::watcher::Watcher;
 use super::workshop::Workshop;
@@ -30,9 +31,10 @@ use crate::sys::signals::Signals;
 use mio::{Events, Poll};
 use nix::sys::signal::Signal;
 use rip::contract::event::Event;
-use rip::ids::WorkerId;
+use rip::contract::settings::Settings;
+use rip::ids::{AppId, PoolNumber, WorkerId};
 use rip::limits;
-use rip::supervise::{Order, Shutdown, WorkerIds, supervisor};
+use rip::supervise::{Order, Shutdown, supervisor};
 use rip::time::Instant;
 use rip::wire::admit::{self, Claim, admit};
 use rip::wire::verb::{Accepted, WorkerVerb};
@@ -50,13 +52,13 @@ pub struct Master {
     pub(super) notifier: Notifier,
     pub(super) server: ControlServer,
     pub(super) shutdown: Shutdown,
-    pub(super) ids: WorkerIds,
-    pub(super) crew: Crew,
+    pub(super) crews: Crews,
     pub(super) orphans: Orphans,
     /// Until they are cut or the master ends.
     pub(super) edges: Option<Edges>,
     pub(super) shop: Workshop,
     pub(super) watcher: Watcher,
+    pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
     pub(super) agents: (LogAgent, FileAgent),
     pub(super) feed: Feed,
@@ -75,8 +77,8 @@ pub(super) struct State {
     cut: u64,
     /// What asked the server to end, first.
     stop_reason: Option<&'static str>,
-    /// How the last worker ended that was not asked to.
-    last_exit: Option<String>,
+    /// How the last worker of each app ended that was not asked to.
+    last_exits: BTreeMap<AppId, String>,
     /// Why the app cannot start, before any worker ever served.
     hopeless: Option<String>,
     /// Pages to be told of changes.
@@ -99,10 +101,12 @@ impl Master {
     /// # Errors
     /// When the app turned out to be impossible to start, or the event loop itself failed.
     pub fn run(mut self) -> Result<Outcome, StartError> {
-        let app = self.shared.settings.app.clone();
+        let apps = &self.settings.config.apps;
+        let app = apps.first().map_or_else(|| AppId::new(""), |app| app.id.clone());
+        let workers = apps.iter().map(|app| app.workers).sum();
         self.tell(&Event::ServerStart {
-            app: app.id,
-            workers: app.workers,
+            app,
+            workers,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
         });
@@ -125,7 +129,7 @@ impl Master {
     fn wait(&mut self, events: &mut Events) -> Result<(), StartError> {
         self.clock.refresh();
         let deadlines = [
-            self.crew.next_deadline(),
+            self.crews.next_deadline(),
             self.shutdown.next_deadline(),
             self.server.next_deadline(),
             self.watcher.next_deadline(self.clock.now()),
@@ -164,10 +168,10 @@ impl Master {
     fn take(&mut self, happening: Happening) {
         let now = self.clock.now();
         match happening {
-            Happening::Worker(watched) => self.crew.ready(watched, &self.clock),
+            Happening::Worker(watched) => self.crews.ready(watched, &self.clock),
             Happening::Signal(Signal::SIGCHLD) => {
-                let crew = &self.crew;
-                self.orphans.end(|pid| crew.owns(pid));
+                let crews = &self.crews;
+                self.orphans.end(|pid| crews.owns(pid));
             }
             Happening::Signal(Signal::SIGTERM) => self.stop("TERM", false),
             Happening::Signal(Signal::SIGINT) => self.stop("INT", false),
@@ -180,19 +184,27 @@ impl Master {
                 self.watcher.scanned(watch, &paths, now);
             }
             Happening::Mail(ControlMessage::WorkerIdle(worker)) => {
-                self.crew.core().idle(worker, now);
+                if let Some(crew) = self.crews.of_worker(worker) {
+                    crew.core().idle(worker, now);
+                }
             }
             Happening::Mail(ControlMessage::WorkerDraining(worker)) => {
-                self.crew.core().drain(worker, now);
+                if let Some(crew) = self.crews.of_worker(worker) {
+                    crew.core().drain(worker, now);
+                }
             }
             Happening::Mail(ControlMessage::WorkerStuck(stuck)) => {
-                if let Some(event) = self.crew.stuck(stuck, now) {
+                let crew = self.crews.of_worker(stuck.worker);
+                if let Some(event) = crew.and_then(|crew| crew.stuck(stuck, now)) {
                     self.tell(&event);
                 }
             }
             Happening::Mail(ControlMessage::LastLines { worker, lines }) => {
-                self.crew.last_lines(worker, lines, &self.clock);
+                if let Some(crew) = self.crews.of_worker(worker) {
+                    crew.last_lines(worker, lines, &self.clock);
+                }
             }
+            Happening::Mail(ControlMessage::PoolLeft { .. }) => {}
             Happening::Mail(ControlMessage::LoopDrained(_)) => {
                 self.state.drained_loops += 1;
                 let loops = self.edges.as_ref().map_or(0, Edges::count);
@@ -208,18 +220,18 @@ impl Master {
     /// Lets the cores act on the facts, and carries out what they want.
     fn settle(&mut self) {
         let now = self.clock.now();
-        self.shutdown.settle(self.crew.is_gone(), now);
+        self.shutdown.settle(self.crews.is_gone(), now);
         while let Some(order) = self.shutdown.poll_order() {
             self.obey(order);
         }
         self.follow_changes();
         let mut news = Vec::new();
-        self.crew.settle(&mut self.ids, &self.shop, &self.clock, &mut news);
-        news.into_iter().for_each(|news| self.hear(news));
+        self.crews.settle(&self.shop, &self.clock, &mut news);
+        news.into_iter().for_each(|(pool, news)| self.hear(pool, news));
         self.tell_pages();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
-        self.shutdown.settle(self.crew.is_gone(), now);
+        self.shutdown.settle(self.crews.is_gone(), now);
         while let Some(order) = self.shutdown.poll_order() {
             self.obey(order);
         }
@@ -235,15 +247,19 @@ impl Master {
                 }
             }
             Order::CutEdges => self.cut_edges(),
-            Order::RetireWorkers => self.crew.core().retire_all(now),
-            Order::TerminateWorkers { kill } => self.crew.core().terminate_all(kill, now),
-            Order::KillWorkers => self.crew.core().kill_all(now),
+            Order::RetireWorkers => {
+                self.crews.iter_mut().for_each(|crew| crew.core().retire_all(now))
+            }
+            Order::TerminateWorkers { kill } => {
+                self.crews.iter_mut().for_each(|crew| crew.core().terminate_all(kill, now));
+            }
+            Order::KillWorkers => self.crews.iter_mut().for_each(|crew| crew.core().kill_all(now)),
             Order::Finish { forced } => self.state.finished = Some(forced),
         }
     }
 
-    fn hear(&mut self, news: News) {
-        self.answer_orders(&news);
+    fn hear(&mut self, pool: PoolNumber, news: News) {
+        self.answer_orders(pool, &news);
         match news {
             News::Event(event) => self.tell(&event),
             News::Admitted if self.state.announced => {}
@@ -252,7 +268,7 @@ impl Master {
                 self.notifier.tell("READY=1\nSTATUS=serving");
                 let took = self.clock.now().since(self.started);
                 self.tell(&Event::ServerReady {
-                    urls: self.shared.settings.urls.clone(),
+                    urls: self.shared.current.load().config.urls(),
                     took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 });
             }
@@ -292,9 +308,11 @@ impl Master {
             self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
         }
         let now = self.clock.now();
-        self.crew.wind_down(now);
-        // What waits for the end of a pause must not wait for the end of the server.
-        self.crew.pool.hold(false, now);
+        for crew in self.crews.iter_mut() {
+            crew.wind_down(now);
+            // What waits for the end of a pause must not wait for the end of the server.
+            crew.pool.hold(false, now);
+        }
         if fast {
             self.shutdown.ask_fast(now);
         } else {
@@ -310,8 +328,9 @@ impl Master {
                 self.worker_verb(&request, &verb, authorization.as_deref())
             }
             Ok(Verb::Apps) => {
-                let last_exit = self.state.last_exit.as_deref();
-                Some(Answer::ok(&Apps::of(&self.crew, self.shutdown.is_asked(), last_exit)))
+                let stopping = self.shutdown.is_asked();
+                let notes = AppNotes { stopping, last_exits: &self.state.last_exits };
+                Some(Answer::ok(&Apps::of(self.crews.iter(), &notes)))
             }
             Ok(Verb::Order { order, wait }) => self.order(&request, &order, wait),
             Ok(Verb::Events { .. }) if self.server.followers().0 >= limits::FOLLOWER_COUNT => {
@@ -327,7 +346,9 @@ impl Master {
                 let (followers, dropped) = self.server.followers();
                 Some(self.feed.recent(followers, dropped))
             }
-            Ok(Verb::Registry) => Some(Answer::ok(&Registry::of(&self.shared.settings.app))),
+            Ok(Verb::Registry) => {
+                Some(Answer::ok(&Registry::of(&self.shared.current.load().config)))
+            }
             Ok(Verb::Status) => {
                 let status = self.shared.status(self.clock.now());
                 Some(Answer::json(status.status_code(), &status))
@@ -342,7 +363,7 @@ impl Master {
                 Some(Answer::ok(&Accepted { ok: true, drained: None }))
             }
             Ok(Verb::Watch(watch)) => Some(self.watch_pages(&watch)),
-            Ok(Verb::Workers) => Some(Answer::ok(&Workers::of(&self.crew))),
+            Ok(Verb::Workers) => Some(Answer::ok(&Workers::of(&self.crews))),
         };
         if let Some(answer) = answer {
             self.answer(from, &answer);
@@ -361,8 +382,11 @@ impl Master {
             WorkerVerb::Quit(quit) => (quit.worker_id, &quit.app_id, quit.generation),
         };
         let claim = Claim { worker_id, app_id, generation, authorization };
-        let admitted = admit(self.crew.expected(worker_id), claim).and_then(|()| {
-            let own = self.crew.is_shim_of(request.peer.pid, worker_id);
+        let crew = self.crews.of_worker(worker_id);
+        let expected = crew.as_ref().and_then(|crew| crew.expected(worker_id));
+        let admitted = admit(expected, claim).and_then(|()| {
+            let own =
+                crew.as_ref().is_some_and(|crew| crew.is_shim_of(request.peer.pid, worker_id));
             own.then_some(()).ok_or(admit::Refusal::WrongIdentity)
         });
         if let Err(refusal) = admitted {
@@ -370,9 +394,12 @@ impl Master {
             return Some(verbs::refusal(refusal));
         }
         let now = self.clock.now();
+        let Some(crew) = self.crews.of_worker(worker_id) else {
+            return Some(verbs::too_late(supervisor::Refusal::Unknown));
+        };
         let taken = match verb {
-            WorkerVerb::Join(join) => self.crew.join(join, now),
-            WorkerVerb::Quit(_) => self.crew.core().quit(worker_id, now),
+            WorkerVerb::Join(join) => crew.join(join, now),
+            WorkerVerb::Quit(_) => crew.core().quit(worker_id, now),
         };
         if let Err(refusal) = taken {
             return Some(verbs::too_late(refusal));
@@ -385,8 +412,8 @@ impl Master {
             WorkerVerb::Join(_) => {
                 // The answer must be true when it is read: waiting requests have been dispatched.
                 let mut news = Vec::new();
-                self.crew.carry_out(&self.shop, &self.clock, &mut news);
-                news.into_iter().for_each(|news| self.hear(news));
+                self.crews.carry_out(worker_id, &self.shop, &self.clock, &mut news);
+                news.into_iter().for_each(|(pool, news)| self.hear(pool, news));
                 Some(Answer::ok(&Accepted { ok: true, drained: None }))
             }
         }
@@ -407,7 +434,7 @@ impl Master {
     /// Nothing is left to wait for: removes what is ours and says how it went.
     fn end(mut self, forced: bool) -> Result<Outcome, StartError> {
         if forced {
-            self.crew.kill_and_wait();
+            self.crews.iter_mut().for_each(Crew::kill_and_wait);
         }
         self.orphans.end_all();
         self.cut_edges();
@@ -434,8 +461,8 @@ impl Master {
     pub(super) fn tell(&mut self, event: &Event) {
         let at = self.clock.wall();
         self.shared.log.event(event, at);
-        if let Event::WorkerExit { worker_id, status, expected: false, .. } = event {
-            self.state.last_exit = Some(format!("{worker_id} {status}"));
+        if let Event::WorkerExit { app, worker_id, status, expected: false, .. } = event {
+            self.state.last_exits.insert(app.clone(), format!("{worker_id} {status}"));
         }
         let frame = self.feed.tell(event, at);
         self.server.publish(&frame);

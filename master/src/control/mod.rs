@@ -1,13 +1,16 @@
 //! The one mind: processes, control socket, shutdown.
 //!
-//! [`run`] boots a [`master::Master`] and lets it run: [`master`] is the main loop, [`supervisor`]
-//! keeps the app's processes with what [`workshop`] makes and asks them how they are ([`health`]),
+//! [`run`] boots a [`master::Master`] and lets it run: [`master`] is the main loop, [`crews`]
+//! keeps each app's processes ([`crew`]) with what [`workshop`] makes and asks them how they are
+//! ([`health`]),
 //! [`watcher`] sees changes of files and [`follow`] acts on them, [`server`], [`verbs`] and
 //! [`orders`] are the control socket, [`listing`] and [`feed`] are what it tells, [`runtime_dir`] is
 //! where it lives, [`orphans`] ends what outlives its worker.
 
 mod boot;
 mod boot_pipe;
+mod crew;
+mod crews;
 mod feed;
 mod follow;
 mod health;
@@ -21,7 +24,6 @@ mod runtime_dir;
 mod server;
 mod source;
 mod start_error;
-mod supervisor;
 mod verbs;
 mod watcher;
 mod workshop;

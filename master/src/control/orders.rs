@@ -3,11 +3,12 @@
 //! An order is answered when what it asks for is true, or cannot become true. Who asks not to wait
 //! is answered when it has begun. An order goes on when whoever gave it is gone.
 
+use super::crew::News;
 use super::master::Master;
 use super::server::{Answer, ConnectionId, Request};
-use super::supervisor::News;
+
 use super::verbs::WORKER_COUNT;
-use rip::ids::{AppId, Generation, WorkerId};
+use rip::ids::{AppId, Generation, PoolNumber, WorkerId};
 use rip::supervise::supervisor::Refusal;
 use rip::supervise::{Cause, RollProgress};
 use rip::time::Instant;
@@ -64,79 +65,128 @@ impl Master {
     pub(super) fn order(&mut self, request: &Request, order: &Order, wait: bool) -> Option<Answer> {
         let (peer, now) = (request.peer, self.clock.now());
         log::info!("{order} was asked for by process {} of user {}", peer.pid, peer.uid);
-        let app = self.crew.descriptor().id.clone();
-        if let Some(name) = order.app().filter(|name| *name != app.as_str()) {
-            let hint = format!("there is {app}");
-            return Some(Answer::refused(404, format!("there is no app called '{name}'"), hint));
+        let pools = match self.pools_for(order) {
+            Ok(pools) => pools,
+            Err(answer) => return Some(answer),
+        };
+        let mut parts = Vec::new();
+        for pool in pools {
+            match self.begin(order, pool) {
+                Ok(part) => parts.push(part),
+                Err(refusal) => return Some(refused(order, refusal)),
+            }
         }
-        let old = self.crew.summary().generation;
-        let begun = match order {
-            Order::Pause(_) | Order::Resume(_) => {
-                let held = matches!(order, Order::Pause(_));
-                self.crew.pool.hold(held, now);
-                return Some(Answer::ok(&Done { paused: Some(held), ..Done::new(&app) }));
-            }
-            Order::Drain(worker) => match self.crew.drain(*worker, now) {
-                // It is on its way already.
-                Err(Refusal::Leaving) => Ok(Goal::Gone(*worker)),
-                other => other.map(|()| Goal::Gone(*worker)),
-            },
-            Order::Reload => self.crew.roll(Cause::new("api"), now).map(|new| {
-                self.orders.attempts += 1;
-                Goal::Reloaded { attempt: self.orders.attempts, old, new, served: false }
-            }),
-            Order::Restart(_) => self.crew.roll(Cause::new("api"), now).map(Goal::Rolled),
-            Order::Scale { workers, .. } => {
-                self.crew.scale(*workers as usize, now).map(|()| Goal::Scaled(*workers))
-            }
-        };
-        let goal = match begun {
-            Ok(goal) => goal,
-            Err(refusal) => return Some(refused(order, refusal)),
-        };
-        let workers = u32::try_from(self.crew.wanted()).unwrap_or(u32::MAX);
-        let waiting = Waiting { from: request.from, since: now, app, workers, goal };
-        if !wait {
-            return Some(Answer::json(202, &waiting.done(None)));
+        let waiting = Waiting { from: request.from, since: now, parts };
+        if waiting.is_decided() || !wait {
+            return Some(waiting.answer(None));
         }
         self.orders.waiting.push(waiting);
         None
     }
 
-    /// Rolls the app because `reason` asked for it, for nobody who waits.
-    pub(super) fn roll(&mut self, reason: &'static str) {
-        let now = self.clock.now();
-        if let Err(refusal) = self.crew.roll(Cause::new(reason), now) {
-            log::warn!("{reason}: {refusal}");
+    /// The pools an order is for.
+    fn pools_for(&mut self, order: &Order) -> Result<Vec<PoolNumber>, Answer> {
+        if let Order::Drain(worker) = order {
+            let crew = self.crews.of_worker(*worker).ok_or_else(|| unknown_worker(*worker))?;
+            return Ok(vec![crew.pool.number]);
+        }
+        let active = self.shared.current.load();
+        let names: Vec<&str> = active.pools.iter().map(|pool| pool.id.as_str()).collect();
+        match order.app() {
+            Some(name) => {
+                let found = active.pools.iter().find(|pool| pool.id.as_str() == name);
+                found.map(|pool| vec![pool.number]).ok_or_else(|| {
+                    let error = format!("there is no app called '{name}'");
+                    Answer::refused(404, error, format!("there is {}", names.join(", ")))
+                })
+            }
+            None if matches!(order, Order::Scale { .. }) && names.len() > 1 => {
+                let hint = format!("say which of {}", names.join(", "));
+                Err(Answer::refused(400, "there are several apps", hint))
+            }
+            None => Ok(active.pools.iter().map(|pool| pool.number).collect()),
         }
     }
 
-    /// So many workers more or fewer, never below one.
+    /// Begins what `order` means for one pool.
+    fn begin(&mut self, order: &Order, pool: PoolNumber) -> Result<Part, Refusal> {
+        let now = self.clock.now();
+        let attempts = &mut self.orders.attempts;
+        let crew = self.crews.get_mut(pool).ok_or(Refusal::Unknown)?;
+        let old = crew.summary().generation;
+        let goal = match order {
+            Order::Pause(_) | Order::Resume(_) => {
+                let held = matches!(order, Order::Pause(_));
+                crew.pool.hold(held, now);
+                Goal::Held(held)
+            }
+            Order::Drain(worker) => match crew.drain(*worker, now) {
+                // It is on its way already.
+                Ok(()) | Err(Refusal::Leaving) => Goal::Gone(*worker),
+                Err(refusal) => return Err(refusal),
+            },
+            Order::Reload => {
+                let new = crew.roll(Cause::new("api"), now)?;
+                *attempts += 1;
+                Goal::Reloaded { attempt: *attempts, old, new, served: false }
+            }
+            Order::Restart(_) => Goal::Rolled(crew.roll(Cause::new("api"), now)?),
+            Order::Scale { workers, .. } => {
+                crew.scale(*workers as usize, now)?;
+                Goal::Scaled(*workers)
+            }
+        };
+        let verdict = matches!(goal, Goal::Held(_)).then_some(Verdict::Done);
+        let workers = u32::try_from(crew.wanted()).unwrap_or(u32::MAX);
+        let app = crew.descriptor().id.clone();
+        Ok(Part { pool, app, workers, goal, verdict })
+    }
+
+    /// The pool of an app in the active configuration.
+    pub(super) fn active_pool(&self, app: &AppId) -> Option<PoolNumber> {
+        let active = self.shared.current.load();
+        active.pools.iter().find(|pool| pool.id == *app).map(|pool| pool.number)
+    }
+
+    /// Rolls every app because `reason` asked for it, for nobody who waits.
+    pub(super) fn roll(&mut self, reason: &'static str) {
+        let now = self.clock.now();
+        for crew in self.crews.iter_mut() {
+            if let Err(refusal) = crew.roll(Cause::new(reason), now) {
+                log::warn!("{reason}: {refusal}");
+            }
+        }
+    }
+
+    /// So many workers more or fewer of each app, never below one.
     pub(super) fn scale_by(&mut self, difference: isize) {
         let now = self.clock.now();
-        let wanted = self.crew.wanted().saturating_add_signed(difference);
-        if !(1..=WORKER_COUNT as usize).contains(&wanted) {
-            log::warn!("an app has from 1 to {WORKER_COUNT} workers");
-        } else if let Err(refusal) = self.crew.scale(wanted, now) {
-            log::warn!("{wanted} workers: {refusal}");
+        for crew in self.crews.iter_mut() {
+            let wanted = crew.wanted().saturating_add_signed(difference);
+            if !(1..=WORKER_COUNT as usize).contains(&wanted) {
+                log::warn!("an app has from 1 to {WORKER_COUNT} workers");
+            } else if let Err(refusal) = crew.scale(wanted, now) {
+                log::warn!("{wanted} workers: {refusal}");
+            }
         }
     }
 
     /// Answers the orders that what was just heard decides.
-    pub(super) fn answer_orders(&mut self, news: &News) {
-        for (to, answer) in self.orders.hear(news, self.clock.now()) {
+    pub(super) fn answer_orders(&mut self, pool: PoolNumber, news: &News) {
+        for (to, answer) in self.orders.hear(pool, news, self.clock.now()) {
             self.answer(to, &answer);
         }
     }
 }
 
+fn unknown_worker(worker: WorkerId) -> Answer {
+    let error = format!("there is no worker {worker}");
+    Answer::refused(404, error, "`rip-master list` shows those there are")
+}
+
 fn refused(order: &Order, refusal: Refusal) -> Answer {
     match (order, refusal) {
-        (Order::Drain(worker), Refusal::Unknown) => Answer::refused(
-            404,
-            format!("there is no worker {worker}"),
-            "`rip-master list` shows those there are",
-        ),
+        (Order::Drain(worker), Refusal::Unknown) => unknown_worker(*worker),
         _ => Answer::refused(503, refusal.to_string(), "it takes no orders any more"),
     }
 }
@@ -154,16 +204,27 @@ pub struct Orders {
 struct Waiting {
     from: ConnectionId,
     since: Instant,
+    /// One for each app; at least one.
+    parts: Vec<Part>,
+}
+
+/// What is waited for of one app.
+#[derive(Debug)]
+struct Part {
+    pool: PoolNumber,
     app: AppId,
     /// How many workers the app should have.
     workers: u32,
     goal: Goal,
+    /// It has become true, or cannot.
+    verdict: Option<Verdict>,
 }
 
 /// What must become true.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Goal {
     Gone(WorkerId),
+    Held(bool),
     Reloaded {
         attempt: u64,
         old: Generation,
@@ -177,33 +238,58 @@ enum Goal {
 
 impl Orders {
     /// Something became true, or cannot: the answers of those who waited for it.
-    fn hear(&mut self, news: &News, now: Instant) -> Vec<(ConnectionId, Answer)> {
+    fn hear(&mut self, pool: PoolNumber, news: &News, now: Instant) -> Vec<(ConnectionId, Answer)> {
         let mut answers = Vec::new();
-        self.waiting.retain_mut(|waiting| match waiting.judge(news) {
-            Some(verdict) => {
-                let took = u64::try_from(now.since(waiting.since).as_millis()).unwrap_or(u64::MAX);
-                let answer = match verdict {
-                    Verdict::Done => Answer::ok(&waiting.done(Some(took))),
-                    Verdict::Failed { reason, stderr } => {
-                        Answer::json(409, &waiting.failed(reason, stderr, took))
-                    }
-                };
-                answers.push((waiting.from, answer));
-                false
+        self.waiting.retain_mut(|waiting| {
+            let waited = waiting.parts.iter_mut().filter(|part| part.pool == pool);
+            for part in waited.filter(|part| part.verdict.is_none()) {
+                part.verdict = part.judge(news);
             }
-            None => true,
+            if waiting.is_decided() {
+                answers.push((waiting.from, waiting.answer(Some(now))));
+            }
+            !waiting.is_decided()
         });
         answers
     }
 }
 
 /// What news mean for who waits.
+#[derive(Clone, Debug)]
 enum Verdict {
     Done,
     Failed { reason: String, stderr: Vec<String> },
 }
 
 impl Waiting {
+    fn is_decided(&self) -> bool {
+        self.parts.iter().all(|part| part.verdict.is_some())
+    }
+
+    /// The answer once everything is decided at `now`, or to one who does not wait.
+    fn answer(&self, now: Option<Instant>) -> Answer {
+        let took =
+            now.map(|now| u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX));
+        let failed = self.parts.iter().find_map(|part| match &part.verdict {
+            Some(Verdict::Failed { reason, stderr }) => Some((part, reason, stderr)),
+            _ => None,
+        });
+        if let Some((part, reason, stderr)) = failed {
+            let took = took.unwrap_or_default();
+            return Answer::json(409, &part.failed(reason.clone(), stderr.clone(), took));
+        }
+        let status = if self.is_decided() { 200 } else { 202 };
+        match self.parts.as_slice() {
+            [part] => Answer::json(status, &part.done(took)),
+            parts => {
+                let apps = parts.iter().map(|part| part.done(took)).collect();
+                Answer::json(status, &DoneAll { ok: true, apps })
+            }
+        }
+    }
+}
+
+impl Part {
     fn judge(&mut self, news: &News) -> Option<Verdict> {
         match (&mut self.goal, news) {
             (Goal::Gone(worker), News::Gone(gone)) if worker == gone => Some(Verdict::Done),
@@ -249,6 +335,7 @@ impl Waiting {
                 ..done
             },
             Goal::Rolled(generation) => Done { generation: Some(generation), ..done },
+            Goal::Held(held) => Done { paused: Some(held), workers: None, ..done },
             Goal::Scaled(_) => done,
         }
     }
@@ -258,6 +345,7 @@ impl Waiting {
             Goal::Gone(worker) => {
                 (format!("{worker} was not drained: {reason}"), "it goes on serving")
             }
+            Goal::Held(_) => (reason.clone(), ""),
             Goal::Reloaded { new, .. } | Goal::Rolled(new) => (
                 format!("the roll to {new} was aborted: {reason}"),
                 "the old workers go on serving",
@@ -309,6 +397,13 @@ struct Done<'a> {
     duration_ms: Option<u64>,
     #[serde(flatten)]
     attempt: Option<Attempt>,
+}
+
+/// The answer to an order for several apps.
+#[derive(Serialize)]
+struct DoneAll<'a> {
+    ok: bool,
+    apps: Vec<Done<'a>>,
 }
 
 impl<'a> Done<'a> {
@@ -374,23 +469,20 @@ mod tests {
     use serde_json::{Value, json};
 
     fn waiting(goal: Goal) -> Orders {
-        let waiting = Waiting {
-            from: ConnectionId(1),
-            since: Instant::from_millis(1000),
-            app: AppId::new("api"),
-            workers: 8,
-            goal,
-        };
+        let part = Part { pool: POOL, app: AppId::new("api"), workers: 8, goal, verdict: None };
+        let since = Instant::from_millis(1000);
+        let waiting = Waiting { from: ConnectionId(1), since, parts: vec![part] };
         Orders { waiting: vec![waiting], attempts: 0 }
     }
 
     fn hear(orders: &mut Orders, news: &News) -> Option<(u16, Value)> {
-        let mut answers = orders.hear(news, Instant::from_millis(1500));
+        let mut answers = orders.hear(POOL, news, Instant::from_millis(1500));
         assert!(answers.len() <= 1);
         let (_, answer) = answers.pop()?;
         Some((answer.status, serde_json::from_slice(&answer.body).expect("JSON")))
     }
 
+    const POOL: PoolNumber = PoolNumber(3);
     const OLD: Generation = Generation(1);
     const NEW: Generation = Generation(2);
 

@@ -1,7 +1,7 @@
 //! What the main loop is told about by the kernel, and its names in the event loop.
 
+use super::crew::Watched;
 use super::server::ConnectionId;
-use super::supervisor::Watched;
 use crate::shared::mail::WatchId;
 use mio::Token;
 use rip::ids::WorkerId;

@@ -10,6 +10,8 @@ use crate::shared::mail::{ControlMessage, WatchId};
 use crate::sys::watch::{Seen, Tree, is_limit};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
+use rip::contract::app::{AppDescriptor, Reload};
+use rip::ids::AppId;
 use rip::supervise::changes::{Batch, Changes};
 use rip::time::Instant;
 use std::collections::BTreeMap;
@@ -33,8 +35,8 @@ pub struct Watcher {
 /// Whose files they are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Purpose {
-    /// The app's code.
-    App,
+    /// An app's code.
+    App(AppId),
     /// The pages below a prefix.
     Pages(Arc<str>),
 }
@@ -93,6 +95,19 @@ impl Watcher {
         Ok(())
     }
 
+    /// Watches the app's own files, where their changes shall do something.
+    ///
+    /// # Errors
+    /// Those of [`Self::watch`].
+    pub fn watch_app(&mut self, app: &AppDescriptor) -> io::Result<()> {
+        let purpose = Purpose::App(app.id.clone());
+        if app.reload == Reload::None || app.watch.is_empty() {
+            self.forget(&purpose);
+            return Ok(());
+        }
+        self.watch(purpose, &[PathBuf::from(&app.launch.cwd)], app.watch.clone())
+    }
+
     /// The kernel has something to tell of a watch.
     pub fn ready(&mut self, id: WatchId) {
         if let Some(watch) = self.watches.get_mut(&id) {
@@ -135,7 +150,7 @@ impl Watcher {
         for id in fallen {
             self.fall_back(id, now);
         }
-        rested.sort_by_key(|(purpose, _)| *purpose != Purpose::App);
+        rested.sort_by_key(|(purpose, _)| !matches!(purpose, Purpose::App(_)));
         rested
     }
 
@@ -179,7 +194,8 @@ impl Watcher {
         }
     }
 
-    fn forget(&mut self, purpose: &Purpose) {
+    /// Watches no longer for this.
+    pub fn forget(&mut self, purpose: &Purpose) {
         let gone: Vec<_> = self
             .watches
             .iter()
@@ -273,6 +289,10 @@ mod tests {
     use mio::{Events, Poll, Waker};
     use std::fs;
 
+    fn code() -> Purpose {
+        Purpose::App(AppId::new("app"))
+    }
+
     struct Stand {
         poll: Poll,
         watcher: Watcher,
@@ -328,7 +348,7 @@ mod tests {
 
         fn watch_app(&mut self) {
             let dir = self.dir.path().to_owned();
-            self.watcher.watch(Purpose::App, &[dir], vec!["*.py".to_owned()]).unwrap();
+            self.watcher.watch(code(), &[dir], vec!["*.py".to_owned()]).unwrap();
         }
     }
 
@@ -340,7 +360,7 @@ mod tests {
         stand.write("first.py");
         stand.write("second.py");
         let batch = Batch { path: "first.py".to_owned(), styles_only: false };
-        assert_eq!(stand.rested(), (Purpose::App, batch));
+        assert_eq!(stand.rested(), (code(), batch));
         assert_eq!(stand.watcher.settle(stand.now()), []);
     }
 
@@ -350,7 +370,7 @@ mod tests {
         let app = stand.dir.path().join("app");
         fs::create_dir(&app).unwrap();
         let roots = std::slice::from_ref(&app);
-        stand.watcher.watch(Purpose::App, roots, vec!["*.py".to_owned()]).unwrap();
+        stand.watcher.watch(code(), roots, vec!["*.py".to_owned()]).unwrap();
         fs::rename(&app, stand.dir.path().join("old")).unwrap();
         stand.watcher.settle(stand.now());
         fs::create_dir(&app).unwrap();
@@ -363,7 +383,7 @@ mod tests {
         let mut stand = Stand::new(true);
         stand.write("a.py");
         stand.watch_app();
-        stand.watcher.rebase(&Purpose::App, stand.now());
+        stand.watcher.rebase(&code(), stand.now());
         stand.write("noise.txt");
         // The first scan may come after the first write.
         let mut version = 0;
@@ -388,7 +408,7 @@ mod tests {
         let mut stand = Stand::new(false);
         stand.watch_app();
         stand.write("before.py");
-        stand.watcher.rebase(&Purpose::App, stand.now());
+        stand.watcher.rebase(&code(), stand.now());
         stand.write("after.py");
         assert_eq!(stand.rested().1.path, "after.py");
     }

@@ -179,9 +179,9 @@ impl Edge {
             match exchange.link {
                 Some(link) => {
                     self.watch_for_stuck(link, &exchange);
-                    self.abandon_link(link, exchange.app, lease, exchange.streaming);
+                    self.abandon_link(link, exchange.pool, lease, exchange.streaming);
                 }
-                None => self.release(exchange.app, lease, Outcome::Unused),
+                None => self.release(exchange.pool, lease, Outcome::Unused),
             }
         }
         exchange.spool.settle_budgets(&self.shared);
@@ -191,9 +191,14 @@ impl Edge {
             // Nobody was left to be answered.
             exchange.record.status = reason.status();
         }
-        let app = self.shared.pools[exchange.app].descriptor.id.clone();
         let front = exchange.front.unwrap_or_else(|| Key::from_u64(0));
-        self.tell_of(&exchange, front, app.as_str(), reason);
+        if let Some(pool) = self.seats.pool(exchange.pool).cloned() {
+            self.tell_of(&exchange, front, pool.id.as_str(), reason);
+        }
+        self.snapshots.unpin(exchange.snapshot);
+        if self.seats.leave(exchange.pool) {
+            self.report_left(exchange.pool);
+        }
         exchange.reset();
         if self.blanks.len() < BLANKS_KEPT {
             self.blanks.push(exchange);
@@ -220,7 +225,7 @@ impl Edge {
         if let Some(reason) = reason {
             shard.add(Counter::Refusal(reason), 1);
         }
-        if !self.shared.settings.access_log || (record.silent && reason.is_none()) {
+        if !self.shared.access_log || (record.silent && reason.is_none()) {
             return;
         }
         let now = self.clock.now();
@@ -245,7 +250,7 @@ impl Edge {
             mark: Some(record.mark.as_slice()).filter(|mark| !mark.is_empty()),
             reason,
         };
-        if self.shared.settings.json {
+        if self.shared.json {
             access.write_json(&mut self.lines);
         } else {
             access.write_human(&mut self.lines);

@@ -21,7 +21,7 @@ impl Edge {
         let id = self.request_id(head, buf);
         let mut record = std::mem::take(&mut self.record);
         record.clear();
-        if self.shared.settings.access_log {
+        if self.shared.access_log {
             record.begin(head, buf, self.clock.now(), self.clock.wall());
         }
         let mut body = std::mem::take(&mut self.scratch);

@@ -8,8 +8,8 @@ use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
 use rip::http1::fields;
 use rip::http1::head::BodyLength;
+use rip::ids::PoolNumber;
 use rip::pool::{Bounce, Decision, Lease, Outcome, TicketId};
-use std::sync::Arc;
 use std::time::Duration;
 
 impl Edge {
@@ -20,8 +20,8 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.record.queued = Some(now);
         exchange.state = State::Waiting;
-        let app = exchange.app;
-        let decision = self.shared.pools[app].request(ticket, now, &mut self.settled);
+        let Some(pool) = self.seats.pool(exchange.pool) else { return };
+        let decision = pool.request(ticket, now, &mut self.settled);
         self.decided(key, decision);
     }
 
@@ -33,11 +33,11 @@ impl Edge {
         let Some(lease) = exchange.lease.take() else { return };
         exchange.rewind();
         exchange.state = State::Waiting;
-        let (app, bounces) = (exchange.app, exchange.bounces);
+        let (number, bounces) = (exchange.pool, exchange.bounces);
         exchange.bounces += 1;
-        let pool = Arc::clone(&self.shared.pools[app]);
+        let Some(pool) = self.seats.pool(number) else { return };
         let decision = pool.bounce(lease, ticket, bounce, bounces, now, &mut self.settled);
-        self.watch_pauses(app);
+        self.watch_pauses(number);
         self.decided(key, decision);
     }
 
@@ -51,10 +51,10 @@ impl Edge {
         exchange.retried = true;
         exchange.rewind();
         exchange.state = State::Waiting;
-        let app = exchange.app;
-        let pool = Arc::clone(&self.shared.pools[app]);
+        let number = exchange.pool;
+        let Some(pool) = self.seats.pool(number) else { return };
         let decision = pool.retry(lease, ticket, now, &mut self.settled);
-        self.watch_pauses(app);
+        self.watch_pauses(number);
         self.decided(key, decision);
     }
 
@@ -72,19 +72,19 @@ impl Edge {
         if self.fronts.get(front).is_some_and(|front| front.read_closed) {
             return self.close_front(front);
         }
-        let timeout = self.shared.pools[exchange.app].descriptor.timeouts.queue;
-        let at = exchange.record.queued.unwrap_or_else(|| self.clock.now()) + timeout;
+        let queued = exchange.record.queued.unwrap_or_else(|| self.clock.now());
+        let at = queued + exchange.patience.queue;
         self.front_deadline(front, Phase::Queue, at);
     }
 
     /// A ticket got its worker, perhaps after its exchange has gone.
-    pub(super) fn granted(&mut self, app: usize, key: Key, lease: Lease) {
+    pub(super) fn granted(&mut self, pool: PoolNumber, key: Key, lease: Lease) {
         let waiting =
             self.exchanges.get(key).is_some_and(|exchange| exchange.state == State::Waiting);
         if waiting {
             self.leased(key, lease);
         } else {
-            self.release(app, lease, Outcome::Unused);
+            self.release(pool, lease, Outcome::Unused);
         }
     }
 
@@ -105,9 +105,9 @@ impl Edge {
     pub(super) fn link_exchange(&mut self, key: Key) {
         let now = self.clock.now();
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        let (app, front) = (exchange.app, exchange.front);
+        let (pool, front) = (exchange.pool, exchange.front);
         let Some(lease) = exchange.lease.take() else { return };
-        let linked = self.link_for(app, &lease, key);
+        let linked = self.link_for(pool, &lease, key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.lease = Some(lease);
         let error = match linked {
@@ -124,8 +124,7 @@ impl Edge {
         let earlier = exchange.connecting.filter(|(tried, _)| *tried == worker);
         let (_, since) = earlier.unwrap_or((worker, now));
         exchange.connecting = Some((worker, since));
-        let timeout = self.shared.pools[app].descriptor.timeouts.connect;
-        let patient = now.since(since) < timeout;
+        let patient = now.since(since) < exchange.patience.connect;
         match error {
             ConnectError::Full if patient => {
                 if let Some(front) = front {
@@ -165,7 +164,7 @@ impl Edge {
             return;
         }
         // When the ticket is not in the queue any more its grant is in the mail and comes in time.
-        let pool = Arc::clone(&self.shared.pools[exchange.app]);
+        let Some(pool) = self.seats.pool(exchange.pool) else { return };
         if pool.cancel(ticket, now, &mut self.settled) {
             self.fail(key, Reason::QueueTimeout);
         }

@@ -6,6 +6,7 @@ use crate::reactor::mailbox::{Sender, mailbox};
 use crate::reactor::slab::{TokenKind, plain_token};
 use crate::shared::Shared;
 use crate::shared::mail::EdgeMessage;
+use crate::shared::pools::AppPool;
 use mio::{Poll, Waker};
 use rip::ids::LoopIndex;
 use rip::time::Instant;
@@ -42,7 +43,7 @@ impl Edges {
             prepared.push((poll, waker, own, mail));
         }
         let loops: Vec<_> = prepared.iter().map(|(_, _, own, _)| own.clone()).collect();
-        for pool in &shared.pools {
+        for pool in &shared.current.load().pools {
             pool.connect_loops(loops.clone());
         }
         let mut edges = Self { loops: loops.clone(), acceptor: None, threads: Vec::new() };
@@ -113,6 +114,18 @@ impl Edges {
             if thread.join().is_err() {
                 log::error!("an edge loop ended by a panic");
             }
+        }
+    }
+
+    /// Tells `pool` where the loops' tickets are answered.
+    pub fn connect(&self, pool: &AppPool) {
+        pool.connect_loops(self.loops.clone());
+    }
+
+    /// Tells every loop the same.
+    pub fn tell(&self, message: impl Fn() -> EdgeMessage) {
+        for edge in &self.loops {
+            edge.send(message());
         }
     }
 

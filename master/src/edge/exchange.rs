@@ -12,21 +12,29 @@
 //! client may still be reading. An exchange whose client left hands its lease to its link, which is
 //! abandoned.
 
+use super::snapshots::SnapshotKey;
 use super::spool::Spool;
 use crate::reactor::slab::Key;
+use rip::contract::app::AppTimeouts;
 use rip::guard::phase::BodyRate;
 use rip::guard::request_id::RequestId;
-use rip::ids::WorkerId;
+use rip::ids::{PoolNumber, WorkerId};
 use rip::pool::{Bounce, Lease};
 use rip::time::{Instant, UnixMillis};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// One request to an app.
 pub(super) struct Exchange {
     /// The client's connection.
     pub(super) front: Option<Key>,
-    /// The app's number.
-    pub(super) app: usize,
+    /// Whose workers it may have.
+    pub(super) pool: PoolNumber,
+    /// The configuration it was born with.
+    pub(super) snapshot: SnapshotKey,
+    pub(super) patience: Patience,
+    /// Its body may have this many bytes.
+    pub(super) body_limit: u64,
     pub(super) state: State,
     /// Its turn with a worker.
     pub(super) lease: Option<Lease>,
@@ -75,6 +83,21 @@ pub(super) struct Exchange {
     pub(super) record: Record,
 }
 
+/// How long its app and its route let it wait for what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Patience {
+    pub(super) connect: Duration,
+    pub(super) read: Duration,
+    pub(super) queue: Duration,
+    pub(super) stuck: Duration,
+}
+
+impl From<&AppTimeouts> for Patience {
+    fn from(app: &AppTimeouts) -> Self {
+        Self { connect: app.connect, read: app.read, queue: app.queue, stuck: app.stuck }
+    }
+}
+
 /// Where an exchange is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum State {
@@ -119,7 +142,10 @@ impl Exchange {
     pub(super) fn blank() -> Self {
         Self {
             front: None,
-            app: 0,
+            pool: PoolNumber::default(),
+            snapshot: SnapshotKey::default(),
+            patience: Patience::default(),
+            body_limit: 0,
             state: State::Receiving,
             lease: None,
             link: None,

@@ -247,7 +247,7 @@ impl Edge {
                     }
                     if front.server.request_started() && front.deadlines.at(Phase::Head).is_none() {
                         front.deadlines.clear(Phase::Idle);
-                        let at = now + self.shared.settings.phases.head;
+                        let at = now + self.phases().head;
                         self.front_deadline(key, Phase::Head, at);
                     }
                     // An empty buffer has no memory of its own yet: reading lends it a block.
@@ -271,7 +271,7 @@ impl Edge {
                     {
                         rate.received(data.len(), now);
                     }
-                    let at = now + self.shared.settings.phases.body;
+                    let at = now + self.phases().body;
                     self.front_deadline(key, Phase::Body, at);
                     let spooled = self.spool(exchange, &input.filled()[data]);
                     input.consume(consumed);
@@ -322,7 +322,7 @@ impl Edge {
             self.front_deadline(key, Phase::BodyRate, now + limits::BODY_RATE_WINDOW);
         }
         if no_body {
-            self.front_deadline(key, Phase::Body, now + self.shared.settings.phases.body);
+            self.front_deadline(key, Phase::Body, now + self.phases().body);
         }
     }
 
@@ -373,7 +373,7 @@ impl Edge {
     fn front_idles(&mut self, key: Key) {
         let idle = match &self.drain {
             Some(drain) => drain.idle,
-            None => self.shared.settings.phases.idle,
+            None => self.phases().idle,
         };
         self.front_deadline(key, Phase::Idle, self.clock.now() + idle);
     }
@@ -392,7 +392,7 @@ impl Edge {
                 }
                 Ok(Flush::Blocked) => {
                     if front.output.len() < before || front.deadlines.at(Phase::Write).is_none() {
-                        let at = self.clock.now() + self.shared.settings.phases.write;
+                        let at = self.clock.now() + self.phases().write;
                         self.front_deadline(key, Phase::Write, at);
                     }
                 }
@@ -412,7 +412,7 @@ impl Edge {
             (None, Ending::Flushing { linger: true }) if left == 0 => {
                 let _ = front.stream.shutdown(Shutdown::Write);
                 front.ending = Ending::Lingering { thrown_away_bytes: 0 };
-                let at = self.clock.now() + self.shared.settings.phases.linger;
+                let at = self.clock.now() + self.phases().linger;
                 self.front_deadline(key, Phase::Linger, at);
                 self.run_later(key);
                 true

@@ -16,6 +16,8 @@ mod front;
 mod live_reload;
 mod relay;
 mod request;
+mod seats;
+mod snapshots;
 mod spool;
 mod stuck;
 #[cfg(test)]

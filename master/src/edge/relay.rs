@@ -17,7 +17,6 @@ use rip::http1::{encode, fields};
 use rip::limits;
 use rip::pool::{Bounce, Outcome};
 use std::io::{self, IoSlice, Read, Write};
-use std::sync::Arc;
 
 /// Why reading an answer stopped.
 enum Pause {
@@ -43,7 +42,7 @@ impl Edge {
             if exchange.state != State::Sending {
                 return;
             }
-            let timeout = self.shared.pools[exchange.app].descriptor.timeouts.read;
+            let timeout = exchange.patience.read;
             let head_bytes = exchange.request.len() as u64;
             let memory_bytes = head_bytes + exchange.spool.memory.len() as u64;
             let from_file = exchange.sent >= memory_bytes;
@@ -250,7 +249,7 @@ impl Edge {
                     link.readable = count == asked || link.ended;
                     *budget_bytes = budget_bytes.saturating_sub(count);
                     if exchange.state == State::Answering {
-                        let timeout = self.shared.pools[exchange.app].descriptor.timeouts.read;
+                        let timeout = exchange.patience.read;
                         link.deadline = Some(self.clock.now() + timeout);
                     }
                 }
@@ -287,7 +286,9 @@ impl Edge {
         if signals.draining
             && let Some(lease) = &exchange.lease
         {
-            self.shared.pools[exchange.app].retire_as_asked(lease.worker(), self.clock.now());
+            if let Some(pool) = self.seats.pool(exchange.pool) {
+                pool.retire_as_asked(lease.worker(), self.clock.now());
+            }
         }
     }
 
@@ -302,8 +303,8 @@ impl Edge {
             return self.bounce(key, bounce);
         }
         if let Some(lease) = exchange.lease.take() {
-            let app = exchange.app;
-            self.release(app, lease, Outcome::Finished);
+            let pool = exchange.pool;
+            self.release(pool, lease, Outcome::Finished);
         }
         self.finish_answer(key);
     }
@@ -331,8 +332,8 @@ impl Edge {
             return self.bounce(key, Bounce::Busy);
         }
         if let Some(lease) = exchange.lease.take() {
-            let app = exchange.app;
-            self.release(app, lease, Outcome::Failed);
+            let pool = exchange.pool;
+            self.release(pool, lease, Outcome::Failed);
         }
         self.fail(key, reason);
     }
@@ -341,7 +342,7 @@ impl Edge {
     pub(super) fn worker_timed_out(&mut self, key: Key) {
         let now = self.clock.now();
         let Some(exchange) = self.exchanges.get(key) else { return };
-        let timeout = self.shared.pools[exchange.app].descriptor.timeouts.read;
+        let timeout = exchange.patience.read;
         if exchange.held_back || exchange.spool.agent_busy {
             // It is not the worker who is late.
             if let Some(link) = exchange.link {
@@ -358,10 +359,12 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.front = None;
         if exchange.state == State::Waiting {
-            let pool = Arc::clone(&self.shared.pools[exchange.app]);
+            let pool = exchange.pool;
             let ticket = self.ticket(key);
-            // When it is not in the queue its grant is in the mail, and goes back on arrival.
-            pool.cancel(ticket, now, &mut self.settled);
+            if let Some(pool) = self.seats.pool(pool) {
+                // When it is not in the queue its grant is in the mail, and goes back on arrival.
+                pool.cancel(ticket, now, &mut self.settled);
+            }
         }
         self.forget(key, Some(reason));
     }

@@ -1,7 +1,7 @@
 //! A request's head is complete: who asks, what for, and who shall answer.
 
 use super::answer::output;
-use super::exchange::{Exchange, State};
+use super::exchange::{Exchange, Patience, State};
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use rip::guard::request_id::RequestId;
@@ -34,10 +34,22 @@ impl Edge {
 
     fn begin_exchange(&mut self, key: Key, head: &RequestHead, buf: &[u8]) {
         let request_id = self.request_id(head, buf);
+        self.look_at_configuration();
+        let active = self.snapshots.active();
+        let (Some(app), Some(pool)) = (active.config.apps.first(), active.pools.first()) else {
+            return;
+        };
+        let (pool, patience) = (pool.number, Patience::from(&app.timeouts));
+        let body_limit = active.config.edge.limits.body_bytes;
         let Some(front) = self.fronts.get_mut(key) else { return };
         let now = self.clock.now();
         let mut exchange = self.blanks.pop().unwrap_or_else(|| Box::new(Exchange::blank()));
         exchange.front = Some(key);
+        exchange.pool = pool;
+        exchange.patience = patience;
+        exchange.body_limit = body_limit;
+        exchange.snapshot = self.snapshots.pin();
+        self.seats.enter(pool);
         exchange.request_id = request_id;
         exchange.idempotent = head.method_kind().is_idempotent();
         exchange.head_only = head.method_kind() == rip::http1::method::Method::Head;

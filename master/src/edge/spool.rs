@@ -77,8 +77,8 @@ impl Spool {
 impl Edge {
     /// Takes in a piece of an exchange's body.
     pub(super) fn spool(&mut self, key: Key, data: &[u8]) -> Result<(), Reason> {
-        let limit = self.shared.settings.limits.body_bytes;
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(()) };
+        let limit = exchange.body_limit;
         exchange.record.bytes_in += data.len() as u64;
         if exchange.spool.total_bytes() + data.len() as u64 > limit {
             return Err(Reason::BodyTooLarge);

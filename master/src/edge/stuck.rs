@@ -32,8 +32,7 @@ impl Edge {
             path: String::from_utf8_lossy(path).into_owned(),
             leased: record.leased.unwrap_or(now),
         }));
-        let patience = self.shared.pools[exchange.app].descriptor.timeouts.stuck;
-        self.wheel.schedule(Timer::Stuck(link), now + patience);
+        self.wheel.schedule(Timer::Stuck(link), now + exchange.patience.stuck);
     }
 
     /// The time is over: a link that is still abandoned belongs to a worker that is stuck.

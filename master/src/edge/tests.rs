@@ -10,16 +10,19 @@ use crate::shared::files::{FileQueue, Task, Work};
 use crate::shared::log::{LogSettings, LogSource, log_channel};
 use crate::shared::mail::ControlMessage;
 use crate::shared::pools::{Address, AppPool};
+use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use mio::{Poll, Token, Waker};
 use rip::contract::app::{
-    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, Ready, Recycle, Reload, RestartPolicy,
-    Runtime, Select, Surge,
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
+    RestartPolicy, Runtime, Select, Surge,
 };
+use rip::contract::config::Config;
+use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
-use rip::contract::settings::{ListenAddress, Settings};
+use rip::contract::settings::Settings;
 use rip::guard::caps::Caps;
-use rip::ids::{AppId, Generation, WorkerId};
+use rip::ids::{AppId, Generation, PoolNumber, WorkerId};
 use rip::observe::counter::Counter;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -47,7 +50,7 @@ struct House {
 impl House {
     /// `serve` is the worker: it is called with each connection and its number, one at a time.
     fn new(
-        adjust: impl FnOnce(&mut Settings),
+        adjust: impl FnOnce(&mut Config),
         mut serve: impl FnMut(usize, UnixStream) + Send + 'static,
     ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -57,8 +60,8 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let at = ListenAddress { ip: Some(address.ip()), port: address.port() };
-        let mut settings = Settings::new(app(), vec![at]);
-        adjust(&mut settings);
+        let mut config = Settings::new(app(), vec![at]).config;
+        adjust(&mut config);
         let poll = Poll::new().unwrap();
         let (control, mail) = mailbox(Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()));
         let log_poll = Poll::new().unwrap();
@@ -70,18 +73,21 @@ impl House {
             let (files, path) = (files.clone(), dir.join("spool"));
             move || serve_files(&files, &path, &permitted)
         });
+        let pool = Arc::new(AppPool::new(PoolNumber(0), &config.apps[0], control.clone()));
+        let limits = config.edge.limits;
         let shared = Arc::new(Shared {
-            pools: vec![Arc::new(AppPool::new(0, settings.app.clone(), control.clone()))],
+            current: Current::new(Arc::new(Snapshot { version: 1, config, pools: vec![pool] })),
+            access_log: true,
+            json: false,
             stats: Stats::new(1),
             connections: Connections::new(Caps::new(100, None), 1),
-            spool_memory: Budget::new(settings.limits.spool_memory_bytes),
-            spool_disk: Budget::new(settings.limits.spool_disk_bytes),
+            spool_memory: Budget::new(limits.spool_memory_bytes),
+            spool_disk: Budget::new(limits.spool_disk_bytes),
             spool_dir: dir.clone(),
             pages: Default::default(),
             files,
             log,
             control,
-            settings,
         });
         let edges = Edges::start(&shared, vec![listener], 1, 7).unwrap();
         let socket_path = dir.join("worker.sock");
@@ -92,7 +98,7 @@ impl House {
             }
         });
         let worker = Address { worker: WorkerId(1), socket_path, keep_alive: true, idle: None };
-        shared.pools[0].join(Generation(1), worker, Clock::read());
+        shared.current.load().pools[0].join(Generation(1), worker, Clock::read());
         let edges = Some(edges);
         Self { shared, edges, address, dir, permits, _log: source, _control: mail, _poll: poll }
     }
@@ -111,7 +117,7 @@ impl House {
     }
 
     fn inflight(&self) -> u32 {
-        self.shared.pools[0].view(rip::pool::Pool::inflight)
+        self.shared.current.load().pools[0].view(rip::pool::Pool::inflight)
     }
 
     fn count(&self, counter: Counter) -> u64 {
@@ -148,6 +154,8 @@ fn app() -> AppDescriptor {
         reload: Reload::default(),
         watch: Vec::new(),
         timeouts: AppTimeouts::default(),
+        user: None,
+        limits: ProcessLimits::default(),
         launch: Launch {
             runtime: Runtime::Builtin,
             argv: Vec::new(),
@@ -294,7 +302,7 @@ fn a_link_that_ended_with_its_answer_is_not_used_again() {
         told.recv_timeout(PATIENCE).unwrap();
         assert!(response(&mut client).ends_with("hi"));
     }
-    let retried = house.shared.pools[0].view(|pool| pool.counters().retried);
+    let retried = house.shared.current.load().pools[0].view(|pool| pool.counters().retried);
     assert_eq!(retried, 0);
 }
 
@@ -340,9 +348,9 @@ fn pipelined_requests_go_on_when_their_answers_were_taken() {
 #[test]
 fn a_refused_head_is_not_refused_again_for_its_slowness() {
     let house = House::new(
-        |settings| {
-            settings.phases.head = Duration::from_millis(200);
-            settings.phases.linger = Duration::from_millis(500);
+        |config| {
+            config.edge.phases.head = Duration::from_millis(200);
+            config.edge.phases.linger = Duration::from_millis(500);
         },
         |_, _| {},
     );

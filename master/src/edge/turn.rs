@@ -8,6 +8,8 @@ use super::drain::Drain;
 use super::exchange::{Exchange, Record};
 use super::front::Front;
 use super::live_reload::LiveStreams;
+use super::seats::Seats;
+use super::snapshots::Snapshots;
 use super::worker_link::Links;
 use crate::reactor::buffers::Blocks;
 use crate::reactor::clock::Clock;
@@ -19,11 +21,11 @@ use crate::shared::mail::{ControlMessage, EdgeMessage};
 use crate::shared::pools::Settled;
 use crate::shared::stats::Shard;
 use mio::{Events, Poll, Registry};
+use rip::contract::config::Phases;
 use rip::entropy::Xoshiro;
 use rip::http1::{DateCache, Limits, RequestHead, ResponseHead};
-use rip::ids::LoopIndex;
+use rip::ids::{LoopIndex, PoolNumber};
 use rip::pool::{Lease, Outcome};
-use rip::time::Instant;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -38,8 +40,8 @@ pub(super) enum Timer {
     Link(Key),
     /// A worker connection whose exchange was abandoned.
     Stuck(Key),
-    /// An app's busy workers may be asked again.
-    Pauses(usize),
+    /// A pool's busy workers may be asked again.
+    Pauses(PoolNumber),
     /// Accepting may be tried again.
     Accept,
     /// Live streams need a sign of life.
@@ -86,8 +88,10 @@ pub(super) struct Edge {
     pub(super) runnable: VecDeque<Key>,
     /// Tickets that got their answer.
     pub(super) settled: Vec<Settled>,
-    /// By app: when this loop looks at its busy workers.
-    pauses: Vec<Option<Instant>>,
+    /// Configurations that requests of this loop were born with.
+    pub(super) snapshots: Snapshots,
+    /// The pools they may be given to.
+    pub(super) seats: Seats,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
     stopped: bool,
@@ -105,6 +109,9 @@ impl Edge {
         acceptor: Option<Acceptor>,
     ) -> io::Result<Self> {
         let clock = Clock::new();
+        let snapshots = Snapshots::new(shared.current.load());
+        let mut seats = Seats::default();
+        snapshots.active().pools.iter().for_each(|pool| seats.learn(pool));
         Ok(Self {
             index,
             registry: poll.registry().try_clone()?,
@@ -126,7 +133,7 @@ impl Edge {
             drain: None,
             live: LiveStreams::default(),
             head_limits: Limits {
-                body_bytes: shared.settings.limits.body_bytes,
+                body_bytes: snapshots.active().config.edge.limits.body_bytes,
                 ..Limits::default()
             },
             head: RequestHead::default(),
@@ -135,7 +142,8 @@ impl Edge {
             record: Record::default(),
             runnable: VecDeque::new(),
             settled: Vec::new(),
-            pauses: vec![None; shared.pools.len()],
+            snapshots,
+            seats,
             lines: Vec::new(),
             stopped: false,
             shared,
@@ -217,13 +225,27 @@ impl Edge {
     fn receive(&mut self, message: EdgeMessage) {
         match message {
             EdgeMessage::Accepted { stream, peer } => self.welcome(stream, peer),
-            EdgeMessage::Grant { app, key, lease } => self.granted(app, Key::from_u64(key), lease),
+            EdgeMessage::Grant { pool, key, lease } => {
+                self.granted(pool, Key::from_u64(key), lease);
+            }
             EdgeMessage::Refused { key, reason, retry_after_secs } => {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
             EdgeMessage::File(done) => self.file_done(done),
             EdgeMessage::FilesChanged { prefix, styles_only } => {
                 self.tell_of_changes(&prefix, styles_only);
+            }
+            EdgeMessage::Activated => self.look_at_configuration(),
+            EdgeMessage::Vacate(pool) => {
+                self.look_at_configuration();
+                if self.seats.vacate(pool) {
+                    self.report_left(pool);
+                }
+            }
+            EdgeMessage::Stay(pool) => self.seats.stay(pool),
+            EdgeMessage::Forget(pool) => {
+                self.seats.forget(pool);
+                self.links.forget_pool(pool);
             }
             EdgeMessage::Drain { idle_until } => self.begin_drain(idle_until),
             EdgeMessage::Stop => self.stopped = true,
@@ -235,16 +257,16 @@ impl Edge {
             Timer::Front(key) => self.front_timer(key),
             Timer::Link(key) => self.link_timer(key),
             Timer::Stuck(key) => self.tell_stuck(key),
-            Timer::Pauses(app) => {
+            Timer::Pauses(pool) => {
                 let now = self.clock.now();
+                let Some(seat) = self.seats.seat(pool) else { return };
                 // An earlier look took this one's place.
-                if self.pauses[app].is_none_or(|at| at > now) {
+                if seat.pause.is_none_or(|at| at > now) {
                     return;
                 }
-                self.pauses[app] = None;
-                let pool = Arc::clone(&self.shared.pools[app]);
-                pool.pauses_over(self.index, now, &mut self.settled);
-                self.watch_pauses(app);
+                seat.pause = None;
+                seat.pool.pauses_over(self.index, now, &mut self.settled);
+                self.watch_pauses(pool);
             }
             Timer::Heartbeat => self.heartbeat(),
             Timer::Accept => {
@@ -258,8 +280,8 @@ impl Edge {
     fn settle(&mut self) {
         while let Some(settled) = self.settled.pop() {
             match settled {
-                Settled::Granted { app, key, lease } => {
-                    self.granted(app, Key::from_u64(key), lease);
+                Settled::Granted { pool, key, lease } => {
+                    self.granted(pool, Key::from_u64(key), lease);
                 }
                 Settled::Refused { key, reason, retry_after_secs } => {
                     self.shed(Key::from_u64(key), reason, retry_after_secs);
@@ -269,22 +291,43 @@ impl Edge {
     }
 
     /// Ends a lease; whoever waits for its worker gets it.
-    pub(super) fn release(&mut self, app: usize, lease: Lease, outcome: Outcome) {
+    pub(super) fn release(&mut self, pool: PoolNumber, lease: Lease, outcome: Outcome) {
         let now = self.clock.now();
-        self.shared.pools[app].release(lease, outcome, self.index, now, &mut self.settled);
+        let Some(found) = self.seats.pool(pool) else { return };
+        found.release(lease, outcome, self.index, now, &mut self.settled);
         if outcome == Outcome::Failed {
-            self.watch_pauses(app);
+            self.watch_pauses(pool);
         }
     }
 
-    /// Makes sure that this loop looks at the app's busy workers when their pause is over.
-    pub(super) fn watch_pauses(&mut self, app: usize) {
-        let Some(at) = self.shared.pools[app].next_deadline() else { return };
-        let watched = &mut self.pauses[app];
-        if watched.is_none_or(|watched| at < watched) {
-            *watched = Some(at);
-            self.wheel.schedule(Timer::Pauses(app), at);
+    /// Makes sure that this loop looks at the pool's busy workers when their pause is over.
+    pub(super) fn watch_pauses(&mut self, pool: PoolNumber) {
+        let Some(seat) = self.seats.seat(pool) else { return };
+        let Some(at) = seat.pool.next_deadline() else { return };
+        if seat.pause.is_none_or(|watched| at < watched) {
+            seat.pause = Some(at);
+            self.wheel.schedule(Timer::Pauses(pool), at);
         }
+    }
+
+    /// Takes up the active configuration, if it is another one.
+    pub(super) fn look_at_configuration(&mut self) {
+        if self.shared.current.version() == self.snapshots.active().version {
+            return;
+        }
+        let active = self.shared.current.load();
+        active.pools.iter().for_each(|pool| self.seats.learn(pool));
+        self.head_limits.body_bytes = active.config.edge.limits.body_bytes;
+        self.snapshots.activate(active);
+    }
+
+    /// Deadlines of clients in the active configuration.
+    pub(super) fn phases(&self) -> &Phases {
+        &self.snapshots.active().config.edge.phases
+    }
+
+    pub(super) fn report_left(&self, pool: PoolNumber) {
+        self.shared.control.send(ControlMessage::PoolLeft { index: self.index, pool });
     }
 
     /// This loop's counters.

@@ -29,7 +29,7 @@ use mio::Interest;
 use mio::net::UnixStream;
 use rip::http1::client::{Client, ClientRead};
 use rip::http1::head::ResponseHead;
-use rip::ids::WorkerId;
+use rip::ids::{PoolNumber, WorkerId};
 use rip::limits;
 use rip::pool::{Lease, Outcome};
 use rip::time::Instant;
@@ -40,7 +40,7 @@ use std::time::Duration;
 /// One connection to a worker.
 pub(super) struct Link {
     pub(super) stream: UnixStream,
-    pub(super) app: usize,
+    pub(super) pool: PoolNumber,
     pub(super) worker: WorkerId,
     slot: u32,
     pub(super) keep_alive: bool,
@@ -90,7 +90,7 @@ pub(super) enum Ear {
 #[derive(Default)]
 pub(super) struct Links {
     pub(super) slab: Slab<Link>,
-    /// By app and slot: idle links, the most recently used last.
+    /// By pool and slot: idle links, the most recently used last.
     shelves: Vec<Vec<Vec<Key>>>,
     diag: Diag,
 }
@@ -107,8 +107,8 @@ enum Diag {
 
 impl Links {
     /// Takes the most recently used idle link to the lease's worker.
-    fn take_idle(&mut self, app: usize, lease: &Lease) -> Option<Key> {
-        let shelf = self.shelves.get_mut(app)?.get_mut(lease.slot() as usize)?;
+    fn take_idle(&mut self, pool: PoolNumber, lease: &Lease) -> Option<Key> {
+        let shelf = self.shelves.get_mut(pool.0 as usize)?.get_mut(lease.slot() as usize)?;
         while let Some(key) = shelf.pop() {
             // A slot is used again by a later worker: its predecessor's links are not its own.
             let alive = self.slab.get(key).is_some_and(|link| {
@@ -121,27 +121,38 @@ impl Links {
         None
     }
 
-    fn take_shelf(&mut self, app: usize, slot: u32) -> Vec<Key> {
-        let shelf = self.shelves.get_mut(app).and_then(|shelves| shelves.get_mut(slot as usize));
+    fn take_shelf(&mut self, pool: PoolNumber, slot: u32) -> Vec<Key> {
+        let shelf = self
+            .shelves
+            .get_mut(pool.0 as usize)
+            .and_then(|shelves| shelves.get_mut(slot as usize));
         shelf.map(std::mem::take).unwrap_or_default()
     }
 
-    fn put_idle(&mut self, app: usize, slot: u32, key: Key) {
-        if self.shelves.len() <= app {
-            self.shelves.resize_with(app + 1, Vec::new);
+    fn put_idle(&mut self, pool: PoolNumber, slot: u32, key: Key) {
+        let pool = pool.0 as usize;
+        if self.shelves.len() <= pool {
+            self.shelves.resize_with(pool + 1, Vec::new);
         }
-        let shelves = &mut self.shelves[app];
+        let shelves = &mut self.shelves[pool];
         if shelves.len() <= slot as usize {
             shelves.resize_with(slot as usize + 1, Vec::new);
         }
         shelves[slot as usize].push(key);
     }
 
-    fn forget_idle(&mut self, app: usize, slot: u32, key: Key) {
+    fn forget_idle(&mut self, pool: PoolNumber, slot: u32, key: Key) {
         if let Some(shelf) =
-            self.shelves.get_mut(app).and_then(|shelves| shelves.get_mut(slot as usize))
+            self.shelves.get_mut(pool.0 as usize).and_then(|shelves| shelves.get_mut(slot as usize))
         {
             shelf.retain(|idle| *idle != key);
+        }
+    }
+
+    /// The pool is gone, and with it every worker that a link could lead to.
+    pub(super) fn forget_pool(&mut self, pool: PoolNumber) {
+        if let Some(shelves) = self.shelves.get_mut(pool.0 as usize) {
+            *shelves = Vec::new();
         }
     }
 
@@ -248,26 +259,26 @@ impl Edge {
     /// A link to the lease's worker: an idle one, or a new one. It carries `exchange` from now on.
     pub(super) fn link_for(
         &mut self,
-        app: usize,
+        pool: PoolNumber,
         lease: &Lease,
         exchange: Key,
     ) -> Result<Key, ConnectError> {
-        if let Some(key) = self.links.take_idle(app, lease)
+        if let Some(key) = self.links.take_idle(pool, lease)
             && let Some(link) = self.links.slab.get_mut(key)
         {
             link.duty = Duty::Busy { exchange };
             link.deadline = None;
             return Ok(key);
         }
-        let Some(address) = self.shared.pools[app].address(lease) else {
+        let Some(address) = self.seats.pool(pool).and_then(|pool| pool.address(lease)) else {
             return Err(ConnectError::Failed(io::ErrorKind::NotFound.into()));
         };
-        self.connect_link(app, lease.slot(), &address, exchange)
+        self.connect_link(pool, lease.slot(), &address, exchange)
     }
 
     fn connect_link(
         &mut self,
-        app: usize,
+        pool: PoolNumber,
         slot: u32,
         address: &Address,
         exchange: Key,
@@ -282,7 +293,7 @@ impl Edge {
         })?;
         let key = self.links.slab.insert(Link {
             stream,
-            app,
+            pool,
             worker: address.worker,
             slot,
             keep_alive: address.keep_alive,
@@ -401,14 +412,22 @@ impl Edge {
     }
 
     /// The exchange on this link is over for its client; the worker may still be busy with it.
-    pub(super) fn abandon_link(&mut self, key: Key, app: usize, mut lease: Lease, streaming: bool) {
+    pub(super) fn abandon_link(
+        &mut self,
+        key: Key,
+        pool: PoolNumber,
+        mut lease: Lease,
+        streaming: bool,
+    ) {
         let now = self.clock.now();
         // Before anything is shut down: a change of interest repeats what the kernel has to report.
         self.link_wants_write(key, false);
         let Some(link) = self.links.slab.get_mut(key) else {
-            return self.release(app, lease, Outcome::Failed);
+            return self.release(pool, lease, Outcome::Failed);
         };
-        self.shared.pools[app].abandon(&mut lease);
+        if let Some(pool) = self.seats.pool(pool) {
+            pool.abandon(&mut lease);
+        }
         link.duty = Duty::Abandoned { lease, ear: Ear::Patient { streaming } };
         let _ = link.stream.shutdown(Shutdown::Write);
         let grace = if streaming { STREAM_GRACE } else { limits::ABANDON_GRACE };
@@ -487,18 +506,18 @@ impl Edge {
         link.duty = Duty::Idle;
         link.seasoned = true;
         link.deadline = None;
-        let (app, slot, idle) = (link.app, link.slot, link.idle);
+        let (pool, slot, idle) = (link.pool, link.slot, link.idle);
         if let Some(idle) = idle {
             self.link_deadline(key, now + idle);
         }
-        self.links.put_idle(app, slot, key);
+        self.links.put_idle(pool, slot, key);
     }
 
     /// Closes a link that took nothing of what was sent, and the idle ones beside it: the worker
     /// closes what it does not use.
     pub(super) fn close_stale_links(&mut self, key: Key) {
         let Some(link) = self.links.slab.get(key) else { return };
-        for idle in self.links.take_shelf(link.app, link.slot) {
+        for idle in self.links.take_shelf(link.pool, link.slot) {
             self.close_link(idle);
         }
         self.close_link(key);
@@ -514,8 +533,8 @@ impl Edge {
         }
         match link.duty {
             Duty::Busy { .. } => {}
-            Duty::Idle => self.links.forget_idle(link.app, link.slot, key),
-            Duty::Abandoned { lease, .. } => self.release(link.app, lease, Outcome::Finished),
+            Duty::Idle => self.links.forget_idle(link.pool, link.slot, key),
+            Duty::Abandoned { lease, .. } => self.release(link.pool, lease, Outcome::Finished),
         }
     }
 }

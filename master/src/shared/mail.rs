@@ -4,7 +4,7 @@
 use crate::shared::files::FileDone;
 use mio::net::TcpStream;
 use rip::contract::reason::Reason;
-use rip::ids::{LoopIndex, WorkerId};
+use rip::ids::{LoopIndex, PoolNumber, WorkerId};
 use rip::pool::Lease;
 use rip::time::Instant;
 use std::net::SocketAddr;
@@ -23,8 +23,8 @@ pub enum EdgeMessage {
     },
     /// A ticket of this loop got its worker. If the exchange is gone the lease goes back.
     Grant {
-        /// The app's number.
-        app: usize,
+        /// Whose worker it is.
+        pool: PoolNumber,
         /// The ticket's key.
         key: u64,
         /// The right to the worker.
@@ -48,6 +48,15 @@ pub enum EdgeMessage {
         /// Only style sheets.
         styles_only: bool,
     },
+    /// Another configuration is active.
+    Activated,
+    /// Requests are no longer given to the pool: report [`ControlMessage::PoolLeft`] when none of
+    /// this loop needs it.
+    Vacate(PoolNumber),
+    /// The pool is used again: whoever was to report that it is not needed does not.
+    Stay(PoolNumber),
+    /// The pool is gone.
+    Forget(PoolNumber),
     /// Finish what was accepted, then report [`ControlMessage::LoopDrained`]. No connection comes
     /// after this.
     Drain {
@@ -92,6 +101,13 @@ pub enum ControlMessage {
     WorkerDraining(WorkerId),
     /// A worker has not ended an exchange long after its client was answered or left.
     WorkerStuck(StuckExchange),
+    /// No request of a loop needs the pool any more.
+    PoolLeft {
+        /// Which loop.
+        index: LoopIndex,
+        /// The pool.
+        pool: PoolNumber,
+    },
     /// A draining loop holds no connection and no exchange any more.
     LoopDrained(LoopIndex),
     /// A stopped loop's thread ends.

@@ -10,27 +10,28 @@ pub mod log;
 pub mod mail;
 pub mod pages;
 pub mod pools;
+pub mod snapshot;
 pub mod stats;
 
 use crate::reactor::mailbox::Sender;
 use crate::shared::log::LogSink;
 use connections::Connections;
 use mail::ControlMessage;
-use pools::AppPool;
-use rip::contract::settings::Settings;
 use rip::observe::status::{Health, Status};
 use rip::pool::Pool;
 use rip::time::Instant;
+use snapshot::Current;
 use stats::Stats;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Everything the threads of one master share.
 pub struct Shared {
-    /// What the operator asked for.
-    pub settings: Settings,
-    /// The pool of each app; the index is the app's number inside the process.
-    pub pools: Vec<Arc<AppPool>>,
+    /// The active configuration.
+    pub current: Current,
+    /// One line per request.
+    pub access_log: bool,
+    /// Lines are JSON objects.
+    pub json: bool,
     /// Counters, a shard for each loop.
     pub stats: Stats,
     /// Client connections of the whole process.
@@ -54,19 +55,21 @@ pub struct Shared {
 impl Shared {
     /// The short answer to "is it well?".
     pub fn status(&self, now: Instant) -> Status {
-        let ready = self.pools.iter().map(|pool| pool.view(Pool::ready_count));
+        let snapshot = self.current.load();
+        let config = &snapshot.config;
+        let ready = snapshot.pools.iter().map(|pool| pool.view(Pool::ready_count));
         let (serves, workers) =
             ready.fold((true, 0), |(all, sum), count| (all && count > 0, sum + count));
-        let well = serves && !self.pools.iter().any(|pool| pool.is_short());
+        let well = serves && !snapshot.pools.iter().any(|pool| pool.is_short());
         Status {
             health: if well { Health::Healthy } else { Health::Degraded },
             serves,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            app: self.settings.app.id.clone(),
+            app: config.apps.first().map(|app| app.id.clone()),
             workers,
-            ports: self.settings.http.iter().map(|listener| listener.port).collect(),
+            ports: config.edge.http.iter().map(|listener| listener.port).collect(),
             uptime: now.since(Instant::default()).as_secs(),
-            hosts: self.settings.app.hosts.clone(),
+            hosts: config.hosts(),
         }
     }
 }

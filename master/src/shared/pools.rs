@@ -7,7 +7,7 @@
 use crate::reactor::mailbox::Sender;
 use crate::shared::mail::{ControlMessage, EdgeMessage};
 use rip::contract::app::AppDescriptor;
-use rip::ids::{Generation, LoopIndex, WorkerId};
+use rip::ids::{AppId, Generation, LoopIndex, PoolNumber, WorkerId};
 use rip::pool::{Bounce, Decision, Lease, Outcome, Output, Pool, PoolSettings, TicketId};
 use rip::time::Instant;
 use std::collections::HashMap;
@@ -33,8 +33,8 @@ pub struct Address {
 pub enum Settled {
     /// It got a worker.
     Granted {
-        /// The number of the app.
-        app: usize,
+        /// Whose worker it is.
+        pool: PoolNumber,
         /// The ticket's key.
         key: u64,
         /// The right to the worker.
@@ -53,10 +53,10 @@ pub enum Settled {
 
 /// One app and its workers.
 pub struct AppPool {
-    /// The app's number inside the process.
-    pub number: usize,
-    /// What the operator asked for.
-    pub descriptor: AppDescriptor,
+    /// Its number inside the process.
+    pub number: PoolNumber,
+    /// The app.
+    pub id: AppId,
     core: Mutex<Core>,
     short: AtomicBool,
     loops: OnceLock<Vec<Sender<EdgeMessage>>>,
@@ -70,11 +70,15 @@ struct Core {
 
 impl AppPool {
     /// An empty pool of the app.
-    pub fn new(number: usize, descriptor: AppDescriptor, control: Sender<ControlMessage>) -> Self {
-        let pool = Pool::new(settings_of(&descriptor));
+    pub fn new(
+        number: PoolNumber,
+        descriptor: &AppDescriptor,
+        control: Sender<ControlMessage>,
+    ) -> Self {
+        let pool = Pool::new(settings_of(descriptor));
         let core = Mutex::new(Core { pool, addresses: HashMap::new() });
         let short = AtomicBool::new(false);
-        Self { number, descriptor, core, short, loops: OnceLock::new(), control }
+        Self { number, id: descriptor.id.clone(), core, short, loops: OnceLock::new(), control }
     }
 
     /// Tells where the loops' tickets are answered. The first call counts.
@@ -215,10 +219,9 @@ impl AppPool {
         self.with(None, &mut Vec::new(), |core| core.pool.release(lease, Outcome::Unused, now));
     }
 
-    /// So many workers are wanted from now on: what they may have in flight together follows, unless
-    /// the operator chose less than they all could.
-    pub fn resize(&self, workers: u32, now: Instant) {
-        let app = &self.descriptor;
+    /// The app is wanted like this from now on, and with so many workers: what they may have in
+    /// flight together follows, unless the operator chose less than they all could.
+    pub fn configure(&self, app: &AppDescriptor, workers: u32, now: Instant) {
         let whole = app.workers.saturating_mul(app.concurrency);
         let max_inflight = match app.max_inflight {
             chosen if chosen < whole => chosen,
@@ -265,9 +268,9 @@ impl AppPool {
         match output {
             Output::Grant { ticket: TicketId { loop_index, key }, lease } => {
                 if from == Some(loop_index) {
-                    settled.push(Settled::Granted { app: self.number, key, lease });
+                    settled.push(Settled::Granted { pool: self.number, key, lease });
                 } else {
-                    mail(loop_index, EdgeMessage::Grant { app: self.number, key, lease });
+                    mail(loop_index, EdgeMessage::Grant { pool: self.number, key, lease });
                 }
             }
             Output::Refused { ticket: TicketId { loop_index, key }, reason, retry_after_secs } => {

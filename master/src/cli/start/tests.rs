@@ -32,20 +32,25 @@ fn defaults_follow_the_machine() {
     let tree = Tree::new("defaults", &["blog/app.py"]);
     let settings = run("start blog 8080", &world(&tree)).unwrap();
     assert_eq!(settings.name, "blog");
-    assert_eq!(settings.app.id.as_str(), "blog");
-    assert_eq!(settings.app.workers, 4);
-    assert_eq!((settings.app.concurrency, settings.app.max_inflight), (1, 4));
-    assert_eq!(settings.app.select, Select::Lifo);
-    assert_eq!(settings.app.timeouts, AppTimeouts::default());
-    assert_eq!(settings.app.health_check, HealthCheck::default());
-    assert_eq!(settings.app.recycle, Recycle::default());
-    assert_eq!(settings.app.surge, Surge::Count(1));
-    assert_eq!(settings.http, [ListenAddress { ip: None, port: 8080 }]);
-    assert_eq!(settings.urls, ["http://localhost:8080/"]);
-    assert_eq!(settings.limits, EdgeLimits::default());
-    assert_eq!(settings.phases, Phases::default());
-    assert!(settings.access_log && !settings.json && !settings.quiet && !settings.debug);
-    assert_eq!(settings.spool_dir, None);
+    assert_eq!(settings.config.apps[0].id.as_str(), "blog");
+    assert_eq!(settings.config.apps[0].workers, 4);
+    assert_eq!((settings.config.apps[0].concurrency, settings.config.apps[0].max_inflight), (1, 4));
+    assert_eq!(settings.config.apps[0].select, Select::Lifo);
+    assert_eq!(settings.config.apps[0].timeouts, AppTimeouts::default());
+    assert_eq!(settings.config.apps[0].health_check, HealthCheck::default());
+    assert_eq!(settings.config.apps[0].recycle, Recycle::default());
+    assert_eq!(settings.config.apps[0].surge, Surge::Count(1));
+    assert_eq!(settings.config.edge.http, [ListenAddress { ip: None, port: 8080 }]);
+    assert_eq!(settings.config.urls(), ["http://localhost:8080/"]);
+    assert_eq!(settings.config.edge.limits, EdgeLimits::default());
+    assert_eq!(settings.config.edge.phases, Phases::default());
+    assert!(
+        settings.config.edge.log.access
+            && !settings.config.edge.log.json
+            && !settings.quiet
+            && !settings.debug
+    );
+    assert_eq!(settings.config.edge.spool_dir, None);
 }
 
 #[test]
@@ -68,44 +73,49 @@ fn every_flag_arrives() {
     let millis = Duration::from_millis;
     let two: [IpAddr; 2] = ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
     assert_eq!(settings.name, "edge1");
-    assert_eq!(settings.app.id.as_str(), "shop");
-    assert_eq!(settings.app.entry, "serve --quiet");
-    assert_eq!(settings.app.hosts, ["a.local"]);
-    assert_eq!((settings.app.workers, settings.app.concurrency), (2, 8));
-    assert_eq!(settings.app.max_inflight, 16);
-    assert_eq!(settings.app.select, Select::Lifo);
-    assert_eq!(settings.app.launch.listen, Listen::Port);
-    assert_eq!(settings.app.launch.ready, Ready::Listen);
-    assert_eq!(settings.http.len(), 2);
-    for (address, ip) in settings.http.iter().zip(two) {
+    assert_eq!(settings.config.apps[0].id.as_str(), "shop");
+    assert_eq!(settings.config.apps[0].entry, "serve --quiet");
+    assert_eq!(settings.config.apps[0].hosts, ["a.local"]);
+    assert_eq!((settings.config.apps[0].workers, settings.config.apps[0].concurrency), (2, 8));
+    assert_eq!(settings.config.apps[0].max_inflight, 16);
+    assert_eq!(settings.config.apps[0].select, Select::Lifo);
+    assert_eq!(settings.config.apps[0].launch.listen, Listen::Port);
+    assert_eq!(settings.config.apps[0].launch.ready, Ready::Listen);
+    assert_eq!(settings.config.edge.http.len(), 2);
+    for (address, ip) in settings.config.edge.http.iter().zip(two) {
         assert_eq!(*address, ListenAddress { ip: Some(ip), port: 8080 });
     }
-    assert_eq!(settings.app.env["B"], "2");
-    assert_eq!(settings.loops, Some(2));
-    assert_eq!(settings.limits.connections, Some(500));
-    assert_eq!(settings.limits.per_address, Some(20));
-    assert_eq!(settings.app.max_queue, 0);
-    assert_eq!(settings.limits.body_bytes, 1024);
-    assert!(settings.spool_dir.unwrap().ends_with("/spool"));
-    let phases = settings.phases;
+    assert_eq!(settings.config.apps[0].env["B"], "2");
+    assert_eq!(settings.config.edge.loops, Some(2));
+    assert_eq!(settings.config.edge.limits.connections, Some(500));
+    assert_eq!(settings.config.edge.limits.per_address, Some(20));
+    assert_eq!(settings.config.apps[0].max_queue, 0);
+    assert_eq!(settings.config.edge.limits.body_bytes, 1024);
+    assert!(settings.config.edge.spool_dir.unwrap().ends_with("/spool"));
+    let phases = settings.config.edge.phases;
     assert_eq!((phases.head, phases.body), (millis(1), millis(2)));
     assert_eq!((phases.idle, phases.write), (millis(3), millis(4)));
-    let timeouts = settings.app.timeouts;
+    let timeouts = settings.config.apps[0].timeouts;
     assert_eq!((timeouts.queue, timeouts.connect), (millis(5), millis(6)));
     assert_eq!((timeouts.read, timeouts.start), (millis(7), millis(8)));
     assert_eq!((timeouts.drain, timeouts.kill), (millis(9), millis(10)));
     assert_eq!(timeouts.keepalive, Some(limits::LINK_KEEPALIVE));
-    let restarts = settings.app.restart_policy;
+    let restarts = settings.config.apps[0].restart_policy;
     assert_eq!((restarts.max_restarts, restarts.backoff_ms, restarts.window_ms), (3, 11, 12));
-    let recycle = settings.app.recycle;
+    let recycle = settings.config.apps[0].recycle;
     assert_eq!((recycle.requests, recycle.seconds, recycle.reloads), (Some(20), Some(60), Some(3)));
     assert_eq!(recycle.max_rss_bytes, Some(512 << 20));
-    assert_eq!(settings.app.surge, Surge::Percent(25));
+    assert_eq!(settings.config.apps[0].surge, Surge::Percent(25));
     assert_eq!(timeouts.stuck, millis(13));
-    let health = &settings.app.health_check;
+    let health = &settings.config.apps[0].health_check;
     assert_eq!((health.interval_ms, health.timeout_ms, health.unhealthy_threshold), (14, 15, 5));
     assert!(!health.explicit, "no path was given");
-    assert!(!settings.access_log && settings.json && settings.quiet && settings.debug);
+    assert!(
+        !settings.config.edge.log.access
+            && settings.config.edge.log.json
+            && settings.quiet
+            && settings.debug
+    );
 }
 
 #[test]
@@ -125,13 +135,13 @@ fn path_and_name_are_told_apart() {
         ("at@home", "at@home", "at-home", &[]),
     ] {
         let settings = run(&format!("start {words} 8080"), &world(&tree)).unwrap();
-        assert_eq!(settings.app.entry, entry, "{words}");
+        assert_eq!(settings.config.apps[0].entry, entry, "{words}");
         if !name.is_empty() {
-            assert_eq!(settings.app.id.as_str(), name, "{words}");
+            assert_eq!(settings.config.apps[0].id.as_str(), name, "{words}");
         }
-        assert_eq!(settings.app.hosts, hosts, "{words}");
+        assert_eq!(settings.config.apps[0].hosts, hosts, "{words}");
     }
-    let hosts = run("start blog@a 8080", &world(&tree)).unwrap().urls;
+    let hosts = run("start blog@a 8080", &world(&tree)).unwrap().config.urls();
     assert_eq!(hosts, ["http://a.local:8080/", "http://localhost:8080/"]);
 }
 
@@ -189,7 +199,9 @@ fn a_mistyped_flag_is_not_advised_to_be_part_of_a_command() {
 fn the_port_is_the_tokens_then_the_environments_then_80() {
     let tree = Tree::new("ports", &["app.py"]);
     let mut world = world(&tree);
-    let port = |line: &str, world: &World| run(line, world).map(|settings| settings.http[0].port);
+    let port = |line: &str, world: &World| {
+        run(line, world).map(|settings| settings.config.edge.http[0].port)
+    };
     let denied = port("start", &world).unwrap_err();
     assert_eq!((denied.exit, denied.exit.code()), (Exit::Permission, 77));
     assert_eq!(port("start http:80", &world).unwrap_err().exit, Exit::Permission);
@@ -219,7 +231,7 @@ fn web_concurrency_is_what_auto_means() {
         ("start 8080 w:half", 2),
         ("start 8080 w:3", 3),
     ] {
-        assert_eq!(run(line, &world).unwrap().app.workers, workers, "{line}");
+        assert_eq!(run(line, &world).unwrap().config.apps[0].workers, workers, "{line}");
     }
     world.web_concurrency = Some("many".to_owned());
     assert!(run("start 8080 w:3", &world).is_ok());
@@ -242,8 +254,8 @@ fn a_command_is_looked_for_on_the_apps_own_path() {
 fn concurrency_over_one_prefers_the_least_busy() {
     let tree = Tree::new("select", &["app.py"]);
     let settings = run("start 8080 c:4", &world(&tree)).unwrap();
-    assert_eq!(settings.app.select, Select::LeastInflight);
-    assert_eq!(settings.app.max_inflight, 16);
+    assert_eq!(settings.config.apps[0].select, Select::LeastInflight);
+    assert_eq!(settings.config.apps[0].max_inflight, 16);
 }
 
 #[test]
@@ -252,7 +264,7 @@ fn the_spool_is_the_flags_then_the_init_systems() {
     let mut world = world(&tree);
     let cache = world.places.cwd.join("cache").to_str().unwrap().to_owned();
     world.cache_directory = Some(format!("/nowhere/at/all:{cache}"));
-    assert_eq!(run("start 8080", &world).unwrap().spool_dir, Some(cache));
+    assert_eq!(run("start 8080", &world).unwrap().config.edge.spool_dir, Some(cache));
     let failure = run("start 8080 --spool gone", &world).unwrap_err();
     assert_eq!(failure.exit, Exit::Configuration);
 }

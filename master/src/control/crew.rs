@@ -40,6 +40,7 @@ use std::time::Duration;
 pub struct Crew {
     /// The pool its workers serve in.
     pub pool: Arc<AppPool>,
+    app: AppDescriptor,
     core: Supervisor,
     /// A setup has ended well.
     set_up: bool,
@@ -54,10 +55,33 @@ pub struct Crew {
     look_at: Option<Instant>,
     weigh_at: Instant,
     urls: Vec<String>,
-    registry: Registry,
-    log: LogSink,
-    /// Where the log agent answers.
-    control: Sender<ControlMessage>,
+    gear: Gear,
+}
+
+/// What every crew works with.
+pub struct Gear {
+    /// Of the main loop.
+    pub registry: Registry,
+    /// Where workers' output goes.
+    pub log: LogSink,
+    /// Where the log agent answers, and the pools.
+    pub mail: Sender<ControlMessage>,
+}
+
+impl Gear {
+    /// The same for one more.
+    ///
+    /// # Errors
+    /// When the system refuses another handle of the event loop.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let (log, mail) = (self.log.clone(), self.mail.clone());
+        Ok(Self { registry: self.registry.try_clone()?, log, mail })
+    }
+
+    /// The main loop's mailbox.
+    pub fn control(&self) -> Sender<ControlMessage> {
+        self.mail.clone()
+    }
 }
 
 /// What the rest of the master must hear.
@@ -129,6 +153,15 @@ pub enum Watched {
     Probe(WorkerId),
 }
 
+impl Watched {
+    /// Whose it is.
+    pub fn worker(self) -> WorkerId {
+        match self {
+            Self::Child(worker) | Self::Boot(worker) | Self::Probe(worker) => worker,
+        }
+    }
+}
+
 /// A worker with its process.
 pub struct Hosted {
     /// The process; `None` when the fork failed.
@@ -159,44 +192,45 @@ impl Hosted {
 }
 
 impl Crew {
-    /// No worker yet: the first [`Self::settle`] starts them. Limits of fresh workers are spread by
-    /// `seed`.
+    /// No worker yet: the first [`Self::settle`] starts them.
     ///
     /// # Errors
-    /// When the system refuses another handle of the event loop.
-    #[expect(clippy::too_many_arguments, reason = "made once, of what the boot has made")]
+    /// When the system refuses another handle of the event loop, or random numbers.
     pub fn new(
         pool: Arc<AppPool>,
+        app: AppDescriptor,
         generation: Generation,
         urls: Vec<String>,
-        registry: Registry,
-        log: LogSink,
-        control: Sender<ControlMessage>,
-        seed: u64,
+        gear: Gear,
         now: Instant,
     ) -> io::Result<Self> {
-        let policy = Policy::from(&pool.descriptor);
+        let policy = Policy::from(&app);
         let looks = policy.recycle.requests.is_some() || policy.recycle.max_rss_bytes.is_some();
-        let host = probe_host(&pool.descriptor);
+        let host = probe_host(&app);
         let mut core = Supervisor::new(policy, generation, now);
-        if pool.descriptor.launch.setup.is_some() {
+        if app.launch.setup.is_some() {
             core.require_setup();
         }
         Ok(Self {
             core,
             set_up: false,
             workers: BTreeMap::new(),
-            health: Probes::new(Arc::clone(&pool), &host, registry.try_clone()?, now),
-            random: Xoshiro::new(seed),
+            health: Probes::new(
+                Arc::clone(&pool),
+                &app.health_check,
+                &host,
+                gear.registry.try_clone()?,
+                now,
+            ),
+            random: Xoshiro::new(random_seed()?),
             last_exits: BTreeMap::new(),
             roll_began: None,
             look_at: looks.then_some(now),
             weigh_at: now,
             pool,
+            app,
             urls,
-            registry,
-            log,
-            control,
+            gear,
         })
     }
 
@@ -263,7 +297,8 @@ impl Crew {
     /// When the server is ending.
     pub fn scale(&mut self, workers: usize, now: Instant) -> Result<(), Refusal> {
         self.core.scale(workers, now)?;
-        self.pool.resize(u32::try_from(self.core.wanted()).unwrap_or(u32::MAX), now);
+        let wanted = u32::try_from(self.core.wanted()).unwrap_or(u32::MAX);
+        self.pool.configure(&self.app, wanted, now);
         Ok(())
     }
 
@@ -289,7 +324,7 @@ impl Crew {
     /// Tells the workers to load the app anew; one that has done so often enough is replaced
     /// after it. The answer is how many were told.
     pub fn reload_modules(&mut self, now: Instant) -> usize {
-        let most = self.pool.descriptor.recycle.reloads.unwrap_or(u32::MAX);
+        let most = self.app.recycle.reloads.unwrap_or(u32::MAX);
         let mut told = 0;
         let mut worn_out = Vec::new();
         for (worker, hosted) in &mut self.workers {
@@ -324,7 +359,7 @@ impl Crew {
     pub fn stuck(&mut self, exchange: StuckExchange, now: Instant) -> Option<Event> {
         let StuckExchange { worker, request_id, method, path, age } = exchange;
         self.core.stuck(worker, now).then(|| Event::WorkerStuck {
-            app: self.app(),
+            app: self.app_id(),
             worker_id: worker,
             request_id: Some(request_id),
             method: Some(method),
@@ -351,7 +386,12 @@ impl Crew {
 
     /// The app.
     pub fn descriptor(&self) -> &AppDescriptor {
-        &self.pool.descriptor
+        &self.app
+    }
+
+    /// Whether the worker is one of them.
+    pub fn has(&self, worker: WorkerId) -> bool {
+        self.workers.contains_key(&worker) || self.core.worker(worker).is_some()
     }
 
     /// Whether `pid` is one of our shims.
@@ -396,7 +436,7 @@ impl Crew {
     pub fn expected(&self, worker: WorkerId) -> Option<Expected<'_>> {
         let hosted = self.workers.get(&worker).filter(|hosted| hosted.ended.is_none())?;
         let (_, generation) = self.core.worker(worker)?;
-        Some(Expected { app_id: &self.pool.descriptor.id, generation, token: &hosted.token })
+        Some(Expected { app_id: &self.app.id, generation, token: &hosted.token })
     }
 
     /// An admitted worker joins.
@@ -481,14 +521,14 @@ impl Crew {
             }
             Output::Restart { worker, attempt, backoff, reason } => {
                 let backoff_ms = u64::try_from(backoff.as_millis()).unwrap_or(u64::MAX);
-                let app = self.app();
+                let app = self.app_id();
                 let event =
                     Event::WorkerRestart { app, worker_id: worker, attempt, backoff_ms, reason };
                 news.push(News::Event(event));
             }
             Output::Abandon { worker, failures, reason } => {
                 let stderr = self.lines_of(worker);
-                let app = self.app();
+                let app = self.app_id();
                 let event = Event::WorkerAbandon {
                     app,
                     worker_id: worker,
@@ -499,13 +539,13 @@ impl Crew {
                 news.push(News::Event(event));
             }
             Output::Recycle { worker, reason } => {
-                let app = self.app();
+                let app = self.app_id();
                 let event = Event::WorkerRecycle { app, worker_id: worker, reason };
                 news.push(News::Event(event));
             }
             Output::RollStarted { generation, cause: Cause { reason, path } } => {
                 self.roll_began = Some(now);
-                let app = self.app();
+                let app = self.app_id();
                 let reason = reason.to_owned();
                 news.push(News::Event(Event::RollStart { app, generation, reason, path }));
             }
@@ -513,14 +553,14 @@ impl Crew {
             Output::RollDone { generation } => {
                 let took = now.since(self.roll_began.take().unwrap_or(now));
                 let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                let app = self.app();
+                let app = self.app_id();
                 news.push(News::Event(Event::RollDone { app, generation, took_ms }));
                 news.push(News::RollDone { generation });
             }
             Output::RollAborted { generation, failed, reason } => {
                 let stderr = failed.map(|failed| self.lines_of(failed)).unwrap_or_default();
                 news.push(News::Event(Event::RollAborted {
-                    app: self.app(),
+                    app: self.app_id(),
                     generation,
                     reason: reason.clone(),
                     stderr: stderr.clone(),
@@ -567,7 +607,7 @@ impl Crew {
         for worker in self.health.settle(socket_of, now) {
             if self.core.replace(worker, Wish::Unhealthy, now).is_ok() {
                 news.push(News::Event(Event::WorkerStuck {
-                    app: self.app(),
+                    app: self.app_id(),
                     worker_id: worker,
                     request_id: None,
                     method: None,
@@ -604,7 +644,7 @@ impl Crew {
             Ok(hosted) => {
                 let pid = hosted.pid().unwrap_or_default();
                 self.workers.insert(worker, hosted);
-                let app = self.app();
+                let app = self.app_id();
                 let event = Event::WorkerStart { app, worker_id: worker, generation, pid };
                 news.push(News::Event(event));
                 self.core.forked(worker, Clock::read());
@@ -628,7 +668,7 @@ impl Crew {
         let token = random_token()?;
         let spec = self.spec(worker, generation, &token, &socket, shop);
         let mut hatched = shop.hatch(&spec)?;
-        self.log.adopt(worker, self.app(), hatched.stdout, hatched.stderr);
+        self.gear.log.adopt(worker, self.app_id(), hatched.stdout, hatched.stderr);
         if let Err(error) = self.watch(&mut hatched.child, Watched::Child(worker)) {
             // A process whose end nobody sees must not be.
             let _gone_already = hatched.child.kill_group(Signal::SIGKILL);
@@ -663,7 +703,7 @@ impl Crew {
         socket: &std::path::Path,
         shop: &Workshop,
     ) -> WorkerSpec {
-        let app = &self.pool.descriptor;
+        let app = &self.app;
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         WorkerSpec {
             app_id: app.id.clone(),
@@ -690,9 +730,9 @@ impl Crew {
     fn admit(&mut self, worker: WorkerId, clock: &Clock, news: &mut Vec<News>) {
         let Some(hosted) = self.workers.get(&worker) else { return };
         let Some((_, generation)) = self.core.worker(worker) else { return };
-        let timeouts = &self.pool.descriptor.timeouts;
+        let timeouts = &self.app.timeouts;
         // A server that is not ours may close an idle link at the moment we use it.
-        let idle = match self.pool.descriptor.launch.runtime {
+        let idle = match self.app.launch.runtime {
             Runtime::Command => Some(timeouts.keepalive.unwrap_or(limits::LINK_KEEPALIVE)),
             Runtime::Builtin | Runtime::Python => timeouts.keepalive,
         };
@@ -704,7 +744,7 @@ impl Crew {
         };
         let took = clock.now().since(hosted.started);
         let event = Event::WorkerReady {
-            app: self.app(),
+            app: self.app_id(),
             worker_id: worker,
             generation,
             app_pid: hosted.app_pid.unwrap_or_default(),
@@ -719,7 +759,7 @@ impl Crew {
         let Some(hosted) = self.workers.get(&worker) else { return };
         let status = exit.map_or_else(|| "was never started".to_owned(), |exit| exit.to_string());
         let event = Event::WorkerExit {
-            app: self.app(),
+            app: self.app_id(),
             worker_id: worker,
             pid: hosted.pid().unwrap_or_default(),
             status: status.clone(),
@@ -737,7 +777,7 @@ impl Crew {
         let (reports, open) = pipe.read();
         if !open {
             let raw = pipe.as_raw_fd();
-            let _closing_it_is_enough = self.registry.deregister(&mut SourceFd(&raw));
+            let _closing_it_is_enough = self.gear.registry.deregister(&mut SourceFd(&raw));
             hosted.boot = None;
         }
         for report in reports {
@@ -781,7 +821,7 @@ impl Crew {
                 Exit::Exited(-1)
             }
         };
-        let _nothing_more_comes = self.registry.deregister(child);
+        let _nothing_more_comes = self.gear.registry.deregister(child);
         if let Err(error) = std::fs::remove_file(&hosted.socket)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -790,19 +830,19 @@ impl Crew {
         hosted.ended = Some((exit, clock.now() + LINES_WAIT));
         self.health.forget(worker, clock.now());
         self.pool.remove(worker, clock.now());
-        self.log.last_lines(worker, self.control.clone());
+        self.gear.log.last_lines(worker, self.gear.control());
     }
 
     fn bury(&mut self, worker: WorkerId, lines: Vec<String>, clock: &Clock) {
         let Some(hosted) = self.workers.get_mut(&worker) else { return };
         let Some((exit, _)) = hosted.ended else { return };
         hosted.last_lines = lines;
-        self.log.forget(worker);
+        self.gear.log.forget(worker);
         self.core.exited(worker, exit, clock.now());
     }
 
     fn watch(&self, source: &mut impl mio::event::Source, what: Watched) -> io::Result<()> {
-        self.registry.register(source, what.into(), Interest::READABLE)
+        self.gear.registry.register(source, what.into(), Interest::READABLE)
     }
 
     fn with_child(&mut self, worker: WorkerId, act: impl Fn(&mut Child) -> io::Result<()>) {
@@ -818,8 +858,8 @@ impl Crew {
         self.workers.get(&worker).map(|hosted| hosted.last_lines.clone()).unwrap_or_default()
     }
 
-    fn app(&self) -> AppId {
-        self.pool.descriptor.id.clone()
+    fn app_id(&self) -> AppId {
+        self.app.id.clone()
     }
 }
 
@@ -850,6 +890,12 @@ pub struct Summary {
     pub generation: Generation,
     /// Some worker has joined at some time.
     pub ever_ready: bool,
+}
+
+fn random_seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 /// A secret of 256 bits in hexadecimal.
