@@ -1,0 +1,6 @@
+//! The route table against the words of its contract, and against a reference that is as simple as
+//! they are.
+
+mod precedence;
+mod rules;
+mod steady;
