@@ -15,6 +15,8 @@ pub enum Reason {
     ExpectationFailed,
     /// The head did not arrive in time.
     HeadTimeout,
+    /// No site is for the host.
+    HostNotFound,
     /// The head was larger or had more fields than allowed.
     HeadTooLarge,
     /// The request was not valid HTTP/1.1.
@@ -55,13 +57,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AppAbandoned,
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::ClientGone,
         Self::ExpectationFailed,
         Self::HeadTimeout,
+        Self::HostNotFound,
         Self::HeadTooLarge,
         Self::Malformed,
         Self::MethodNotAllowed,
@@ -108,6 +111,7 @@ impl Reason {
                 ("expectation-failed", 417, "Only 100-continue can be expected.")
             }
             Self::HeadTimeout => ("head-timeout", 408, "The request head arrived too slowly."),
+            Self::HostNotFound => ("host-not-found", 404, "Host not found"),
             Self::HeadTooLarge => ("head-too-large", 431, "The request head is too large."),
             Self::Malformed => ("malformed", 400, "The request is not valid HTTP."),
             Self::MethodNotAllowed => {
