@@ -3,6 +3,7 @@
 //! * [`host`] and [`path`] say what is compared: an authority without its accidents, a path decoded
 //!   once, and the patterns for both.
 //! * [`table`] finds the rule, at the same cost for ten routes and for ten thousand.
+//! * [`headers`] is what rules change in the heads of a request and of its answer.
 //!
 //! The order of rules is total. The first one that takes path and method wins:
 //!
@@ -14,9 +15,11 @@
 //!   place     earlier in the declaration first
 //! ```
 
+pub mod headers;
 pub mod host;
 pub mod path;
 pub mod table;
 mod trie;
 
+pub use headers::Headers;
 pub use table::{Found, Scratch, Table};

@@ -5,6 +5,7 @@
 //! the least to the most specific node, so reading all that was found backwards gives the rules in
 //! their order. The walk ends with the deepest pattern that fits, however long the path goes on.
 
+use super::headers::Headers;
 use super::host::{self, HostPattern};
 use super::path::Pattern;
 use super::trie::{Trie, Walk};
@@ -23,6 +24,7 @@ pub struct Table {
     takes: Vec<Takes>,
     /// Every name of a method in the rules, in alphabetical order.
     methods: Vec<Box<[u8]>>,
+    headers: Headers,
 }
 
 /// The rules of one host.
@@ -96,7 +98,8 @@ impl Scratch {
 impl Table {
     /// The table of `rules`, whose indexes it speaks of.
     pub fn new(rules: &[RouteRule]) -> Self {
-        let mut table = Self { methods: method_names(rules), ..Self::default() };
+        let (methods, headers) = (method_names(rules), Headers::new(rules));
+        let mut table = Self { methods, headers, ..Self::default() };
         for (index, rule) in rules.iter().enumerate() {
             let takes = table.compile(&rule.methods);
             table.takes.push(takes);
@@ -155,6 +158,11 @@ impl Table {
     /// Whether some rule is for this normalized host; a rule for `*` is for every host.
     pub fn knows_host(&self, host: &[u8]) -> bool {
         self.sites_of(host).iter().any(Option::is_some)
+    }
+
+    /// What the rules change in heads.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
     }
 
     /// The most specific site first.
