@@ -32,6 +32,8 @@ pub(super) struct Exchange {
     pub(super) pool: PoolNumber,
     /// The configuration it was born with.
     pub(super) snapshot: SnapshotKey,
+    /// The rules of that configuration which change its heads, the last one having the last word.
+    pub(super) changes: Vec<usize>,
     pub(super) patience: Patience,
     /// Its body may have this many bytes.
     pub(super) body_limit: u64,
@@ -144,6 +146,7 @@ impl Exchange {
             front: None,
             pool: PoolNumber::default(),
             snapshot: SnapshotKey::default(),
+            changes: Vec::new(),
             patience: Patience::default(),
             body_limit: 0,
             state: State::Receiving,
@@ -178,10 +181,12 @@ impl Exchange {
         let mut request = std::mem::take(&mut self.request);
         let mut memory = std::mem::take(&mut self.spool.memory);
         let mut record = std::mem::take(&mut self.record);
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.clear();
         reuse(&mut request);
         reuse(&mut memory);
         record.clear();
-        *self = Self { request, record, ..Self::blank() };
+        *self = Self { request, record, changes, ..Self::blank() };
         self.spool.memory = memory;
     }
 

@@ -11,9 +11,10 @@ use super::worker_link::Duty;
 use crate::reactor::buffers::Buffer;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
+use rip::http1::changes::Changes;
 use rip::http1::client::ClientRead;
+use rip::http1::fields;
 use rip::http1::head::ResponseHead;
-use rip::http1::{encode, fields};
 use rip::limits;
 use rip::pool::{Bounce, Outcome};
 use std::io::{self, IoSlice, Read, Write};
@@ -277,18 +278,21 @@ impl Edge {
         exchange.streaming = signals.unbuffered;
         exchange.record.answer_begins(head, buf, &signals);
         let out = output(&mut front.output, &mut self.blocks);
-        let mut answer = front.server.respond(head.status(), head.reason(buf), head.length(), out);
-        answer.raw(encode::SERVER_LINE);
+        let born_with = self.snapshots.get(exchange.snapshot);
+        let changes = born_with.and_then(|snapshot| snapshot.headers.response(&exchange.changes));
+        let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
+        let answer = front.server.respond(head.status(), head.reason(buf), head.length(), out);
+        let mut answer = answer.changed_by(changes);
+        answer.server();
         answer.raw(self.date.line(self.clock.wall()));
         answer.field(b"X-Request-Id", exchange.request_id.as_bytes());
         fields::forward_response(head, buf, &mut answer);
         answer.finish();
         if signals.draining
             && let Some(lease) = &exchange.lease
+            && let Some(pool) = self.seats.pool(exchange.pool)
         {
-            if let Some(pool) = self.seats.pool(exchange.pool) {
-                pool.retire_as_asked(lease.worker(), self.clock.now());
-            }
+            pool.retire_as_asked(lease.worker(), self.clock.now());
         }
     }
 

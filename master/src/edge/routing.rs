@@ -2,7 +2,6 @@
 
 use super::exchange::Patience;
 use super::turn::Edge;
-use crate::reactor::slab::Key;
 use crate::shared::snapshot::Snapshot;
 use rip::contract::reason::Reason;
 use rip::contract::route::RouteAction;
@@ -17,6 +16,15 @@ pub(super) struct Routing {
     host: Vec<u8>,
     path: PathRoom,
     scratch: Scratch,
+    /// What the refusal that follows says.
+    allow: Option<Vec<u8>>,
+}
+
+impl Routing {
+    /// The methods that a path takes which was just refused for its method.
+    pub(super) fn take_allow(&mut self) -> Option<Vec<u8>> {
+        self.allow.take()
+    }
 }
 
 /// What is to be done with a request.
@@ -47,6 +55,11 @@ impl Edge {
         host::normalize(head.authority(buf), &mut self.routing.host);
     }
 
+    /// The host noted last, normalized.
+    pub(super) fn noted_host(&self) -> &[u8] {
+        &self.routing.host
+    }
+
     /// Whether the edge's own endpoints are served at the host noted last: at every host that is
     /// configured, and where it is asked by address.
     pub(super) fn serves_builtins(&self) -> bool {
@@ -57,7 +70,7 @@ impl Edge {
     /// The active configuration's way for a request to the host noted last.
     pub(super) fn way(&mut self, head: &RequestHead, buf: &[u8]) -> Way {
         let snapshot = self.snapshots.active();
-        let Routing { host, path, scratch } = &mut self.routing;
+        let Routing { host, path, scratch, allow } = &mut self.routing;
         let path = match routing_path(head.path(), buf, path) {
             // A question about the server as a whole is one about its root.
             b"*" => b"/",
@@ -65,15 +78,19 @@ impl Edge {
         };
         match snapshot.table.find(host, path, head.method(buf), scratch) {
             Found::Rule(rule) => way_of(snapshot, rule),
-            Found::MethodNotAllowed => Way::Refused(Reason::MethodNotAllowed),
+            Found::MethodNotAllowed => {
+                *allow = Some(scratch.allow().to_vec());
+                Way::Refused(Reason::MethodNotAllowed)
+            }
             Found::NoRoute => Way::Refused(Reason::NotFound),
             Found::UnknownHost => Way::Refused(Reason::HostNotFound),
         }
     }
 
-    /// The methods that the path noted last takes, after a refusal for the method.
-    pub(super) fn allowed(&self) -> &[u8] {
-        self.routing.scratch.allow()
+    /// Appends the rules that change heads of the request looked at last, which `rule` takes.
+    pub(super) fn collect_changes(&self, rule: usize, changes: &mut Vec<usize>) {
+        let snapshot = self.snapshots.active();
+        snapshot.headers.collect(self.routing.scratch.headers(), Some(rule), changes);
     }
 }
 
