@@ -29,6 +29,8 @@ pub enum Reason {
     QueueFull,
     /// No worker was free in time.
     QueueTimeout,
+    /// The rule that took the request was removed, and it did not end in time.
+    RouteRemoved,
     /// The server is stopping and the request could not be finished.
     Stopping,
     /// Spooled bytes reached the process's budget.
@@ -57,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::AppAbandoned,
         Self::BodyTooLarge,
         Self::BodyTimeout,
@@ -71,6 +73,7 @@ impl Reason {
         Self::NotFound,
         Self::QueueFull,
         Self::QueueTimeout,
+        Self::RouteRemoved,
         Self::Stopping,
         Self::SpoolFull,
         Self::SpoolFailed,
@@ -120,6 +123,7 @@ impl Reason {
             Self::NotFound => ("not-found", 404, "Nothing is served here."),
             Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
             Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),
+            Self::RouteRemoved => ("route-removed", 503, "The path is no longer served."),
             Self::Stopping => ("stopping", 503, "The server is stopping."),
             Self::SpoolFull => ("spool-full", 503, "The server has no room for the request body."),
             Self::SpoolFailed => ("spool-failed", 500, "The request body could not be stored."),

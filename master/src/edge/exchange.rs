@@ -32,6 +32,8 @@ pub(super) struct Exchange {
     pub(super) pool: PoolNumber,
     /// The configuration it was born with.
     pub(super) snapshot: SnapshotKey,
+    /// The rule of that configuration which took it.
+    pub(super) rule: usize,
     /// The rules of that configuration which change its heads, the last one having the last word.
     pub(super) changes: Vec<usize>,
     pub(super) patience: Patience,
@@ -146,6 +148,7 @@ impl Exchange {
             front: None,
             pool: PoolNumber::default(),
             snapshot: SnapshotKey::default(),
+            rule: 0,
             changes: Vec::new(),
             patience: Patience::default(),
             body_limit: 0,

@@ -55,6 +55,7 @@ impl Edge {
         exchange.pool = errand.pool;
         exchange.patience = errand.patience;
         exchange.body_limit = errand.body_limit;
+        exchange.rule = errand.rule;
         exchange.snapshot = self.snapshots.pin();
         self.seats.enter(errand.pool);
         exchange.request_id = request_id;

@@ -244,6 +244,7 @@ impl Edge {
                 }
             }
             EdgeMessage::Stay(pool) => self.seats.stay(pool),
+            EdgeMessage::EndRemoved => self.end_removed(),
             EdgeMessage::Forget(pool) => {
                 self.seats.forget(pool);
                 self.links.forget_pool(pool);
