@@ -62,6 +62,7 @@ impl Edge {
     }
 
     fn fail_for(&mut self, key: Key, reason: Reason, retry_after_secs: Option<u32>) {
+        self.take_back_head(key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let Some(front_key) = exchange.front else { return self.forget(key, Some(reason)) };
         if !exchange.answered {
