@@ -30,7 +30,18 @@ pub fn routing_path<'a>(target: &Target, buf: &'a [u8], room: &'a mut PathRoom) 
     }
 }
 
-/// The same for a path that nobody has looked at yet, without its query. Fails on a broken escape, on
+/// The path as it was sent, with its dot segments resolved: what goes on to others.
+pub fn sent_path<'a>(target: &Target, buf: &'a [u8], room: &'a mut PathRoom) -> &'a [u8] {
+    let path = target.path(buf);
+    room.resolved.clear();
+    if target.has_dot_segments && target::normalize(path, &mut room.resolved).is_ok() {
+        &room.resolved
+    } else {
+        path
+    }
+}
+
+/// As [`routing_path`] for a path that nobody has looked at yet, without its query. Fails on a broken escape, on
 /// `%00`, and where it climbs over the root.
 pub fn resolve<'a>(path: &[u8], room: &'a mut PathRoom) -> Result<&'a [u8], &'static str> {
     room.resolved.clear();
@@ -139,7 +150,8 @@ fn segment(text: &str) -> Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http1::head::RequestHead;
+    use crate::http1::head::{RequestHead, Span};
+    use crate::http1::method::Method;
     use crate::http1::{Limits, Read, Server};
 
     fn routed(text: &str) -> String {
@@ -150,6 +162,16 @@ mod tests {
         let mut room = PathRoom::new();
         let path = routing_path(head.path(), request.as_bytes(), &mut room);
         String::from_utf8_lossy(path).into_owned()
+    }
+
+    #[test]
+    fn what_goes_on_to_others_is_only_resolved() {
+        for (sent, passed) in [("/a/%2e%2e/b%2Fc?d", "/b%2Fc"), ("/%41?x", "/%41")] {
+            let target = Target::read(sent.as_bytes(), Span::new(0, sent.len()), Method::Get);
+            let mut room = PathRoom::new();
+            let path = sent_path(&target.unwrap(), sent.as_bytes(), &mut room);
+            assert_eq!(path, passed.as_bytes(), "{sent}");
+        }
     }
 
     #[test]

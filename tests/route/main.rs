@@ -3,5 +3,7 @@
 
 mod changes;
 mod precedence;
+mod random;
 mod rules;
 mod steady;
+mod why;
