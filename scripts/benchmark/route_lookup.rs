@@ -86,22 +86,13 @@ fn rule(index: usize, hosts: usize) -> RouteRule {
         2 => format!("/service-{index}/users/*/items"),
         _ => format!("/api/v1/service-{index}/*"),
     };
-    RouteRule {
-        id: index.to_string(),
-        host: host_name(index, hosts),
-        path_pattern,
-        methods: match index % 2 {
-            0 => Methods::Any,
-            _ => Methods::Only(vec!["GET".to_owned(), "POST".to_owned()]),
-        },
-        action: RouteAction::ToApp { app_id: AppId::new("app") },
-        priority: index as u32,
-        explicit: false,
-        headers: None,
-        timeouts: None,
-        body_limit: None,
-        line: None,
-    }
+    let action = RouteAction::ToApp { app_id: AppId::new("app") };
+    let methods = match index % 2 {
+        0 => Methods::Any,
+        _ => Methods::Only(vec!["GET".to_owned(), "POST".to_owned()]),
+    };
+    let rule = RouteRule::new(&host_name(index, hosts), &path_pattern, action);
+    RouteRule { id: index.to_string(), methods, priority: index as u32, ..rule }
 }
 
 fn path(index: usize) -> String {

@@ -46,6 +46,13 @@ pub struct AppDescriptor {
     pub watch: Vec<String>,
     /// Deadlines of the app's requests and processes.
     pub timeouts: AppTimeouts,
+    /// Request bodies are passed on as they come, and hold a worker as long as they take.
+    #[serde(default)]
+    pub stream_request: bool,
+    /// A response that its client does not take is kept up to this many bytes, in a file beyond
+    /// what fits into memory, so that its worker is free; `None` keeps what fits into memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool_response_bytes: Option<u64>,
     /// Who its processes run as; `None` is the master's own user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

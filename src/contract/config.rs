@@ -1,12 +1,13 @@
 //! One configuration, normalized: everything a reload can change.
 
-use super::app::AppDescriptor;
+use super::app::{AppDescriptor, HealthCheck};
 use super::listen::{self, ListenAddress};
 use super::millis;
 use super::route::{RouteAction, RouteRule};
 use crate::ids::AppId;
 use crate::limits;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What traffic sees: listeners, apps, and the rules between them. Whether it was written as an
@@ -20,6 +21,12 @@ pub struct Config {
     pub apps: Vec<AppDescriptor>,
     /// Every rule, by declaration: those of sites, and those that apps' hosts and prefixes stand for.
     pub routes: Vec<RouteRule>,
+    /// Servers that are not ours, by declaration; ids are unique.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamDescriptor>,
+    /// Rate limits of sites that have their own, by host as in rules.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rate_limits: BTreeMap<String, RateLimit>,
     /// Certificates of sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certs: Vec<CertFiles>,
@@ -85,6 +92,15 @@ pub struct EdgeConfig {
     pub limits: EdgeLimits,
     /// Deadlines of client connections.
     pub phases: Phases,
+    /// Those of `http` whose connections begin with a PROXY protocol header.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxy_protocol: Vec<ListenAddress>,
+    /// Peers that are believed when they say whom they speak for: networks in CIDR notation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<String>,
+    /// How often one client may ask, at sites without a limit of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
     /// Clients' fields whose names contain `_` reach the apps.
     pub underscores: bool,
     /// When a reload counts as well.
@@ -146,6 +162,45 @@ impl Default for Builtin {
     fn default() -> Self {
         Self { server: Some("/server".to_owned()), status: Some("/status".to_owned()) }
     }
+}
+
+/// How often one client may ask.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimit {
+    /// Requests within the window, at least 1.
+    pub limit: u32,
+    /// The window.
+    #[serde(rename = "windowMs", with = "millis")]
+    pub window: Duration,
+}
+
+/// A server that is not ours.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamDescriptor {
+    /// Its name.
+    pub id: String,
+    /// Where it can be reached, as URLs: `http://10.0.0.7:8080/base`, `https://…`, `unix:/run/x.sock`.
+    /// At least one.
+    pub targets: Vec<String>,
+    /// `Host` of requests to it; `None` keeps the client's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Certificates that its own are verified against, a PEM file; `None` are the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// How its targets are asked how they are; `None` leaves it to the requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// How often an idempotent request is tried in all, at least 1.
+    pub attempts: u32,
+    /// Connecting to a target.
+    #[serde(rename = "connectMs", with = "millis")]
+    pub connect: Duration,
+    /// Response head, then each gap between bytes.
+    #[serde(rename = "readMs", with = "millis")]
+    pub read: Duration,
 }
 
 /// A certificate and its key, as files.

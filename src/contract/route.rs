@@ -36,9 +36,37 @@ pub struct RouteRule {
     /// Largest request body in bytes, where it differs from the edge's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_limit: Option<u64>,
+    /// What is compressed.
+    #[serde(default)]
+    pub compress: Compress,
+    /// The request's body is passed on as it comes, where it differs from the app's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_request: Option<bool>,
     /// The line of the Edgefile that it comes from; `None` for one that comes from elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
+}
+
+impl RouteRule {
+    /// The rule that does `action` for every method at `host` and `path_pattern`, everything else by
+    /// default.
+    pub fn new(host: &str, path_pattern: &str, action: RouteAction) -> Self {
+        Self {
+            id: format!("{host}{path_pattern}"),
+            host: host.to_owned(),
+            path_pattern: path_pattern.to_owned(),
+            methods: Methods::Any,
+            action,
+            priority: 0,
+            explicit: false,
+            headers: None,
+            timeouts: None,
+            body_limit: None,
+            compress: Compress::default(),
+            stream_request: None,
+            line: None,
+        }
+    }
 }
 
 /// The methods a rule takes. JSON: a list of names, or `"*"`.
@@ -116,6 +144,14 @@ impl<'de> Deserialize<'de> for Methods {
 pub enum RouteAction {
     /// Changes header fields and looks for the next rule.
     Headers(HeaderRules),
+    /// Hands the request to a server that is not ours.
+    Proxy {
+        /// The id of the upstream.
+        upstream: String,
+        /// `Host` of the request there; `None` keeps the client's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+    },
     /// Sends the client elsewhere.
     Redirect {
         /// The `Location`, with `{host}`, `{path}` and `{query}` to be filled in.
@@ -123,11 +159,53 @@ pub enum RouteAction {
         /// 301, 302, 303, 307 or 308.
         status: u16,
     },
+    /// Answers with a file.
+    Static(StaticFiles),
     /// Hands the request to a worker of an app.
     ToApp {
         /// The app.
         app_id: AppId,
     },
+}
+
+/// A directory whose files are served. What stands before the final `*` of the rule's pattern is not
+/// part of a file's path.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticFiles {
+    /// The directory, absolute.
+    pub dir: String,
+    /// The file that stands for a directory.
+    pub index: String,
+    /// The file, below the directory, that answers pages that do not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spa_fallback: Option<String>,
+    /// Directories without an index are listed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub browse: bool,
+    /// Names that begin with a dot are served.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dotfiles: bool,
+    /// `Cache-Control` of what is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<String>,
+}
+
+/// What is compressed on its way to clients that take it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Compress {
+    /// Anything at all.
+    pub enabled: bool,
+    /// Event streams as well.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub streams: bool,
+}
+
+impl Default for Compress {
+    fn default() -> Self {
+        Self { enabled: true, streams: false }
+    }
 }
 
 /// Header fields that a rule sets and removes.

@@ -4,7 +4,7 @@ use super::app::AppDescriptor;
 use super::config::{Config, EdgeConfig};
 use super::listen::ListenAddress;
 use super::overrides::Overrides;
-use super::route::{Methods, RouteAction, RouteRule};
+use super::route::{RouteAction, RouteRule};
 
 /// Everything a master needs to know to start. Plain values: nothing in here was looked up later
 /// than the command line. The configuration in it is the first; a reload puts another in its place.
@@ -57,18 +57,7 @@ impl Settings {
 
 /// The configuration that hands every request to `app`.
 pub fn single_app(app: AppDescriptor, edge: EdgeConfig) -> Config {
-    let everything = RouteRule {
-        id: "*/*".to_owned(),
-        host: "*".to_owned(),
-        path_pattern: "/*".to_owned(),
-        methods: Methods::Any,
-        action: RouteAction::ToApp { app_id: app.id.clone() },
-        priority: 0,
-        explicit: false,
-        headers: None,
-        timeouts: None,
-        body_limit: None,
-        line: None,
-    };
-    Config { edge, apps: vec![app], routes: vec![everything], certs: Vec::new() }
+    let action = RouteAction::ToApp { app_id: app.id.clone() };
+    let everything = RouteRule::new("*", "/*", action);
+    Config { edge, apps: vec![app], routes: vec![everything], ..Config::default() }
 }

@@ -35,7 +35,10 @@ impl Headers {
         let change = |rule: &RouteRule| {
             let own = match &rule.action {
                 RouteAction::Headers(own) => Some(own),
-                RouteAction::Redirect { .. } | RouteAction::ToApp { .. } => None,
+                RouteAction::Proxy { .. }
+                | RouteAction::Redirect { .. }
+                | RouteAction::Static(_)
+                | RouteAction::ToApp { .. } => None,
             };
             let of_all = own.into_iter().chain(&rule.headers);
             let change = of_all.fold(Change::default(), Change::and);
@@ -185,7 +188,6 @@ fn is_token(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::route::Methods;
     use crate::ids::AppId;
 
     fn changes(set: &[(&str, &str)], remove: &[&str]) -> HeaderChanges {
@@ -196,18 +198,10 @@ mod tests {
     }
 
     fn rule(request: HeaderChanges, response: HeaderChanges) -> RouteRule {
+        let action = RouteAction::ToApp { app_id: AppId::new("a") };
         RouteRule {
-            id: String::new(),
-            host: "*".into(),
-            path_pattern: "/*".into(),
-            methods: Methods::Any,
-            action: RouteAction::ToApp { app_id: AppId::new("a") },
-            priority: 0,
-            explicit: false,
             headers: Some(HeaderRules { response, request }),
-            timeouts: None,
-            body_limit: None,
-            line: None,
+            ..RouteRule::new("*", "/*", action)
         }
     }
 

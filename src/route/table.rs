@@ -107,7 +107,10 @@ impl Table {
             let Some(site) = table.site(&rule.host) else { continue };
             let trie = match rule.action {
                 RouteAction::Headers(_) => &mut site.headers,
-                RouteAction::Redirect { .. } | RouteAction::ToApp { .. } => &mut site.routes,
+                RouteAction::Proxy { .. }
+                | RouteAction::Redirect { .. }
+                | RouteAction::Static(_)
+                | RouteAction::ToApp { .. } => &mut site.routes,
             };
             trie.insert(&pattern, index);
         }

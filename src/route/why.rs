@@ -212,6 +212,8 @@ fn action(action: &RouteAction) -> String {
     match action {
         // Values may be secrets, and names are in the file.
         RouteAction::Headers(_) => "changes headers".to_owned(),
+        RouteAction::Proxy { upstream, .. } => format!("proxy to {upstream}"),
+        RouteAction::Static(files) => format!("files of {}", files.dir),
         RouteAction::Redirect { to, status } => format!("redirect {status} to {to}"),
         RouteAction::ToApp { app_id } => format!("app {app_id}"),
     }

@@ -11,19 +11,8 @@ pub fn rule(id: &str) -> RouteRule {
         (Methods::Only(methods.split(',').map(str::to_owned).collect()), place)
     });
     let (host, _) = place.split_once('/').expect("a rule has a path");
-    RouteRule {
-        id: id.to_owned(),
-        host: host.to_owned(),
-        path_pattern: place[host.len()..].to_owned(),
-        methods,
-        action: RouteAction::ToApp { app_id: AppId::new("app") },
-        priority: 0,
-        explicit: false,
-        headers: None,
-        timeouts: None,
-        body_limit: None,
-        line: None,
-    }
+    let action = RouteAction::ToApp { app_id: AppId::new("app") };
+    RouteRule { id: id.to_owned(), methods, ..RouteRule::new(host, &place[host.len()..], action) }
 }
 
 /// The same with an explicit priority.

@@ -268,6 +268,8 @@ fn app(
         reload: following.reload,
         watch: following.globs,
         timeouts: timeouts(start, entry.launch.runtime),
+        stream_request: false,
+        spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),
         launch: entry.launch,

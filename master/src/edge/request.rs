@@ -36,6 +36,9 @@ impl Edge {
                 _ => self.begin_exchange(front, head, buf, &errand),
             },
             Way::Redirect(rule) => self.redirect(front, head, buf, rule),
+            Way::Proxy(_) | Way::Static(_) => {
+                self.refuse(front, Reason::NotFound, "", Some((head, buf)));
+            }
             Way::Refused(reason) => self.refuse(front, reason, "", Some((head, buf))),
         }
     }

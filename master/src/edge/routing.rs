@@ -49,8 +49,12 @@ impl Routing {
 pub(super) enum Way {
     /// A worker of this pool answers it.
     App(Errand),
+    /// A server that is not ours answers it, as the rule at this index says.
+    Proxy(usize),
     /// The rule at this index sends the client elsewhere.
     Redirect(usize),
+    /// A file answers it, as the rule at this index says.
+    Static(usize),
     /// Nobody answers it.
     Refused(Reason),
 }
@@ -112,6 +116,8 @@ fn way_of(snapshot: &Snapshot, index: usize) -> Way {
     };
     match &rule.action {
         RouteAction::Redirect { .. } => Way::Redirect(index),
+        RouteAction::Proxy { .. } => Way::Proxy(index),
+        RouteAction::Static(_) => Way::Static(index),
         // The table never ends with a rule that only changes headers.
         RouteAction::Headers(_) => Way::Refused(Reason::NotFound),
         RouteAction::ToApp { .. } => match snapshot.app_of(index) {

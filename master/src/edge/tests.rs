@@ -154,6 +154,8 @@ fn app() -> AppDescriptor {
         reload: Reload::default(),
         watch: Vec::new(),
         timeouts: AppTimeouts::default(),
+        stream_request: false,
+        spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),
         launch: Launch {

@@ -38,7 +38,10 @@ impl Snapshot {
             config.apps.iter().enumerate().map(|(index, app)| (&app.id, index)).collect();
         let place = |rule: &RouteRule| match &rule.action {
             RouteAction::ToApp { app_id } => numbers.get(app_id).copied(),
-            RouteAction::Headers(_) | RouteAction::Redirect { .. } => None,
+            RouteAction::Headers(_)
+            | RouteAction::Proxy { .. }
+            | RouteAction::Redirect { .. }
+            | RouteAction::Static(_) => None,
         };
         let places = config.routes.iter().map(place).collect();
         Self { version, config, table, body_bytes, pools, places }
