@@ -22,7 +22,7 @@ use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
 use crate::shared::log::LogSettings;
-use crate::shared::mail::ControlMessage;
+use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pages::Pages;
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
@@ -162,17 +162,23 @@ fn watcher(
     Ok(watcher)
 }
 
-fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, StartError> {
-    addresses
-        .iter()
-        .map(|address| {
-            match address.ip {
-                Some(ip) => listen::tcp_listener((ip, address.port).into()),
-                None => listen::tcp_listener_everywhere(address.port),
-            }
-            .map_err(|error| cannot_listen(*address, &error))
-        })
-        .collect()
+fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listening>, StartError> {
+    let bound = addresses.iter().map(|address| {
+        let listener = bind(*address).map_err(|error| cannot_listen(*address, &error))?;
+        Ok(Listening { address: *address, listener })
+    });
+    bound.collect()
+}
+
+/// Listens at `address`.
+///
+/// # Errors
+/// Those of the system; who holds the address, if that can be told.
+pub fn bind(address: ListenAddress) -> Result<TcpListener, ListenError> {
+    match address.ip {
+        Some(ip) => listen::tcp_listener((ip, address.port).into()),
+        None => listen::tcp_listener_everywhere(address.port),
+    }
 }
 
 fn cannot_listen(address: ListenAddress, error: &ListenError) -> StartError {
