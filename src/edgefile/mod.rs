@@ -3,6 +3,7 @@
 //! Data only: no evaluation, and nothing is looked up but what [`Surroundings`] is asked.
 
 pub mod diagnostic;
+pub mod plan;
 pub mod surroundings;
 
 pub use diagnostic::{Diagnostic, Severity};
