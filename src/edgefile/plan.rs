@@ -466,4 +466,4 @@ impl Names {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
