@@ -89,9 +89,9 @@ impl House {
             log,
             control,
         });
-        let address = listener.local_addr().unwrap();
-        let address = ListenAddress { ip: Some(address.ip()), port: address.port() };
-        let listening = Listening { address, listener };
+        let at = listener.local_addr().unwrap();
+        let at = ListenAddress { ip: Some(at.ip()), port: at.port() };
+        let listening = Listening { address: at, listener };
         let edges = Edges::start(&shared, vec![listening], 1, 7).unwrap();
         let socket_path = dir.join("worker.sock");
         let workers = UnixListener::bind(&socket_path).unwrap();
