@@ -125,6 +125,8 @@ pub fn spec(directory: &Directory, runtime: Runtime, argv: &[&str]) -> WorkerSpe
             stop_signal: "TERM".to_owned(),
             setup: None,
         },
+        user: None,
+        limits: Default::default(),
         reload: Default::default(),
         health_check: HealthCheck::default(),
         probe_host: "app.example".to_owned(),
