@@ -221,9 +221,7 @@ impl Socket {
         {
             return Err(fail(&error));
         }
-        let bind = || {
-            // One that becomes its user's is the master's by its group.
-            let barred = if other.is_some() { 0o117 } else { 0o177 };
+        let bind = |barred| {
             let previous = umask(Mode::from_bits_truncate(barred));
             let listener = UnixListener::bind(&spec.socket);
             umask(previous);
@@ -231,7 +229,9 @@ impl Socket {
         };
         Ok(match host::listen_of(spec) {
             Listen::Fd => {
-                let listener = bind()?.into();
+                // One that becomes its user's stays the master's by its group.
+                let barred = if other.is_some() { 0o117 } else { 0o177 };
+                let listener = bind(barred)?.into();
                 let way = other.map(|identity| hand_over(spec, identity)).transpose()?;
                 Self::Inherited { listener, way }
             }
@@ -240,7 +240,7 @@ impl Socket {
                 let port = relay::free_port().map_err(|error| {
                     Failure::io(BootStage::Bind, "no free port on 127.0.0.1", &error)
                 })?;
-                Self::Relayed { listener: bind()?, port }
+                Self::Relayed { listener: bind(0o177)?, port }
             }
         })
     }
