@@ -95,7 +95,7 @@ impl Crew {
         now: Instant,
     ) -> io::Result<Self> {
         let policy = Policy::from(&app);
-        let looks = policy.recycle.requests.is_some() || policy.recycle.max_rss_bytes.is_some();
+        let looks = looks(&policy);
         let host = probe_host(&app);
         let mut core = Supervisor::new(policy, generation, now);
         if app.launch.setup.is_some() {
@@ -187,9 +187,43 @@ impl Crew {
     /// When the server is ending.
     pub fn scale(&mut self, workers: usize, now: Instant) -> Result<(), Refusal> {
         self.core.scale(workers, now)?;
-        let wanted = u32::try_from(self.core.wanted()).unwrap_or(u32::MAX);
-        self.pool.configure(&self.app, wanted, now);
+        self.pool.configure(&self.app, self.wanted_u32(), now);
         Ok(())
+    }
+
+    fn wanted_u32(&self) -> u32 {
+        u32::try_from(self.core.wanted()).unwrap_or(u32::MAX)
+    }
+
+    /// Keeps the app as `app` says from now on, without a restart. The number of workers changes
+    /// only if `workers` says so: it may have been chosen by hand. What processes are born with
+    /// counts for those that are born later.
+    ///
+    /// # Errors
+    /// When the app is ending.
+    pub fn configure(
+        &mut self,
+        app: AppDescriptor,
+        urls: Vec<String>,
+        workers: Option<usize>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.urls = urls;
+        if app != self.app {
+            let policy = Policy::from(&app);
+            self.look_at = looks(&policy).then_some(now);
+            self.core.configure(policy, now);
+            self.health.configure(&app.health_check, &probe_host(&app), now);
+            self.pool.keep_links(obeying::idle_of(&app));
+            self.app = app;
+        }
+        match workers.filter(|workers| *workers != self.wanted()) {
+            Some(workers) => self.scale(workers, now),
+            None => {
+                self.pool.configure(&self.app, self.wanted_u32(), now);
+                Ok(())
+            }
+        }
     }
 
     /// How many workers should serve.
@@ -366,4 +400,9 @@ fn random_seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Whether how much workers have done or use matters to anybody.
+fn looks(policy: &Policy) -> bool {
+    policy.recycle.requests.is_some() || policy.recycle.max_rss_bytes.is_some()
 }

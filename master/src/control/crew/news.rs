@@ -17,6 +17,13 @@ pub enum News {
         /// The last lines the failed one wrote to stderr.
         stderr: Vec<String>,
     },
+    /// A worker that held its slot failed; whether it had been ready shows in the reason.
+    Failed {
+        /// Why.
+        reason: String,
+        /// The last lines it wrote to stderr.
+        stderr: Vec<String>,
+    },
     /// Something worth telling the operator.
     Event(Event),
     /// A worker's process is gone.

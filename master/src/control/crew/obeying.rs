@@ -8,12 +8,13 @@ use crate::shared::pools::Address;
 use crate::sys::child::Child;
 use crate::sys::proc::parent;
 use nix::sys::signal::Signal;
-use rip::contract::app::Runtime;
+use rip::contract::app::{AppDescriptor, Runtime};
 use rip::contract::event::Event;
 use rip::ids::WorkerId;
 use rip::limits;
 use rip::supervise::{Cause, Exit, Output};
 use std::io;
+use std::time::Duration;
 
 impl Crew {
     pub(super) fn obey(
@@ -59,6 +60,8 @@ impl Crew {
                 news.push(News::Gone(worker));
             }
             Output::Restart { worker, attempt, backoff, reason } => {
+                let stderr = self.lines_of(worker);
+                news.push(News::Failed { reason: reason.clone(), stderr });
                 let backoff_ms = u64::try_from(backoff.as_millis()).unwrap_or(u64::MAX);
                 let app = self.app_id();
                 let event =
@@ -67,6 +70,7 @@ impl Crew {
             }
             Output::Abandon { worker, failures, reason } => {
                 let stderr = self.lines_of(worker);
+                news.push(News::Failed { reason: reason.clone(), stderr: stderr.clone() });
                 let app = self.app_id();
                 let event = Event::WorkerAbandon {
                     app,
@@ -135,12 +139,7 @@ impl Crew {
     fn admit(&mut self, worker: WorkerId, clock: &Clock, news: &mut Vec<News>) {
         let Some(hosted) = self.workers.get(&worker) else { return };
         let Some((_, generation)) = self.core.worker(worker) else { return };
-        let timeouts = &self.app.timeouts;
-        // A server that is not ours may close an idle link at the moment we use it.
-        let idle = match self.app.launch.runtime {
-            Runtime::Command => Some(timeouts.keepalive.unwrap_or(limits::LINK_KEEPALIVE)),
-            Runtime::Builtin | Runtime::Python => timeouts.keepalive,
-        };
+        let idle = idle_of(&self.app);
         let address = Address {
             worker,
             socket_path: hosted.socket.clone(),
@@ -187,5 +186,15 @@ impl Crew {
 
     fn lines_of(&self, worker: WorkerId) -> Vec<String> {
         self.workers.get(&worker).map(|hosted| hosted.last_lines.clone()).unwrap_or_default()
+    }
+}
+
+/// How long an idle link to the app's workers is kept.
+pub(super) fn idle_of(app: &AppDescriptor) -> Option<Duration> {
+    let chosen = app.timeouts.keepalive;
+    match app.launch.runtime {
+        // A server that is not ours may close an idle link at the moment we use it.
+        Runtime::Command => Some(chosen.unwrap_or(limits::LINK_KEEPALIVE)),
+        Runtime::Builtin | Runtime::Python => chosen,
     }
 }

@@ -103,6 +103,8 @@ impl Crew {
                 setup: app.launch.setup.clone().filter(|_| self.core.needs_setup(generation)),
                 ..app.launch.clone()
             },
+            user: app.user.clone(),
+            limits: app.limits,
             reload: app.reload,
             health_check: app.health_check.clone(),
             probe_host: probe_host(app),
