@@ -234,6 +234,8 @@ impl Pipeline {
                     self.outputs.extend(starts);
                 } else if *is_started && waited_for.is_empty() {
                     self.activate(unready, now);
+                    // Who is unready now is another question, and not answered yet.
+                    return self.trial.is_none();
                 } else if now >= *deadline {
                     let open =
                         unbound.iter().map(|address| format!("{address}: not bound in time"));
