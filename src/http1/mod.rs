@@ -6,7 +6,8 @@
 //!   the edge looks at. [`parse`] reads a head, [`framing`] decides where its body ends, [`body`]
 //!   takes the body apart, [`target`] understands what was asked for.
 //! * [`encode`] writes heads and chunks, [`fields`] decides which fields pass to the other side,
-//!   [`refusal`] words an error for its reader. [`status`] and [`date`] are small tables.
+//!   [`refusal`] words an error for its reader, as [`weight`] says that it is wanted. [`status`] and
+//!   [`date`] are small tables.
 //!
 //! What is ambiguous is refused and never repaired: two readers that repair differently are how
 //! requests are smuggled.
@@ -25,6 +26,7 @@ pub mod refusal;
 pub mod server;
 pub mod status;
 pub mod target;
+pub mod weight;
 
 pub use client::{Client, ClientRead};
 pub use date::DateCache;
