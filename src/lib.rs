@@ -9,13 +9,15 @@
 //! * [`http1`] — HTTP/1.1: strict reading, exact writing. [`wire`] — what master, shim and CLI
 //!   say to each other.
 //! * [`pool`] — who may use which worker. [`supervise`] — the lives of processes. [`guard`] — who
-//!   gets in and for how long. [`observe`] — counting and telling.
+//!   gets in and for how long. [`files`] — static answers without a file system. [`observe`] —
+//!   counting and telling.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod contract;
 pub mod edgefile;
 pub mod entropy;
+pub mod files;
 pub mod guard;
 pub mod http1;
 pub mod ids;
