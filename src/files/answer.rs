@@ -16,7 +16,13 @@
 //! ```
 //!
 //! In every state there is one path to look at. The caller opens it beneath the root — which is what
-//! keeps links from leading out of it — and says what it found; it does so until there is an answer.
+//! keeps links from leading out of it — and says what it found; it does so until there is an answer:
+//!
+//! ```text
+//!  next = search.begin(request, options)
+//!  while next is Look { next = search.found(look at search.path(), request, options, …) }
+//! ```
+//!
 //! Whoever has to wait for a disk keeps the [`Search`] and what the request was read from.
 
 use super::conditional::{self, EntityTag, Modified, Verdict};
