@@ -1,8 +1,10 @@
 use super::*;
 use crate::contract::app::{
-    Listen, ProcessLimits, Ready, Recycle, Reload, RestartPolicy, Runtime, Select, Surge,
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
+    RestartPolicy, Runtime, Select, Surge,
 };
-use crate::contract::route::HeaderRules;
+use crate::contract::config::EdgeConfig;
+use crate::contract::route::{HeaderChanges, HeaderRules, Methods, RouteAction, RouteRule};
 use crate::contract::settings::single_app;
 use std::time::Duration;
 
