@@ -12,7 +12,7 @@ mod apps;
 mod edge;
 mod routes;
 
-use crate::contract::config::{CertFiles, Config};
+use crate::contract::config::{CertFiles, Config, UpstreamDescriptor};
 use crate::contract::listen::ListenAddress;
 use crate::ids::AppId;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,10 @@ pub struct Plan {
     /// Rules, by id.
     pub routes: RouteChanges,
     /// Certificates, by the hosts they are meant for.
-    pub certs: CertChanges,
+    pub certs: NamedChanges,
+    /// What becomes of upstreams, by id.
+    #[serde(default)]
+    pub upstreams: NamedChanges,
     /// Settings of the edge that change at once, by their JSON names.
     pub edge: Vec<String>,
     /// Settings of the edge that change only when the server is started anew.
@@ -108,41 +111,46 @@ pub struct RouteChanges {
     pub moved: Vec<String>,
 }
 
-/// What becomes of the certificates.
+/// What becomes of things that have a name: upstreams, and certificates, which go by their hosts.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct CertChanges {
-    /// For hosts that had none.
+pub struct NamedChanges {
+    /// There was none of the name.
     pub added: Vec<String>,
-    /// For hosts that have none any more.
+    /// There is none of the name any more.
     pub removed: Vec<String>,
-    /// For hosts that get theirs from other files.
+    /// The name stands for something else.
     pub changed: Vec<String>,
 }
 
 /// What it takes to get from `old` to `new`.
 pub fn plan(old: &Config, new: &Config) -> Plan {
-    let Config { edge, apps: _, routes, certs } = old;
+    let Config { edge, apps: _, routes, upstreams, rate_limits, certs } = old;
     let mut plan = Plan {
         listeners: listener_changes(&edge.http, &new.edge.http),
         apps: apps::app_changes(old, new),
         routes: routes::route_changes(routes, &new.routes),
+        upstreams: upstream_changes(upstreams, &new.upstreams),
         certs: cert_changes(certs, &new.certs),
         ..Plan::default()
     };
     edge::edge_changes(edge, &new.edge, &mut plan);
+    if *rate_limits != new.rate_limits {
+        plan.edge.push("rateLimits".to_owned());
+    }
     plan
 }
 
 impl Plan {
     /// The configurations mean the same.
     pub fn is_empty(&self) -> bool {
-        let Self { listeners, apps, routes, certs, edge, restart_needed } = self;
+        let Self { listeners, apps, routes, upstreams, certs, edge, restart_needed } = self;
         let ListenerChanges { open, close, keep: _ } = listeners;
         open.is_empty()
             && close.is_empty()
             && apps.iter().all(|change| change.fate == Fate::Same)
             && *routes == RouteChanges::default()
-            && *certs == CertChanges::default()
+            && *upstreams == NamedChanges::default()
+            && *certs == NamedChanges::default()
             && edge.is_empty()
             && restart_needed.is_empty()
     }
@@ -167,6 +175,9 @@ impl Plan {
         all("route removed: ", &self.routes.removed);
         all("route changed: ", &self.routes.changed);
         all("route moved: ", &self.routes.moved);
+        all("upstream added: ", &self.upstreams.added);
+        all("upstream removed: ", &self.upstreams.removed);
+        all("upstream changed: ", &self.upstreams.changed);
         all("certificate added: ", &self.certs.added);
         all("certificate removed: ", &self.certs.removed);
         all("certificate changed: ", &self.certs.changed);
@@ -226,23 +237,36 @@ fn listener_changes(old: &[ListenAddress], new: &[ListenAddress]) -> ListenerCha
     ListenerChanges { open, close, keep }
 }
 
-fn cert_changes(old: &[CertFiles], new: &[CertFiles]) -> CertChanges {
+fn cert_changes(old: &[CertFiles], new: &[CertFiles]) -> NamedChanges {
     let files = |certs: &[CertFiles]| {
         let named = certs.iter().map(|CertFiles { hosts, cert_path, key_path }| {
             (sorted(hosts).join(", "), (cert_path.clone(), key_path.clone()))
         });
-        named.collect::<BTreeMap<_, _>>()
+        named.collect()
     };
-    let (before, after) = (files(old), files(new));
-    let mut changes = CertChanges::default();
-    for (hosts, files) in &after {
-        match before.get(hosts) {
-            None => changes.added.push(hosts.clone()),
-            Some(old) if old != files => changes.changed.push(hosts.clone()),
+    named_changes(&files(old), &files(new))
+}
+
+fn upstream_changes(old: &[UpstreamDescriptor], new: &[UpstreamDescriptor]) -> NamedChanges {
+    let named = |all: &[UpstreamDescriptor]| {
+        all.iter().map(|upstream| (upstream.id.clone(), upstream.clone())).collect()
+    };
+    named_changes(&named(old), &named(new))
+}
+
+fn named_changes<T: PartialEq>(
+    before: &BTreeMap<String, T>,
+    after: &BTreeMap<String, T>,
+) -> NamedChanges {
+    let mut changes = NamedChanges::default();
+    for (name, value) in after {
+        match before.get(name) {
+            None => changes.added.push(name.clone()),
+            Some(old) if old != value => changes.changed.push(name.clone()),
             Some(_) => {}
         }
     }
-    changes.removed = before.into_keys().filter(|hosts| !after.contains_key(hosts)).collect();
+    changes.removed = before.keys().filter(|name| !after.contains_key(*name)).cloned().collect();
     changes
 }
 

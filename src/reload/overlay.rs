@@ -203,6 +203,8 @@ impl Entry {
             timeouts: None,
             body_limit: None,
             line: None,
+            compress: Default::default(),
+            stream_request: None,
         });
         Ok(())
     }

@@ -78,6 +78,8 @@ pub(super) fn app(
         reload,
         watch,
         timeouts: timeouts(node, edge, launch.runtime),
+        stream_request: false,
+        spool_response_bytes: None,
         user,
         limits: process_limits(node),
         launch,

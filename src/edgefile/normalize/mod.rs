@@ -88,7 +88,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
             bench.report.warning(node.span, &node.path, message, hint);
         }
     }
-    Config { edge, apps, routes, certs }
+    Config { edge, apps, routes, certs, ..Config::default() }
 }
 
 /// The names of all apps, right or not in all else.

@@ -79,6 +79,8 @@ pub(super) fn rules(candidates: Vec<Candidate>, bench: &mut Bench<'_, '_>) -> Ve
             timeouts: candidate.timeouts,
             body_limit: candidate.body_limit,
             line: Some(line),
+            compress: Default::default(),
+            stream_request: None,
         });
     }
     rules

@@ -41,6 +41,8 @@ fn fate_of_app(old: &AppDescriptor, new: &AppDescriptor) -> Fate {
         reload,
         watch,
         timeouts,
+        stream_request,
+        spool_response_bytes,
         user,
         limits,
         launch,
@@ -86,6 +88,8 @@ fn fate_of_app(old: &AppDescriptor, new: &AppDescriptor) -> Fate {
     tuned.note("healthCheck.unhealthyThreshold", *unhealthy_threshold != threshold);
     tuned.note("recycle", *recycle != new.recycle);
     tuned.note("surge", *surge != new.surge);
+    tuned.note("streamRequest", *stream_request != new.stream_request);
+    tuned.note("spoolResponseBytes", *spool_response_bytes != new.spool_response_bytes);
     tuned.note("watch", sorted(watch) != sorted(&new.watch));
     note_timeouts(timeouts, &new.timeouts, &mut tuned);
     let scaled = (*workers != new.workers).then_some(Scale { from: *workers, to: new.workers });

@@ -5,8 +5,20 @@ use crate::contract::config::{Builtin, EdgeConfig, EdgeLimits, LogConfig, Phases
 
 /// Enters which settings change, and when.
 pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) {
-    let EdgeConfig { http: _, loops, limits, phases, underscores, verify, log, builtin, spool_dir } =
-        old;
+    let EdgeConfig {
+        http: _,
+        loops,
+        limits,
+        phases,
+        proxy_protocol,
+        trusted_proxies,
+        rate_limit,
+        underscores,
+        verify,
+        log,
+        builtin,
+        spool_dir,
+    } = old;
     let LogConfig { access, json } = log;
     let mut late = Names::default();
     late.note("loops", *loops != new.loops);
@@ -31,6 +43,9 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) 
     live.note("phases.idleMs", *idle != new.phases.idle);
     live.note("phases.writeMs", *write != new.phases.write);
     live.note("phases.lingerMs", *linger != new.phases.linger);
+    live.note("proxyProtocol", *proxy_protocol != new.proxy_protocol);
+    live.note("trustedProxies", *trusted_proxies != new.trusted_proxies);
+    live.note("rateLimit", *rate_limit != new.rate_limit);
     live.note("underscores", *underscores != new.underscores);
     live.note("verify.healthyApps", *healthy_apps != new.verify.healthy_apps);
     live.note("verify.healthyUpstreams", *healthy_upstreams != new.verify.healthy_upstreams);

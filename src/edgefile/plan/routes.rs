@@ -53,7 +53,10 @@ fn meaning(rule: &RouteRule) -> RouteRule {
     }
     let own = match &mut rule.action {
         RouteAction::Headers(headers) => Some(headers),
-        RouteAction::Redirect { .. } | RouteAction::ToApp { .. } => None,
+        RouteAction::Proxy { .. }
+        | RouteAction::Redirect { .. }
+        | RouteAction::Static(_)
+        | RouteAction::ToApp { .. } => None,
     };
     for headers in own.into_iter().chain(&mut rule.headers) {
         for HeaderChanges { set: _, remove } in [&mut headers.response, &mut headers.request] {

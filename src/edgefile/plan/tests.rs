@@ -28,6 +28,8 @@ pub(crate) fn app(id: &str) -> AppDescriptor {
         reload: Reload::None,
         watch: Vec::new(),
         timeouts: AppTimeouts::default(),
+        stream_request: false,
+        spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),
         launch: Launch {
@@ -289,7 +291,7 @@ fn certificates_are_told_by_their_hosts() {
     let (mut old, mut new) = (config("api"), config("api"));
     old.certs = vec![cert(&["a", "b"], "/1"), cert(&["c"], "/2"), cert(&["d"], "/3")];
     new.certs = vec![cert(&["d"], "/3"), cert(&["b", "a"], "/4"), cert(&["e"], "/5")];
-    let CertChanges { added, removed, changed } = plan(&old, &new).certs;
+    let NamedChanges { added, removed, changed } = plan(&old, &new).certs;
     assert_eq!((added, removed, changed), (text(&["e"]), text(&["c"]), text(&["a, b"])));
 }
 
