@@ -6,6 +6,7 @@
 //! * [`phase`] — how long a client may take for each part of an exchange, and how slowly a body may
 //!   arrive.
 //! * [`proxy_header`] — for whom a proxy connected, when it says so before the first byte.
+//! * [`rate`] — how often a client may ask.
 //! * [`request_id`] — the name a request has in every log line and message.
 
 pub mod caps;
@@ -13,4 +14,6 @@ pub mod cidr;
 pub mod client_ip;
 pub mod phase;
 pub mod proxy_header;
+pub mod rate;
+mod recent;
 pub mod request_id;
