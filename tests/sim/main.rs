@@ -6,3 +6,4 @@ mod pool;
 mod rate;
 mod seed;
 mod supervise;
+mod upstream;
