@@ -3,7 +3,8 @@
 //! An upstream is several targets that answer the same. They are not ours: nobody tells us when one
 //! is busy, begins or ends. So there are no leases and no queue, as in a pool of workers, but a count
 //! of what is in flight to each, and two opinions about its health: that of checks we make ourselves
-//! ([`ActiveCheck`]), and that of the exchanges that clients make anyway.
+//! ([`ActiveCheck`]), and that of the exchanges that clients make anyway. Both must be good, and
+//! neither corrects the other.
 //!
 //! ```text
 //!              ┌── NoneHealthy                     ┌── Finished │ Failed ──▶ a sample of its health

@@ -47,6 +47,22 @@ fn who_asks_evenly_is_counted_exactly_but_for_rounding() {
     });
 }
 
+#[test]
+fn memory_does_not_grow_with_the_clients_that_come_and_go() {
+    let mut rates = Rates::new(10, Duration::from_secs(60));
+    let mut come = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            let now = Instant::from_millis(u64::from(number) / 100);
+            let verdict = rates.check(Ipv4Addr::from(number).into(), now);
+            assert!(matches!(verdict, Verdict::Allowed { remaining: 9, .. }));
+        }
+    };
+    let filled = allocation_counter::measure(|| come(0..300_000));
+    assert!(filled.bytes_current < 12 << 20, "{filled:?}");
+    let allocated = allocation_counter::measure(|| come(300_000..700_000));
+    assert_eq!(allocated.count_total, 0);
+}
+
 struct World {
     rates: Rates,
     limit: u32,

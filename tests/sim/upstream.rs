@@ -4,6 +4,7 @@
 //! badly, late and never; targets are sick for a while; settings change; machines are suspended.
 //! After each step the core must have said exactly what the model says.
 
+mod cost;
 mod model;
 mod world;
 

@@ -206,7 +206,7 @@ impl World {
             return;
         }
         self.hear(dice);
-        let good = dice.one_in(10) != !self.sick.contains(&*check.name);
+        let good = dice.one_in(10) == self.sick.contains(&*check.name);
         self.checked(dice, check, good);
     }
 
