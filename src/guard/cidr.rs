@@ -300,6 +300,9 @@ mod tests {
             Err(CidrError::HostBits(cidr("10.0.0.0/8")))
         );
         assert_eq!("::ffff:0:0/80".parse::<Cidr>(), Err(CidrError::HostBits(cidr("::/80"))));
+        let both = cidr("::fffe:0:0/95");
+        assert_eq!("::ffff:0:0/95".parse::<Cidr>(), Err(CidrError::HostBits(both)));
+        assert!(!both.contains(ip("0.0.0.0")), "an IPv4 address is in no IPv6 network");
     }
 
     #[test]

@@ -436,8 +436,9 @@ mod tests {
                 assert!(hides || matches!(progress, Progress::Malformed(_)), "{at}: {progress:?}");
             }
         }
-        let twice = [sum(b"", b"")[28..].to_vec(), sum(b"", b"")[28..].to_vec()].concat();
-        assert_malformed(&binary(0x21, 0x11, &[&FOUR[..], &twice].concat()));
+        let twice = sum(b"", &value(CHECKSUM_TYPE, &[9; 4]));
+        assert_eq!(read(&twice), Progress::Malformed("there are two checksums"));
+        assert_malformed(&twice);
         let short = value(CHECKSUM_TYPE, &[0; 3]);
         assert_malformed(&binary(0x21, 0x11, &[&FOUR[..], &short].concat()));
     }
@@ -454,6 +455,8 @@ mod tests {
         }
         for family in [0x13, 0x1f, 0x41, 0xf1, 0x03] {
             assert_malformed(&binary(0x21, family, &FOUR));
+            let room = [&[0; 216][..], &value(4, b"")].concat();
+            assert_malformed(&binary(0x21, family, &room));
         }
         assert_malformed(&binary(0x21, 0x11, &FOUR[..11]));
         assert_malformed(&binary(0x21, 0x11, b""));
