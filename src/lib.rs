@@ -8,9 +8,8 @@
 //! * [`contract`] — the data every part of the system speaks, with their JSON names.
 //! * [`http1`] — HTTP/1.1: strict reading, exact writing. [`wire`] — what master, shim and CLI
 //!   say to each other.
-//! * [`pool`] — who may use which worker. [`upstream`] — which server that is not ours gets a
-//!   request. [`supervise`] — the lives of processes. [`guard`] — who gets in and for how long.
-//!   [`observe`] — counting and telling.
+//! * [`pool`] — who may use which worker. [`supervise`] — the lives of processes. [`guard`] — who
+//!   gets in and for how long. [`observe`] — counting and telling.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
