@@ -29,4 +29,5 @@ pub mod reload;
 pub mod route;
 pub mod supervise;
 pub mod time;
+pub mod upstream;
 pub mod wire;

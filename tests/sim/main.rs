@@ -3,6 +3,8 @@
 //! A failure prints its seed; `RIP_SIM_SEED=… cargo test --test sim` replays it.
 
 mod pool;
+mod rate;
 mod reload;
 mod seed;
 mod supervise;
+mod upstream;
