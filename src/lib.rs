@@ -8,8 +8,9 @@
 //! * [`contract`] — the data every part of the system speaks, with their JSON names.
 //! * [`http1`] — HTTP/1.1: strict reading, exact writing. [`wire`] — what master, shim and CLI
 //!   say to each other.
-//! * [`pool`] — who may use which worker. [`supervise`] — the lives of processes. [`guard`] — who
-//!   gets in and for how long. [`observe`] — counting and telling.
+//! * [`route`] — where a request goes. [`pool`] — who may use which worker. [`supervise`] — the
+//!   lives of processes. [`guard`] — who gets in and for how long. [`observe`] — counting and
+//!   telling.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -22,6 +23,7 @@ pub mod ids;
 pub mod limits;
 pub mod observe;
 pub mod pool;
+pub mod route;
 pub mod supervise;
 pub mod time;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! Writing: status lines, fields, chunks. Everything is appended to a vector the caller owns.
 
+use super::changes::Changes;
 use super::status;
 
 /// The answer to `Expect: 100-continue`; written straight to the client.
@@ -26,26 +27,41 @@ pub enum ResponseLength {
 #[must_use = "a head is complete only after finish()"]
 pub struct FieldWriter<'o> {
     out: &'o mut Vec<u8>,
+    changes: Option<&'o dyn Changes>,
 }
 
 impl<'o> FieldWriter<'o> {
     /// A writer behind a start line that was already written with its CRLF.
     pub fn new(out: &'o mut Vec<u8>) -> Self {
-        Self { out }
+        Self { out, changes: None }
+    }
+
+    /// The same, with the operator's changes: they replace and remove fields that are added from now
+    /// on, except [`Self::raw`] ones, and bring their own.
+    pub fn changed_by(self, changes: Option<&'o dyn Changes>) -> Self {
+        Self { changes, ..self }
     }
 
     /// Adds `name: value`. A field that would break the head (a control character in its name or
     /// value) is left out.
     pub fn field(&mut self, name: &[u8], value: &[u8]) {
-        let clean = |part: &[u8]| part.iter().all(|byte| *byte >= b' ' || *byte == b'\t');
-        if clean(name) && clean(value) {
-            line(name, value, self.out);
+        if is_clean(name) && is_clean(value) {
+            self.parsed(name, value);
         }
     }
 
     /// Adds a field that was read from a head, and is clean for that reason.
     pub(crate) fn parsed(&mut self, name: &[u8], value: &[u8]) {
-        line(name, value, self.out);
+        if !self.is_touched(name) {
+            line(name, value, self.out);
+        }
+    }
+
+    /// Adds the edge's own `Server`.
+    pub fn server(&mut self) {
+        if !self.is_touched(b"Server") {
+            self.raw(SERVER_LINE);
+        }
     }
 
     /// Adds lines that are rendered already, each with its CRLF.
@@ -54,10 +70,22 @@ impl<'o> FieldWriter<'o> {
         self.out.extend_from_slice(lines);
     }
 
-    /// Writes the empty line that ends the head.
+    /// Writes what the changes set, and the empty line that ends the head.
     pub fn finish(self) {
+        if let Some(changes) = self.changes {
+            changes.write(self.out);
+        }
         self.out.extend_from_slice(b"\r\n");
     }
+
+    fn is_touched(&self, name: &[u8]) -> bool {
+        self.changes.is_some_and(|changes| changes.touch(name))
+    }
+}
+
+/// Whether a name or a value stays within its line: no control characters but the tab.
+pub fn is_clean(text: &[u8]) -> bool {
+    text.iter().all(|byte| *byte >= b' ' || *byte == b'\t')
 }
 
 /// Appends `HTTP/1.1 STATUS REASON`; an empty `reason` becomes the standard phrase.

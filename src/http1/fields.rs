@@ -4,6 +4,7 @@
 //! by which scheme, under which id — is taken from nobody but the edge. Names with `_` are left
 //! out, because CGI and WSGI cannot tell them from names with `-`.
 
+use super::changes::Changes;
 use super::encode::{self, FieldWriter};
 use super::head::{BodyLength, RequestHead, ResponseHead, Span};
 use super::known::Known;
@@ -29,6 +30,8 @@ pub struct ForwardRequest<'a> {
     pub keep_alive: bool,
     /// Names with `_` pass.
     pub underscores: bool,
+    /// What the operator changes.
+    pub changes: Option<&'a dyn Changes>,
 }
 
 /// Appends a whole request head for a worker, its final empty line included.
@@ -65,7 +68,7 @@ pub fn forward_request_fields(
         let passes = !field.nominated
             && passes_to_worker(field.known)
             && (!field.underscore || (with.underscores && passes_folded(name)));
-        if passes {
+        if passes && !with.changes.is_some_and(|changes| changes.touch(name)) {
             encode::line(name, field.value.of(buf), out);
         }
     }
@@ -78,6 +81,9 @@ pub fn forward_request_fields(
     out.extend_from_slice(b"X-Request-Start: t=");
     encode::decimal(with.received.0, out);
     out.extend_from_slice(b"\r\n");
+    if let Some(changes) = with.changes {
+        changes.write(out);
+    }
 }
 
 /// Completes what [`forward_request_fields`] began.
@@ -91,7 +97,8 @@ pub fn finish_request(body: BodyLength, keep_alive: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(close);
 }
 
-/// Adds the fields of a worker's answer that are for the client. What frames the body and
+/// Adds the fields of a worker's answer that are for the client, changed as
+/// [`FieldWriter::changed_by`] says. What frames the body and
 /// `Connection` are [`super::Server::respond`]'s; `Date`, `Server` and `X-Request-Id` are the edge's
 /// own and are to be added by the caller.
 pub fn forward_response(head: &ResponseHead, buf: &[u8], out: &mut FieldWriter<'_>) {
@@ -141,7 +148,7 @@ fn is_stream(head: &ResponseHead, buf: &[u8]) -> bool {
 
 /// Whether a name with `_` passes where such names do: not when an app that folds `_` and `-`
 /// together would take it for a field that does not pass.
-fn passes_folded(name: &[u8]) -> bool {
+pub(super) fn passes_folded(name: &[u8]) -> bool {
     let mut folded = [0; LONGEST_KNOWN];
     // A longer name can only be an internal one, which its first bytes tell.
     let length = name.len().min(LONGEST_KNOWN);

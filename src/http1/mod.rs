@@ -6,12 +6,14 @@
 //!   the edge looks at. [`parse`] reads a head, [`framing`] decides where its body ends, [`body`]
 //!   takes the body apart, [`target`] understands what was asked for.
 //! * [`encode`] writes heads and chunks, [`fields`] decides which fields pass to the other side,
-//!   [`refusal`] words an error for its reader. [`status`] and [`date`] are small tables.
+//!   [`changes`] is what an operator wants changed in them, [`refusal`] words an error for its
+//!   reader. [`status`] and [`date`] are small tables.
 //!
 //! What is ambiguous is refused and never repaired: two readers that repair differently are how
 //! requests are smuggled.
 
 pub mod body;
+pub mod changes;
 pub mod client;
 pub mod date;
 pub mod encode;
@@ -26,6 +28,7 @@ pub mod server;
 pub mod status;
 pub mod target;
 
+pub use changes::Changes;
 pub use client::{Client, ClientRead};
 pub use date::DateCache;
 pub use encode::{CONTINUE, FieldWriter, ResponseLength};

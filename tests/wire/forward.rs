@@ -15,6 +15,7 @@ const WITH: ForwardRequest<'static> = ForwardRequest {
     target: None,
     keep_alive: true,
     underscores: false,
+    changes: None,
 };
 
 const ADDED: &str =

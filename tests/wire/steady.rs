@@ -54,6 +54,7 @@ impl Loop {
                         target: None,
                         keep_alive: true,
                         underscores: false,
+                        changes: None,
                     };
                     forward_request(&self.request, input, &with, &mut self.to_worker);
                     input = &input[consumed..];
