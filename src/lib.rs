@@ -11,6 +11,7 @@
 //! * [`route`] — where a request goes. [`pool`] — who may use which worker. [`supervise`] — the
 //!   lives of processes. [`guard`] — who gets in and for how long. [`observe`] — counting and
 //!   telling.
+//! * [`edgefile`], [`reload`] — what is configured, and how another configuration takes its place.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -23,6 +24,7 @@ pub mod ids;
 pub mod limits;
 pub mod observe;
 pub mod pool;
+pub mod reload;
 pub mod route;
 pub mod supervise;
 pub mod time;

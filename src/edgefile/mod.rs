@@ -4,6 +4,7 @@
 
 pub mod diagnostic;
 pub mod job;
+pub mod plan;
 pub mod surroundings;
 
 pub use diagnostic::{Diagnostic, Severity};
