@@ -15,6 +15,8 @@ pub enum Reason {
     ExpectationFailed,
     /// The head did not arrive in time.
     HeadTimeout,
+    /// No site is for the host.
+    HostNotFound,
     /// The head was larger or had more fields than allowed.
     HeadTooLarge,
     /// The request was not valid HTTP/1.1.
@@ -27,6 +29,8 @@ pub enum Reason {
     QueueFull,
     /// No worker was free in time.
     QueueTimeout,
+    /// The rule that took the request was removed, and it did not end in time.
+    RouteRemoved,
     /// The server is stopping and the request could not be finished.
     Stopping,
     /// Spooled bytes reached the process's budget.
@@ -55,19 +59,21 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::AppAbandoned,
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::ClientGone,
         Self::ExpectationFailed,
         Self::HeadTimeout,
+        Self::HostNotFound,
         Self::HeadTooLarge,
         Self::Malformed,
         Self::MethodNotAllowed,
         Self::NotFound,
         Self::QueueFull,
         Self::QueueTimeout,
+        Self::RouteRemoved,
         Self::Stopping,
         Self::SpoolFull,
         Self::SpoolFailed,
@@ -108,6 +114,7 @@ impl Reason {
                 ("expectation-failed", 417, "Only 100-continue can be expected.")
             }
             Self::HeadTimeout => ("head-timeout", 408, "The request head arrived too slowly."),
+            Self::HostNotFound => ("host-not-found", 404, "Host not found"),
             Self::HeadTooLarge => ("head-too-large", 431, "The request head is too large."),
             Self::Malformed => ("malformed", 400, "The request is not valid HTTP."),
             Self::MethodNotAllowed => {
@@ -116,6 +123,7 @@ impl Reason {
             Self::NotFound => ("not-found", 404, "Nothing is served here."),
             Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
             Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),
+            Self::RouteRemoved => ("route-removed", 503, "The path is no longer served."),
             Self::Stopping => ("stopping", 503, "The server is stopping."),
             Self::SpoolFull => ("spool-full", 503, "The server has no room for the request body."),
             Self::SpoolFailed => ("spool-failed", 500, "The request body could not be stored."),

@@ -296,6 +296,12 @@ impl Server {
         self.part()
     }
 
+    /// The response is taken back: of what [`Server::respond`] wrote nothing was sent, nor will be.
+    /// Another one may begin.
+    pub fn withdraw(&mut self) {
+        self.writing = Writing::Idle;
+    }
+
     /// The response cannot be completed: its producer is gone. Nothing is appended, so that the
     /// client does not take the part for the whole; the connection ends.
     pub fn abort(&mut self) -> After {

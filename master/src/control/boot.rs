@@ -144,7 +144,7 @@ fn first_snapshot(config: &Config, crews: &mut Crews, now: Instant) -> io::Resul
         .iter()
         .map(|app| crews.found(app.clone(), Generation(1), config.urls_of(app), now))
         .collect::<io::Result<_>>()?;
-    Ok(Snapshot { version: 1, config: config.clone(), pools })
+    Ok(Snapshot::new(1, config.clone(), pools))
 }
 
 /// The watcher of the apps' own files, where their changes shall do something.

@@ -10,11 +10,12 @@ use crate::reactor::outbox::Outbox;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
 use rip::guard::request_id::RequestId;
+use rip::http1::changes::Changes;
 use rip::http1::fields::Signals;
 use rip::http1::head::{RequestHead, ResponseHead};
 use rip::http1::known::Known;
 use rip::http1::server::After;
-use rip::http1::{FieldWriter, ResponseLength, encode, refusal};
+use rip::http1::{FieldWriter, ResponseLength, encode};
 use rip::observe::access::Access;
 use rip::observe::counter::Counter;
 use rip::pool::Outcome;
@@ -45,7 +46,8 @@ impl Edge {
             None => record.began = self.clock.now(),
         }
         record.peer = self.fronts.get(key).map(|front| front.peer.ip());
-        self.write_refusal(key, reason, accept, &id, None, &mut record);
+        let refusal = Refusal { reason, accept, retry_after_secs: None, changes: None };
+        self.write_refusal(key, &id, &refusal, &mut record);
         self.tell(key, &id, "", &record, Some(reason));
     }
 
@@ -60,14 +62,24 @@ impl Edge {
     }
 
     fn fail_for(&mut self, key: Key, reason: Reason, retry_after_secs: Option<u32>) {
+        self.take_back_head(key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let Some(front_key) = exchange.front else { return self.forget(key, Some(reason)) };
         if !exchange.answered {
             let id = exchange.request_id;
             let request = std::mem::take(&mut exchange.request);
             let mut record = std::mem::take(&mut exchange.record);
-            let accept = field_of(&request, b"accept");
-            self.write_refusal(front_key, reason, accept, &id, retry_after_secs, &mut record);
+            let snapshot = self.snapshots.get(exchange.snapshot).cloned();
+            let rules = std::mem::take(&mut exchange.changes);
+            let changes =
+                snapshot.as_ref().and_then(|found| found.table.headers().response(&rules));
+            let refusal = Refusal {
+                reason,
+                accept: field_of(&request, b"accept"),
+                retry_after_secs,
+                changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+            };
+            self.write_refusal(front_key, &id, &refusal, &mut record);
             if let Some(exchange) = self.exchanges.get_mut(key) {
                 exchange.request = request;
                 exchange.record = record;
@@ -92,24 +104,26 @@ impl Edge {
     fn write_refusal(
         &mut self,
         key: Key,
-        reason: Reason,
-        accept: &[u8],
         id: &RequestId,
-        retry_after_secs: Option<u32>,
+        refusal: &Refusal<'_>,
         record: &mut Record,
     ) {
+        let Refusal { reason, accept, retry_after_secs, changes } = *refusal;
         let mut body = std::mem::take(&mut self.scratch);
         body.clear();
-        let content_type = refusal::error_body(reason, accept, id.as_bytes(), &mut body);
+        let allow = self.routing.take_allow();
+        let content_type =
+            rip::http1::refusal::error_body(reason, accept, id.as_bytes(), &mut body);
         record.status = reason.status();
         record.media_type.clear();
         record.media_type.extend_from_slice(content_type.as_bytes());
-        let after = self.write_answer(key, reason.status(), id, content_type, &body, |fields| {
+        let own = OwnAnswer { status: reason.status(), content_type, body: &body, changes };
+        let after = self.write_answer(key, id, &own, |fields| {
             if let Some(seconds) = retry_after_secs {
                 fields.raw(format!("Retry-After: {seconds}\r\n").as_bytes());
             }
             if reason == Reason::MethodNotAllowed {
-                fields.field(b"Allow", encode::ALLOW);
+                fields.field(b"Allow", allow.as_deref().unwrap_or(encode::ALLOW));
             }
         });
         self.scratch = body;
@@ -125,18 +139,17 @@ impl Edge {
     pub(super) fn write_answer(
         &mut self,
         key: Key,
-        status: u16,
         id: &RequestId,
-        content_type: &str,
-        body: &[u8],
+        own: &OwnAnswer<'_>,
         more: impl FnOnce(&mut FieldWriter<'_>),
     ) -> Option<(After, u64)> {
+        let OwnAnswer { status, content_type, body, changes } = *own;
         let date = self.date.line(self.clock.wall());
         let front = self.fronts.get_mut(key)?;
         let out = output(&mut front.output, &mut self.blocks);
         let length = ResponseLength::Known(body.len() as u64);
-        let mut fields = front.server.respond(status, b"", length, out);
-        fields.raw(encode::SERVER_LINE);
+        let mut fields = front.server.respond(status, b"", length, out).changed_by(changes);
+        fields.server();
         fields.raw(date);
         fields.field(b"X-Request-Id", id.as_bytes());
         fields.field(b"Content-Type", content_type.as_bytes());
@@ -147,6 +160,30 @@ impl Edge {
         front.server.body(body, out);
         let body_bytes = out.len() - before;
         Some((front.server.end(out), body_bytes as u64))
+    }
+
+    /// Answers a request that carries no exchange, and tells of it in the log.
+    pub(super) fn answer_whole(
+        &mut self,
+        front: Key,
+        (head, buf): (&RequestHead, &[u8]),
+        own: &OwnAnswer<'_>,
+        more: impl FnOnce(&mut FieldWriter<'_>),
+    ) {
+        let id = self.request_id(head, buf);
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        if self.shared.access_log {
+            record.begin(head, buf, self.clock.now(), self.clock.wall());
+        }
+        record.status = own.status;
+        record.media_type.extend_from_slice(own.content_type.as_bytes());
+        if let Some((after, body_bytes)) = self.write_answer(front, &id, own, more) {
+            record.bytes_out = body_bytes;
+            self.tell(front, &id, "", &record, None);
+            self.answer_ended(front, after);
+        }
+        self.record = record;
     }
 
     /// The exchange's answer is complete.
@@ -256,6 +293,25 @@ impl Edge {
             access.write_human(&mut self.lines);
         }
     }
+}
+
+/// Why and how a request is refused.
+struct Refusal<'a> {
+    reason: Reason,
+    /// The request's `Accept`.
+    accept: &'a [u8],
+    retry_after_secs: Option<u32>,
+    /// What the operator changes of the answer's head.
+    changes: Option<&'a dyn Changes>,
+}
+
+/// An answer of the edge's own.
+pub(super) struct OwnAnswer<'a> {
+    pub(super) status: u16,
+    pub(super) content_type: &'a str,
+    pub(super) body: &'a [u8],
+    /// What the operator changes of its head.
+    pub(super) changes: Option<&'a dyn Changes>,
 }
 
 impl Record {

@@ -1,43 +1,60 @@
-//! Endpoints of the edge itself: `/server` and `/status`.
+//! Answers of the edge itself: `/server`, `/status`, and the way elsewhere.
 
+use super::answer::OwnAnswer;
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
+use rip::contract::route::RouteAction;
+use rip::http1::changes::Changes;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
+use std::sync::Arc;
 
 impl Edge {
     /// Answers a request to one of the edge's own paths. False when it is none of them.
     pub(super) fn answer_builtin(&mut self, front: Key, head: &RequestHead, buf: &[u8]) -> bool {
-        let answer = match head.path().path(buf) {
-            b"/server" => Edge::server,
-            b"/status" => Edge::status,
-            _ => return false,
+        let path = head.path().path(buf);
+        let builtin = &self.snapshots.active().config.edge.builtin;
+        let is = |own: &Option<String>| own.as_ref().is_some_and(|own| own.as_bytes() == path);
+        let answer = match () {
+            () if is(&builtin.server) => Edge::server,
+            () if is(&builtin.status) => Edge::status,
+            () => return false,
         };
+        if !self.serves_builtins() {
+            return false;
+        }
         if !matches!(head.method_kind(), Method::Get | Method::Head) {
             self.refuse(front, Reason::MethodNotAllowed, "", Some((head, buf)));
             return true;
         }
-        let id = self.request_id(head, buf);
-        let mut record = std::mem::take(&mut self.record);
-        record.clear();
-        if self.shared.access_log {
-            record.begin(head, buf, self.clock.now(), self.clock.wall());
-        }
         let mut body = std::mem::take(&mut self.scratch);
         body.clear();
         let (status, content_type) = answer(self, &mut body);
-        record.status = status;
-        record.media_type.extend_from_slice(content_type.as_bytes());
-        let answered = self.write_answer(front, status, &id, content_type, &body, |_| {});
-        if let Some((after, body_bytes)) = answered {
-            record.bytes_out = body_bytes;
-            self.tell(front, &id, "", &record, None);
-            self.answer_ended(front, after);
-        }
+        let own = OwnAnswer { status, content_type, body: &body, changes: None };
+        self.answer_whole(front, (head, buf), &own, |_| {});
         self.scratch = body;
-        self.record = record;
         true
+    }
+
+    /// Sends the client where the rule at `index` says.
+    pub(super) fn redirect(&mut self, front: Key, head: &RequestHead, buf: &[u8], index: usize) {
+        let snapshot = Arc::clone(self.snapshots.active());
+        let Some(rule) = snapshot.config.routes.get(index) else { return };
+        let RouteAction::Redirect { to, status } = &rule.action else { return };
+        let location = self.routing.location(to, &rule.path_pattern, head.path(), buf);
+        let mut changes = Vec::new();
+        self.collect_changes(index, &mut changes);
+        let changes = snapshot.table.headers().response(&changes);
+        let own = OwnAnswer {
+            status: *status,
+            content_type: "text/plain; charset=utf-8",
+            body: b"",
+            changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+        };
+        self.answer_whole(front, (head, buf), &own, |fields| {
+            fields.field(b"Location", &location);
+        });
     }
 
     /// The server answers: nothing is looked up.

@@ -4,6 +4,8 @@ use super::turn::Edge;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
 use rip::time::Instant;
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A loop that finishes.
@@ -40,6 +42,21 @@ impl Edge {
             drain.reported = true;
             let message = crate::shared::mail::ControlMessage::LoopDrained(self.index);
             self.shared.control.send(message);
+        }
+    }
+
+    /// Ends the exchanges of rules that the active configuration does not have any more.
+    pub(super) fn end_removed(&mut self) {
+        self.look_at_configuration();
+        let active = Arc::clone(self.snapshots.active());
+        let rules: HashSet<&str> = active.config.routes.iter().map(|rule| &*rule.id).collect();
+        for key in self.exchanges.keys().collect::<Vec<_>>() {
+            let Some(exchange) = self.exchanges.get(key) else { continue };
+            let born_with = self.snapshots.get(exchange.snapshot);
+            let rule = born_with.and_then(|snapshot| snapshot.config.routes.get(exchange.rule));
+            if rule.is_some_and(|rule| !rules.contains(&*rule.id)) {
+                self.fail(key, Reason::RouteRemoved);
+            }
         }
     }
 

@@ -32,6 +32,10 @@ pub(super) struct Exchange {
     pub(super) pool: PoolNumber,
     /// The configuration it was born with.
     pub(super) snapshot: SnapshotKey,
+    /// The rule of that configuration which took it.
+    pub(super) rule: usize,
+    /// The rules of that configuration which change its heads, the last one having the last word.
+    pub(super) changes: Vec<usize>,
     pub(super) patience: Patience,
     /// Its body may have this many bytes.
     pub(super) body_limit: u64,
@@ -73,6 +77,8 @@ pub(super) struct Exchange {
     /// The first of several failed attempts to connect to one worker.
     pub(super) connecting: Option<(WorkerId, Instant)>,
 
+    /// The head of an answer that waits for its body: until then the worker may still be replaced.
+    pub(super) held_head: Vec<u8>,
     /// Something of the answer went to the client.
     pub(super) answered: bool,
     /// The answer is passed on as it comes, or is no answer: nobody waits for its end.
@@ -144,6 +150,8 @@ impl Exchange {
             front: None,
             pool: PoolNumber::default(),
             snapshot: SnapshotKey::default(),
+            rule: 0,
+            changes: Vec::new(),
             patience: Patience::default(),
             body_limit: 0,
             state: State::Receiving,
@@ -166,6 +174,7 @@ impl Exchange {
             bounce: None,
             retried: false,
             connecting: None,
+            held_head: Vec::new(),
             answered: false,
             streaming: false,
             held_back: false,
@@ -178,11 +187,23 @@ impl Exchange {
         let mut request = std::mem::take(&mut self.request);
         let mut memory = std::mem::take(&mut self.spool.memory);
         let mut record = std::mem::take(&mut self.record);
+        let mut changes = std::mem::take(&mut self.changes);
+        let mut held_head = std::mem::take(&mut self.held_head);
+        changes.clear();
+        reuse(&mut held_head);
         reuse(&mut request);
         reuse(&mut memory);
         record.clear();
-        *self = Self { request, record, ..Self::blank() };
+        *self = Self { request, record, changes, held_head, ..Self::blank() };
         self.spool.memory = memory;
+    }
+
+    /// Sends the head that waited for its body.
+    pub(super) fn release_head(&mut self, out: &mut Vec<u8>) {
+        if !self.held_head.is_empty() {
+            out.append(&mut self.held_head);
+            self.answered = true;
+        }
     }
 
     /// Before another try: nothing was sent, nothing was answered.

@@ -16,6 +16,7 @@ mod front;
 mod live_reload;
 mod relay;
 mod request;
+mod routing;
 mod seats;
 mod snapshots;
 mod spool;

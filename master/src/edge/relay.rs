@@ -5,18 +5,20 @@
 //! events never wait for the next one.
 
 use super::answer::output;
-use super::exchange::State;
+use super::exchange::{Exchange, State};
 use super::turn::Edge;
 use super::worker_link::Duty;
 use crate::reactor::buffers::Buffer;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
+use rip::http1::changes::Changes;
 use rip::http1::client::ClientRead;
+use rip::http1::fields;
 use rip::http1::head::ResponseHead;
-use rip::http1::{encode, fields};
 use rip::limits;
 use rip::pool::{Bounce, Outcome};
 use std::io::{self, IoSlice, Read, Write};
+use std::time::Duration;
 
 /// Why reading an answer stopped.
 enum Pause {
@@ -138,6 +140,11 @@ impl Edge {
                 return;
             }
             if matches!(pause, Pause::Quiet) {
+                let held = |exchange: &Exchange| !exchange.held_head.is_empty();
+                if self.exchanges.get(key).is_some_and(|exchange| held(exchange)) {
+                    let now = self.clock.now();
+                    self.link_deadline(link_key, now + HEAD_HOLD);
+                }
                 return;
             }
             if budget_bytes == 0 {
@@ -202,11 +209,13 @@ impl Edge {
                         input.consume(consumed);
                     }
                     Ok(ClientRead::Head { consumed }) => {
-                        self.answer_begins(key, head, &input.filled()[..consumed]);
+                        let alone = input.filled().len() == consumed;
+                        self.answer_begins(key, head, &input.filled()[..consumed], alone);
                         input.consume(consumed);
                     }
                     Ok(ClientRead::Body { consumed, data }) => {
                         if exchange.bounce.is_none() {
+                            exchange.release_head(output(&mut front.output, &mut self.blocks));
                             exchange.record.bytes_out += data.len() as u64;
                             let data = &input.filled()[data];
                             front.server.body(data, output(&mut front.output, &mut self.blocks));
@@ -214,6 +223,7 @@ impl Edge {
                         input.consume(consumed);
                     }
                     Ok(ClientRead::End { consumed, reusable }) => {
+                        exchange.release_head(output(&mut front.output, &mut self.blocks));
                         input.consume(consumed);
                         return Pause::Ended { reusable };
                     }
@@ -262,7 +272,8 @@ impl Edge {
     }
 
     /// The worker's response head is complete.
-    fn answer_begins(&mut self, key: Key, head: &ResponseHead, buf: &[u8]) {
+    /// With its head `alone`, the body is still to come.
+    fn answer_begins(&mut self, key: Key, head: &ResponseHead, buf: &[u8], alone: bool) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) else {
             return;
@@ -273,22 +284,30 @@ impl Edge {
             exchange.bounce = Some(bounce);
             return;
         }
-        exchange.answered = true;
+        let holds = alone && !signals.unbuffered;
+        exchange.answered = !holds;
         exchange.streaming = signals.unbuffered;
         exchange.record.answer_begins(head, buf, &signals);
-        let out = output(&mut front.output, &mut self.blocks);
-        let mut answer = front.server.respond(head.status(), head.reason(buf), head.length(), out);
-        answer.raw(encode::SERVER_LINE);
+        let out = match holds {
+            true => &mut exchange.held_head,
+            false => output(&mut front.output, &mut self.blocks),
+        };
+        let born_with = self.snapshots.get(exchange.snapshot);
+        let changes =
+            born_with.and_then(|snapshot| snapshot.table.headers().response(&exchange.changes));
+        let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
+        let answer = front.server.respond(head.status(), head.reason(buf), head.length(), out);
+        let mut answer = answer.changed_by(changes);
+        answer.server();
         answer.raw(self.date.line(self.clock.wall()));
         answer.field(b"X-Request-Id", exchange.request_id.as_bytes());
         fields::forward_response(head, buf, &mut answer);
         answer.finish();
         if signals.draining
             && let Some(lease) = &exchange.lease
+            && let Some(pool) = self.seats.pool(exchange.pool)
         {
-            if let Some(pool) = self.seats.pool(exchange.pool) {
-                pool.retire_as_asked(lease.worker(), self.clock.now());
-            }
+            pool.retire_as_asked(lease.worker(), self.clock.now());
         }
     }
 
@@ -319,6 +338,7 @@ impl Edge {
         }
         exchange.link = None;
         self.close_link(link_key);
+        self.take_back_head(key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         if let Some(bounce) = exchange.bounce {
             // It had said that it did not take the request.
@@ -338,11 +358,37 @@ impl Edge {
         self.fail(key, reason);
     }
 
+    /// Forgets the head of an answer that never got to its client.
+    pub(super) fn take_back_head(&mut self, key: Key) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if exchange.held_head.is_empty() {
+            return;
+        }
+        exchange.held_head.clear();
+        if let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) {
+            front.server.withdraw();
+        }
+    }
+
     /// The worker said nothing for too long.
     pub(super) fn worker_timed_out(&mut self, key: Key) {
         let now = self.clock.now();
-        let Some(exchange) = self.exchanges.get(key) else { return };
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let timeout = exchange.patience.read;
+        if !exchange.held_head.is_empty() {
+            // The body takes its time: the client may as well know what it will be.
+            let (front, link) = (exchange.front, exchange.link);
+            if let Some(front) = front.and_then(|front| self.fronts.get_mut(front)) {
+                exchange.release_head(output(&mut front.output, &mut self.blocks));
+            }
+            if let Some(link) = link {
+                self.link_deadline(link, now + timeout);
+            }
+            if let Some(front) = front {
+                self.flush_front(front);
+            }
+            return;
+        }
         if exchange.held_back || exchange.spool.agent_busy {
             // It is not the worker who is late.
             if let Some(link) = exchange.link {
@@ -370,6 +416,8 @@ impl Edge {
     }
 }
 
+/// A head waits this long for the beginning of its body.
+const HEAD_HOLD: Duration = Duration::from_millis(50);
 /// RFC 8297.
 const EARLY_HINTS: u16 = 103;
 /// Bytes read from one worker before the others get their turn.

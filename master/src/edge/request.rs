@@ -1,10 +1,13 @@
 //! A request's head is complete: who asks, what for, and who shall answer.
 
 use super::answer::output;
-use super::exchange::{Exchange, Patience, State};
+use super::exchange::{Exchange, State};
+use super::routing::{Errand, Way};
 use super::turn::Edge;
 use crate::reactor::slab::Key;
+use rip::contract::reason::Reason;
 use rip::guard::request_id::RequestId;
+use rip::http1::changes::Changes;
 use rip::http1::encode;
 use rip::http1::fields::{self, ForwardRequest};
 use rip::http1::head::{BodyLength, RequestHead};
@@ -20,10 +23,21 @@ impl Edge {
         {
             front.server.close_after_this();
         }
+        self.look_at_configuration();
+        self.note_host(head, buf);
         if self.answer_builtin(front, head, buf) || self.begin_live_stream(front, head, buf) {
             return;
         }
-        self.begin_exchange(front, head, buf);
+        match self.way(head, buf) {
+            Way::App(errand) => match head.body() {
+                BodyLength::Length(length) if length > errand.body_limit => {
+                    self.refuse(front, Reason::BodyTooLarge, "", Some((head, buf)));
+                }
+                _ => self.begin_exchange(front, head, buf, &errand),
+            },
+            Way::Redirect(rule) => self.redirect(front, head, buf, rule),
+            Way::Refused(reason) => self.refuse(front, reason, "", Some((head, buf))),
+        }
     }
 
     /// The request's id: the client's own when it is fit to be one.
@@ -32,24 +46,18 @@ impl Edge {
         RequestId::new(own, &mut self.entropy)
     }
 
-    fn begin_exchange(&mut self, key: Key, head: &RequestHead, buf: &[u8]) {
+    fn begin_exchange(&mut self, key: Key, head: &RequestHead, buf: &[u8], errand: &Errand) {
         let request_id = self.request_id(head, buf);
-        self.look_at_configuration();
-        let active = self.snapshots.active();
-        let (Some(app), Some(pool)) = (active.config.apps.first(), active.pools.first()) else {
-            return;
-        };
-        let (pool, patience) = (pool.number, Patience::from(&app.timeouts));
-        let body_limit = active.config.edge.limits.body_bytes;
         let Some(front) = self.fronts.get_mut(key) else { return };
         let now = self.clock.now();
         let mut exchange = self.blanks.pop().unwrap_or_else(|| Box::new(Exchange::blank()));
         exchange.front = Some(key);
-        exchange.pool = pool;
-        exchange.patience = patience;
-        exchange.body_limit = body_limit;
+        exchange.pool = errand.pool;
+        exchange.patience = errand.patience;
+        exchange.body_limit = errand.body_limit;
+        exchange.rule = errand.rule;
         exchange.snapshot = self.snapshots.pin();
-        self.seats.enter(pool);
+        self.seats.enter(errand.pool);
         exchange.request_id = request_id;
         exchange.idempotent = head.method_kind().is_idempotent();
         exchange.head_only = head.method_kind() == rip::http1::method::Method::Head;
@@ -58,6 +66,9 @@ impl Edge {
 
         let mut address = AddressText::default();
         let peer = address.of(front.peer.ip());
+        self.collect_changes(errand.rule, &mut exchange.changes);
+        let active = self.snapshots.active();
+        let changes = active.table.headers().request(&exchange.changes);
         // The end of the head is written when the body is whole and its worker is known.
         fields::forward_request_fields(
             head,
@@ -70,7 +81,8 @@ impl Edge {
                 body: BodyLength::None,
                 target: None,
                 keep_alive: true,
-                underscores: false,
+                underscores: active.config.edge.underscores,
+                changes: changes.as_ref().map(|changes| changes as &dyn Changes),
             },
             &mut exchange.request,
         );

@@ -82,7 +82,7 @@ mod tests {
     use rip::contract::config::Config;
 
     fn snapshot(version: u64) -> Arc<Snapshot> {
-        Arc::new(Snapshot { version, config: Config::default(), pools: Vec::new() })
+        Arc::new(Snapshot::new(version, Config::default(), Vec::new()))
     }
 
     fn versions(snapshots: &Snapshots) -> Vec<u64> {

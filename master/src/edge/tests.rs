@@ -76,7 +76,7 @@ impl House {
         let pool = Arc::new(AppPool::new(PoolNumber(0), &config.apps[0], control.clone()));
         let limits = config.edge.limits;
         let shared = Arc::new(Shared {
-            current: Current::new(Arc::new(Snapshot { version: 1, config, pools: vec![pool] })),
+            current: Current::new(Arc::new(Snapshot::new(1, config, vec![pool]))),
             access_log: true,
             json: false,
             stats: Stats::new(1),

@@ -8,6 +8,7 @@ use super::drain::Drain;
 use super::exchange::{Exchange, Record};
 use super::front::Front;
 use super::live_reload::LiveStreams;
+use super::routing::Routing;
 use super::seats::Seats;
 use super::snapshots::Snapshots;
 use super::worker_link::Links;
@@ -92,6 +93,8 @@ pub(super) struct Edge {
     pub(super) snapshots: Snapshots,
     /// The pools they may be given to.
     pub(super) seats: Seats,
+    /// Scratch: how requests find their rules.
+    pub(super) routing: Routing,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
     stopped: bool,
@@ -132,10 +135,7 @@ impl Edge {
             accept_starved: false,
             drain: None,
             live: LiveStreams::default(),
-            head_limits: Limits {
-                body_bytes: snapshots.active().config.edge.limits.body_bytes,
-                ..Limits::default()
-            },
+            head_limits: Limits { body_bytes: snapshots.active().body_bytes, ..Limits::default() },
             head: RequestHead::default(),
             answer_head: ResponseHead::default(),
             scratch: Vec::new(),
@@ -144,6 +144,7 @@ impl Edge {
             settled: Vec::new(),
             snapshots,
             seats,
+            routing: Routing::default(),
             lines: Vec::new(),
             stopped: false,
             shared,
@@ -243,6 +244,7 @@ impl Edge {
                 }
             }
             EdgeMessage::Stay(pool) => self.seats.stay(pool),
+            EdgeMessage::EndRemoved => self.end_removed(),
             EdgeMessage::Forget(pool) => {
                 self.seats.forget(pool);
                 self.links.forget_pool(pool);
@@ -317,7 +319,7 @@ impl Edge {
         }
         let active = self.shared.current.load();
         active.pools.iter().for_each(|pool| self.seats.learn(pool));
-        self.head_limits.body_bytes = active.config.edge.limits.body_bytes;
+        self.head_limits.body_bytes = active.body_bytes;
         self.snapshots.activate(active);
     }
 

@@ -55,6 +55,8 @@ pub enum EdgeMessage {
     Vacate(PoolNumber),
     /// The pool is used again: whoever was to report that it is not needed does not.
     Stay(PoolNumber),
+    /// Requests whose rule is not in the active configuration any more had their time: they end.
+    EndRemoved,
     /// The pool is gone.
     Forget(PoolNumber),
     /// Finish what was accepted, then report [`ControlMessage::LoopDrained`]. No connection comes

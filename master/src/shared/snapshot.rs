@@ -1,8 +1,12 @@
 //! The configuration as traffic sees it, and the one place where another one takes its place.
 
 use super::pools::AppPool;
+use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
-use rip::ids::PoolNumber;
+use rip::contract::route::{RouteAction, RouteRule};
+use rip::ids::{AppId, PoolNumber};
+use rip::route::Table;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,12 +17,40 @@ pub struct Snapshot {
     pub version: u64,
     /// What it was made of.
     pub config: Config,
+    /// Which rule takes a request.
+    pub table: Table,
+    /// The largest request body that any rule takes, in bytes.
+    pub body_bytes: u64,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
+    /// What each rule leads to, by its index.
+    places: Vec<Option<usize>>,
 }
 
 impl Snapshot {
-    /// The pools by number.
+    /// Everything that requests need of `config`, whose apps have these `pools`, in its order. Takes
+    /// its time with many rules.
+    pub fn new(version: u64, config: Config, pools: Vec<Arc<AppPool>>) -> Self {
+        let table = Table::new(&config.routes);
+        let limits = config.routes.iter().filter_map(|rule| rule.body_limit);
+        let body_bytes = limits.chain([config.edge.limits.body_bytes]).max().unwrap_or_default();
+        let numbers: HashMap<&AppId, usize> =
+            config.apps.iter().enumerate().map(|(index, app)| (&app.id, index)).collect();
+        let place = |rule: &RouteRule| match &rule.action {
+            RouteAction::ToApp { app_id } => numbers.get(app_id).copied(),
+            RouteAction::Headers(_) | RouteAction::Redirect { .. } => None,
+        };
+        let places = config.routes.iter().map(place).collect();
+        Self { version, config, table, body_bytes, pools, places }
+    }
+
+    /// The app a rule hands requests to, and its pool.
+    pub fn app_of(&self, rule: usize) -> Option<(&AppDescriptor, &Arc<AppPool>)> {
+        let app = (*self.places.get(rule)?)?;
+        Some((self.config.apps.get(app)?, self.pools.get(app)?))
+    }
+
+    /// A pool by its number.
     pub fn pool(&self, number: PoolNumber) -> Option<&Arc<AppPool>> {
         self.pools.iter().find(|pool| pool.number == number)
     }

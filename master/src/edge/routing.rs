@@ -1,0 +1,132 @@
+//! Which rule takes a request, and what that means: an app, an answer of our own, a refusal.
+
+use super::exchange::Patience;
+use super::turn::Edge;
+use crate::shared::snapshot::Snapshot;
+use rip::contract::reason::Reason;
+use rip::contract::route::RouteAction;
+use rip::http1::head::RequestHead;
+use rip::http1::target::Target;
+use rip::ids::PoolNumber;
+use rip::route::path::{PathRoom, routing_path, sent_path};
+use rip::route::redirect::{self, Parts};
+use rip::route::{Found, Scratch, host};
+
+/// What lookups work with; warm after the first few.
+#[derive(Default)]
+pub(super) struct Routing {
+    host: Vec<u8>,
+    path: PathRoom,
+    scratch: Scratch,
+    /// What the refusal that follows says.
+    allow: Option<Vec<u8>>,
+}
+
+impl Routing {
+    /// Where `template` sends a request for `target` to the host noted last.
+    pub(super) fn location(
+        &mut self,
+        template: &str,
+        pattern: &str,
+        target: &Target,
+        buf: &[u8],
+    ) -> Vec<u8> {
+        let mut location = Vec::new();
+        let path = sent_path(target, buf, &mut self.path);
+        let parts = Parts { host: &self.host, path, query: target.query.of(buf), pattern };
+        redirect::location(template, &parts, &mut location);
+        location
+    }
+
+    /// The methods that a path takes which was just refused for its method.
+    pub(super) fn take_allow(&mut self) -> Option<Vec<u8>> {
+        self.allow.take()
+    }
+}
+
+/// What is to be done with a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// A worker of this pool answers it.
+    App(Errand),
+    /// The rule at this index sends the client elsewhere.
+    Redirect(usize),
+    /// Nobody answers it.
+    Refused(Reason),
+}
+
+/// A request for an app.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Errand {
+    pub(super) pool: PoolNumber,
+    /// The rule that brought it there.
+    pub(super) rule: usize,
+    pub(super) patience: Patience,
+    /// Its body may have this many bytes.
+    pub(super) body_limit: u64,
+}
+
+impl Edge {
+    /// Notes whom a request is for.
+    pub(super) fn note_host(&mut self, head: &RequestHead, buf: &[u8]) {
+        host::normalize(head.authority(buf), &mut self.routing.host);
+    }
+
+    /// Whether the edge's own endpoints are served at the host noted last: at every host that is
+    /// configured, and where it is asked by address.
+    pub(super) fn serves_builtins(&self) -> bool {
+        let host = &self.routing.host;
+        self.snapshots.active().table.knows_host(host) || host::is_ip_or_localhost(host)
+    }
+
+    /// The active configuration's way for a request to the host noted last.
+    pub(super) fn way(&mut self, head: &RequestHead, buf: &[u8]) -> Way {
+        let snapshot = self.snapshots.active();
+        let Routing { host, path, scratch, allow } = &mut self.routing;
+        let path = match routing_path(head.path(), buf, path) {
+            // A question about the server as a whole is one about its root.
+            b"*" => b"/",
+            path => path,
+        };
+        match snapshot.table.find(host, path, head.method(buf), scratch) {
+            Found::Rule(rule) => way_of(snapshot, rule),
+            Found::MethodNotAllowed => {
+                *allow = Some(scratch.allow().to_vec());
+                Way::Refused(Reason::MethodNotAllowed)
+            }
+            Found::NoRoute => Way::Refused(Reason::NotFound),
+            Found::UnknownHost => Way::Refused(Reason::HostNotFound),
+        }
+    }
+
+    /// Appends the rules that change heads of the request looked at last, which `rule` takes.
+    pub(super) fn collect_changes(&self, rule: usize, changes: &mut Vec<usize>) {
+        let snapshot = self.snapshots.active();
+        snapshot.table.headers().collect(self.routing.scratch.headers(), Some(rule), changes);
+    }
+}
+
+fn way_of(snapshot: &Snapshot, index: usize) -> Way {
+    let Some(rule) = snapshot.config.routes.get(index) else {
+        return Way::Refused(Reason::NotFound);
+    };
+    match &rule.action {
+        RouteAction::Redirect { .. } => Way::Redirect(index),
+        // The table never ends with a rule that only changes headers.
+        RouteAction::Headers(_) => Way::Refused(Reason::NotFound),
+        RouteAction::ToApp { .. } => match snapshot.app_of(index) {
+            None => Way::Refused(Reason::NotFound),
+            Some((app, pool)) => {
+                let mut patience = Patience::from(&app.timeouts);
+                if let Some(own) = &rule.timeouts {
+                    patience.connect = own.connect.unwrap_or(patience.connect);
+                    patience.read = own.read.unwrap_or(patience.read);
+                    patience.queue = own.queue.unwrap_or(patience.queue);
+                }
+                let limits = &snapshot.config.edge.limits;
+                let body_limit = rule.body_limit.unwrap_or(limits.body_bytes);
+                Way::App(Errand { pool: pool.number, rule: index, patience, body_limit })
+            }
+        },
+    }
+}
