@@ -3,8 +3,11 @@
 
 pub mod answer;
 pub mod args;
+pub mod certificate;
 mod changes;
 pub mod client;
+pub mod compile;
+pub mod compiler;
 pub mod ctl;
 pub mod entry;
 pub mod env;
@@ -18,6 +21,7 @@ pub mod progress;
 pub mod python;
 pub mod start;
 pub mod suggest;
+pub mod surroundings;
 pub mod table;
 pub mod token;
 pub mod value;

@@ -16,7 +16,7 @@ use rip::ids::AppId;
 use rip::limits;
 use rip::wire::runtime_dir::{is_name, sanitise_name};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What `start` looks at besides its arguments.
@@ -47,6 +47,11 @@ impl World {
         let cwd = std::env::current_dir().map_err(|error| {
             Failure::configuration(format!("the current directory cannot be told: {error}"))
         })?;
+        Ok(Self::seen_from(cwd))
+    }
+
+    /// As it is now, seen from the absolute directory `cwd`.
+    pub fn seen_from(cwd: PathBuf) -> Self {
         let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
         let programs: Vec<_> = std::env::var_os("PATH")
             .map(|paths| std::env::split_paths(&paths).collect())
@@ -59,8 +64,8 @@ impl World {
         );
         // Aware of affinity and of the cgroup's quota.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self {
-            places: Places { cwd, programs, packages },
+        Self {
+            places: Places { cwd, programs, packages, ..Places::default() },
             cores: u32::try_from(cores).unwrap_or(1),
             rights: Rights::look(),
             executable: std::env::current_exe()
@@ -68,7 +73,7 @@ impl World {
             port: text("PORT"),
             web_concurrency: text("WEB_CONCURRENCY"),
             cache_directory: text("CACHE_DIRECTORY"),
-        })
+        }
     }
 }
 
@@ -237,7 +242,8 @@ fn check_placeholders(launch: &Launch) -> Result<(), Failure> {
     Ok(())
 }
 
-fn app(
+/// The app that `entry` is under these flags.
+pub(super) fn app(
     start: &Start,
     world: &World,
     id: AppId,
