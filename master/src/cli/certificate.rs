@@ -12,9 +12,10 @@ use rustls::{Error, InconsistentKeys};
 /// # Errors
 /// What is wrong, one clause, and how to mend it.
 pub fn check(chain: &[u8], key: &[u8], now: UnixMillis) -> Result<(), Wrong> {
-    let certificates = CertificateDer::pem_slice_iter(chain)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Wrong::new(format!("the certificate is no PEM: {error}"), "export it as PEM"))?;
+    let certificates =
+        CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>().map_err(|error| {
+            Wrong::new(format!("the certificate is no PEM: {error}"), "export it as PEM")
+        })?;
     let Some(own) = certificates.first().cloned() else {
         return Err(Wrong::new(
             "the file has no certificate in it",

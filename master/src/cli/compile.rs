@@ -3,7 +3,7 @@
 use super::compiler::{Task, whole_file};
 use super::exit::{Exit, Failure};
 use rip::contract::attempt::AttemptCode;
-use rip::edgefile::job::{Formatted, Job, Report};
+use rip::edgefile::job::{Job, Report};
 use rip::edgefile::{Diagnostic, Outcome};
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
@@ -24,15 +24,6 @@ pub fn compile(job: &Job) -> Result<Outcome, Failure> {
     })
 }
 
-/// The file that `job` names as it should look.
-///
-/// # Errors
-/// The reader cannot be started.
-pub fn format(job: &Job) -> Result<Formatted, Failure> {
-    let answer = ask(Task::Format, job)?;
-    Ok(answer.unwrap_or_else(|why| Formatted { text: None, diagnostics: vec![why] }))
-}
-
 fn ask<T: DeserializeOwned>(task: Task, job: &Job) -> Result<Result<T, Diagnostic>, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::new(Exit::Failed, format!("the Edgefile's reader cannot be started: {error}"))
@@ -48,7 +39,8 @@ fn ask<T: DeserializeOwned>(task: Task, job: &Job) -> Result<Result<T, Diagnosti
     let (input, output) = (child.stdin.take(), child.stdout.take());
     let answer = talk(input, output, job, DEADLINE);
     Ok(finish(child, answer).and_then(|text| {
-        serde_json::from_slice(&text).map_err(|_| crashed("did not give an answer that makes sense"))
+        serde_json::from_slice(&text)
+            .map_err(|_| crashed("did not give an answer that makes sense"))
     }))
 }
 

@@ -234,10 +234,7 @@ fn file(word: &str, path: &Path, written: Written) -> Result<Entry, Failure> {
             written.starts(parent, None, &format!("./{base}"))
         ))
     } else {
-        failure.tip(format!(
-            "an app is a .py file, a directory with one, or {}",
-            written.command()
-        ))
+        failure.tip(format!("an app is a .py file, a directory with one, or {}", written.command()))
     })
 }
 

@@ -51,7 +51,9 @@ fn entries_are_looked_for_beside_the_file() {
         let web = place(&tree, "web");
         assert_eq!(
             hint,
-            format!("start its server: command \"node\" \"index.js\"; listen \"port\"; cwd \"{web}\"")
+            format!(
+                "start its server: command \"node\" \"index.js\"; listen \"port\"; cwd \"{web}\""
+            )
         );
         let hint = machine.entry("nothing-like-it", &Asked::default()).unwrap_err().hint.unwrap();
         assert!(hint.ends_with("or command \"PROGRAM\" …"), "{hint}");
@@ -76,7 +78,9 @@ fn commands_are_looked_for_where_the_app_would() {
         assert!(machine.command(&argv(&["./own/plain"]), &asked).is_err());
         assert_eq!(machine.command(&[], &asked).unwrap_err().code, AttemptCode::Invalid);
         let asked = Asked { cwd: Some("nowhere"), ..Asked::default() };
-        assert!(machine.command(&argv(&["serve"]), &asked).unwrap_err().message.contains("nowhere"));
+        assert!(
+            machine.command(&argv(&["serve"]), &asked).unwrap_err().message.contains("nowhere")
+        );
         let asked = Asked { runtime: Some("command"), ..Asked::default() };
         assert_eq!(
             machine.entry("bin/serve", &asked).unwrap().launch.argv,
