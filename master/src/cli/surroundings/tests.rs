@@ -21,7 +21,7 @@ fn place(tree: &Tree, inside: &str) -> String {
 
 #[test]
 fn entries_are_looked_for_beside_the_file() {
-    let tree = Tree::new("machine-entry", &["api/app.py", "pkg/web.py", "other/", "web/index.js"]);
+    let tree = Tree::new("machine-entry", &["api/app.py", "pkg/web.py", "other/", "node/index.js"]);
     with(&tree, PLAIN, |machine| {
         let found = machine.entry("./api/app.py", &Asked::default()).unwrap();
         assert_eq!(found.shown, "./api/app.py");
@@ -47,8 +47,8 @@ fn entries_are_looked_for_beside_the_file() {
         let asked = Asked { runtime: Some("node"), ..Asked::default() };
         assert!(machine.entry("api", &asked).unwrap_err().message.contains("runtime 'node'"));
 
-        let hint = machine.entry("web", &Asked::default()).unwrap_err().hint.unwrap();
-        let web = place(&tree, "web");
+        let hint = machine.entry("node", &Asked::default()).unwrap_err().hint.unwrap();
+        let web = place(&tree, "node");
         assert_eq!(
             hint,
             format!(
