@@ -1,5 +1,7 @@
 //! `start`: flags, words and the machine become [`Settings`].
 
+pub mod edgefile;
+
 use super::args::Start;
 use super::entry::{self, Entry, Places};
 use super::exit::Failure;
@@ -206,6 +208,11 @@ fn checked_name(name: &str) -> Result<String, Failure> {
     })
 }
 
+/// The name of a directory, else that of any app.
+fn name_after(directory: Option<&Path>) -> String {
+    directory.and_then(entry::name_of_directory).unwrap_or_else(|| "app".to_owned())
+}
+
 fn apply_launch_flags(start: &Start, entry: &mut Entry) -> Result<(), Failure> {
     if let Some(listen) = start.app.listen {
         if entry.launch.runtime != Runtime::Command {
@@ -367,15 +374,20 @@ fn phases(start: &Start) -> Phases {
     }
 }
 
-fn listen_addresses(start: &Start, world: &World) -> Result<Vec<ListenAddress>, Failure> {
-    let port = match (start.edge.port, &world.port) {
-        (Some(port), _) => port,
-        (None, Some(text)) => value::port(text).map_err(|why| {
+/// The port of the flag, else that of `$PORT`.
+fn listen_port(start: &Start, world: &World) -> Result<Option<u16>, Failure> {
+    match (start.edge.port, &world.port) {
+        (Some(port), _) => Ok(Some(port)),
+        (None, Some(text)) => value::port(text).map(Some).map_err(|why| {
             Failure::usage(format!("PORT is '{text}' in the environment: {why}"))
                 .tip("unset it, or name the port: http:8080")
-        })?,
-        (None, None) => 80,
-    };
+        }),
+        (None, None) => Ok(None),
+    }
+}
+
+fn listen_addresses(start: &Start, world: &World) -> Result<Vec<ListenAddress>, Failure> {
+    let port = listen_port(start, world)?.unwrap_or(80);
     world.rights.check(port, &world.executable)?;
     if start.edge.host.is_empty() {
         return Ok(vec![ListenAddress { ip: None, port }]);
