@@ -3,7 +3,7 @@
 use super::compiler::{Task, whole_file};
 use super::exit::{Exit, Failure};
 use rip::contract::attempt::AttemptCode;
-use rip::edgefile::job::{Job, Report};
+use rip::edgefile::job::{Formatted, Job, Report};
 use rip::edgefile::{Diagnostic, Outcome};
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
@@ -22,6 +22,15 @@ pub fn compile(job: &Job) -> Result<Outcome, Failure> {
         Ok(report) => report.outcome.unwrap_or_else(|| rejected(crashed("did not answer"))),
         Err(why) => rejected(why),
     })
+}
+
+/// The file that `job` names as it should look.
+///
+/// # Errors
+/// The reader cannot be started.
+pub fn format(job: &Job) -> Result<Formatted, Failure> {
+    let answer = ask(Task::Format, job)?;
+    Ok(answer.unwrap_or_else(|why| Formatted { text: None, diagnostics: vec![why] }))
 }
 
 fn ask<T: DeserializeOwned>(task: Task, job: &Job) -> Result<Result<T, Diagnostic>, Failure> {

@@ -14,7 +14,7 @@ use super::surroundings::Machine;
 use crate::sys::confine::{Bounds, confine};
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
-use rip::edgefile::job::{AddedApp, Job, Report};
+use rip::edgefile::job::{AddedApp, Formatted, Job, Report};
 use rip::edgefile::{self, Diagnostic, Outcome, Severity};
 use rip::limits;
 use rip::time::UnixMillis;
@@ -31,18 +31,21 @@ use std::time::SystemTime;
 pub enum Task {
     /// Makes a configuration of the file: a [`Job`] in, a [`Report`] out.
     Compile,
+    /// Formats the file: a [`Job`] in, a [`Formatted`] out.
+    Format,
 }
 
 impl Task {
     /// The task of a process with this first argument.
     pub fn of(argument: &std::ffi::OsStr) -> Option<Self> {
-        [Self::Compile].into_iter().find(|task| argument == task.argument())
+        [Self::Compile, Self::Format].into_iter().find(|task| argument == task.argument())
     }
 
     /// The first argument of a process that does this.
     pub fn argument(self) -> &'static str {
         match self {
             Self::Compile => "edgefile-compile",
+            Self::Format => "edgefile-format",
         }
     }
 }
@@ -68,6 +71,7 @@ fn work(task: Task, world: &World) -> io::Result<()> {
     let job: Job = serde_json::from_slice(&told)?;
     match task {
         Task::Compile => answer(&compile(&job, world)),
+        Task::Format => answer(&format(&job)),
     }
 }
 
@@ -89,6 +93,16 @@ fn compile(job: &Job, world: &World) -> Report {
     });
     let added = job.added.iter().map(|app| self::added(app, world).map_err(in_one_line)).collect();
     Report { outcome, added, ..Report::default() }
+}
+
+fn format(job: &Job) -> Formatted {
+    let formatted = read(job.path.as_deref().unwrap_or_default())
+        .map_err(|unreadable| vec![unreadable])
+        .and_then(|text| edgefile::fmt::format(&text));
+    match formatted {
+        Ok(text) => Formatted { text: Some(text), diagnostics: Vec::new() },
+        Err(diagnostics) => Formatted { text: None, diagnostics },
+    }
 }
 
 /// An app of which only the entry is known: everything else is as `start` has it by default.
@@ -174,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_task_has_its_argument() {
-        for task in [Task::Compile] {
+        for task in [Task::Compile, Task::Format] {
             assert_eq!(Task::of(task.argument().as_ref()), Some(task));
         }
         assert_eq!(Task::of("worker-shim".as_ref()), None);
