@@ -71,9 +71,8 @@ pub fn fmt(flags: &Fmt) -> Result<Exit, Failure> {
     if flags.stdout {
         return say(&text);
     }
-    let unreadable = |error: io::Error| {
-        Failure::configuration(format!("{shown} cannot be read: {error}"))
-    };
+    let unreadable =
+        |error: io::Error| Failure::configuration(format!("{shown} cannot be read: {error}"));
     if fs::read(&path).map_err(unreadable)? == text.as_bytes() {
         return Ok(Exit::Done);
     }
@@ -81,8 +80,9 @@ pub fn fmt(flags: &Fmt) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Failed, format!("{shown} is not formatted"))
             .tip(format!("rip-master fmt {shown}")));
     }
-    replace(&path, &text)
-        .map_err(|error| Failure::new(Exit::Failed, format!("{shown} cannot be written: {error}")))?;
+    replace(&path, &text).map_err(|error| {
+        Failure::new(Exit::Failed, format!("{shown} cannot be written: {error}"))
+    })?;
     Ok(Exit::Done)
 }
 

@@ -77,9 +77,9 @@ fn own_endpoint(config: &Config, host: &[u8], path: &[u8]) -> Option<&'static st
 
 fn text(explanation: &Explanation, own: Option<&str>) -> String {
     match own {
-        Some(name) => format!(
-            "the server answers it itself (builtin {name}=); without that:\n{explanation}"
-        ),
+        Some(name) => {
+            format!("the server answers it itself (builtin {name}=); without that:\n{explanation}")
+        }
         None => explanation.to_string(),
     }
 }
@@ -134,11 +134,8 @@ mod tests {
             body_limit: None,
             line: Some(3),
         };
-        let config = Config {
-            edge: EdgeConfig::default(),
-            routes: vec![rule],
-            ..Config::default()
-        };
+        let config =
+            Config { edge: EdgeConfig::default(), routes: vec![rule], ..Config::default() };
         let own = |host: &str, path: &str| own_endpoint(&config, host.as_bytes(), path.as_bytes());
         assert_eq!(own("example.com", "/status"), Some("status"));
         assert_eq!(own("127.0.0.1", "/server"), Some("server"));
