@@ -228,6 +228,10 @@ impl Kind {
 
     /// It is something else altogether.
     fn mismatch(self, value: &Value) -> Wrong {
+        if matches!(self, Self::VariableValue) {
+            // It may be a secret.
+            return Wrong::new("the value of a variable is a text", "put it in quotes");
+        }
         let message = format!("expected {}, not {}", self.told(), value.told());
         let hint = match (self, value) {
             (Self::Bool, Value::Text(text)) => match text.to_ascii_lowercase().as_str() {

@@ -4,6 +4,7 @@
 
 pub mod diagnostic;
 mod document;
+pub mod fmt;
 pub mod job;
 mod kind;
 mod lexer;
@@ -89,8 +90,21 @@ pub fn compile(text: &[u8], surroundings: &dyn Surroundings) -> Outcome {
 
 fn refused(text: &str, faults: Vec<lexer::Fault>) -> Vec<Diagnostic> {
     let mut report = Report::new(text);
-    for fault in faults {
+    let secrets = structure::secrets(text, &lexer::tokens(text).list);
+    for mut fault in faults {
+        if secrets
+            .iter()
+            .any(|secret| secret.start <= fault.span.start && fault.span.start < secret.end)
+        {
+            let word = lexer::shown(fault.span.of(text));
+            fault.message = fault.message.replace(&word, MASK);
+            fault.hint = fault.hint.map(|hint| hint.replace(&word, MASK));
+        }
         report.fault(fault);
     }
+    secrets.into_iter().for_each(|span| report.hide(span));
     report.finish()
 }
+
+/// In the place of a value of `env`.
+const MASK: &str = "***";

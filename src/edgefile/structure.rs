@@ -68,6 +68,33 @@ pub(super) fn divide(text: &str, tokens: Tokens) -> Result<Structure, Vec<Fault>
     Err(faults)
 }
 
+/// Texts of `env` nodes, as far as tokens tell them, for a text that is not whole.
+pub(super) fn secrets(text: &str, tokens: &[Token]) -> Vec<Span> {
+    let mut found = Vec::new();
+    let mut is_start = true;
+    // Blocks that are open within `env`; `None` outside of it.
+    let mut within: Option<usize> = None;
+    for token in tokens {
+        match (token.kind, within) {
+            (Kind::Word, None) if is_start && token.span.of(text) == "env" => within = Some(0),
+            (Kind::Newline | Kind::Semicolon, Some(0)) => within = None,
+            (Kind::Open, Some(depth)) => within = Some(depth + 1),
+            (Kind::Close, Some(depth)) => within = depth.checked_sub(1),
+            (Kind::Word | Kind::Quoted | Kind::Number, Some(_)) if !is_start => {
+                found.push(token.span);
+            }
+            _ => {}
+        }
+        let keeps = matches!(token.kind, Kind::Space | Kind::BlockComment);
+        let starts = matches!(
+            token.kind,
+            Kind::Newline | Kind::Semicolon | Kind::Open | Kind::Close | Kind::Slashdash
+        );
+        is_start = starts || is_start && keeps;
+    }
+    found
+}
+
 struct Divider<'a> {
     text: &'a str,
     tokens: Vec<Token>,

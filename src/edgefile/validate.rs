@@ -128,6 +128,9 @@ fn arguments(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
         Arguments::One(_, kind) | Arguments::Maybe(_, kind) => (Some(kind), 1),
         Arguments::Many(_, kind) => (Some(kind), usize::MAX),
     };
+    if is_secret(rule) {
+        node.arguments.iter().for_each(|argument| report.hide(argument.span));
+    }
     for (index, Argument { value, span }) in node.arguments.iter().enumerate() {
         let Some(kind) = kind.filter(|_| index < most) else {
             let (message, hint) = surplus(node, rule, index);
@@ -160,10 +163,19 @@ fn arguments(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
     }
 }
 
+/// Its values are never shown.
+fn is_secret(rule: &NodeRule) -> bool {
+    rule.free.is_some_and(|free| matches!(free.values, Kind::VariableValue))
+}
+
 fn surplus(node: &Node, rule: &NodeRule, index: usize) -> (String, String) {
     let told = node.arguments.get(index).map(|found| found.value.told()).unwrap_or_default();
     match rule.arguments {
         Arguments::None => {
+            if is_secret(rule) {
+                let message = format!("`{}` takes no value without a name", rule.name);
+                return (message, format!("write {} NAME=\"value\"", rule.name));
+            }
             let message = format!("`{}` takes no value of its own, but finds {told}", rule.name);
             let hint = match rule.properties {
                 [] if rule.children.is_empty() => String::new(),
@@ -203,14 +215,6 @@ fn properties(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
             checked.has_gaps = true;
         }
     }
-    for missing in rule.properties {
-        if missing.is_required && !seen.contains_key(missing.name) {
-            let message = format!("`{}` needs {}=", rule.name, missing.name);
-            let hint = format!("{}: {}", missing.name, missing.kind.told());
-            report.error(node.span, &checked.path, message, hint);
-            checked.has_gaps = true;
-        }
-    }
 }
 
 fn known_property(
@@ -245,6 +249,9 @@ fn chosen(
     checked: &mut Checked,
     report: &mut Report<'_>,
 ) {
+    if matches!(free.values, Kind::VariableValue) {
+        report.hide(span);
+    }
     let name_value = super::document::Value::Text(name.to_owned());
     let name_fits = free.names.read(&name_value);
     let value_fits = free.values.read(value);
@@ -265,6 +272,8 @@ fn children(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
     if let Some(free) = rule.free.filter(|free| free.as_children) {
         for child in nodes {
             let path = format!("{} › {}", checked.path, shown(&child.name));
+            child.arguments.iter().for_each(|argument| report.hide(argument.span));
+            child.properties.iter().for_each(|property| report.hide(property.span));
             let [Argument { value, span }] = child.arguments.as_slice() else {
                 report.error(
                     child.span,

@@ -1,7 +1,12 @@
 //! The language as one table, and what is made of it.
 
+mod reference;
 mod rule;
 mod table;
+mod text;
+
+pub use reference::reference;
+pub use text::{json, print};
 
 pub(super) use rule::{Arguments, Free, NodeRule, PropertyRule};
 pub(super) use table::FILE;
