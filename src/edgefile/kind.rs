@@ -155,6 +155,42 @@ impl Kind {
         }
     }
 
+    /// One of this kind as it is written, for hints.
+    pub(super) fn example(self) -> String {
+        let text = match self {
+            Self::Bool => return "#true".to_owned(),
+            Self::Number { least, most } | Self::NumberOr { least, most, .. } => {
+                return 4.clamp(least, most).to_string();
+            }
+            Self::RedirectStatus => return "308".to_owned(),
+            Self::Surge => return "2".to_owned(),
+            Self::Address => ":8080",
+            Self::AppName => "api",
+            Self::Argument | Self::Text | Self::VariableValue => "…",
+            Self::Duration | Self::DurationOr(_) => "30s",
+            Self::Glob => "*.py",
+            Self::Header => "X-Frame-Options",
+            Self::HeaderValue => "DENY",
+            Self::Host => "example.com",
+            Self::Id => "api",
+            Self::Methods => "GET,POST",
+            Self::Network => "10.0.0.0/8",
+            Self::Path => "path/to/it",
+            Self::Pattern => "/*",
+            Self::Prefix => "/v2",
+            Self::Size { .. } => "64MiB",
+            Self::Template => "/new/{path}",
+            Self::Url => "http://10.0.0.7:8080",
+            Self::UrlPath | Self::UrlPathOr(_) => "/ready",
+            Self::User => "www-data",
+            Self::Variable => "NAME",
+            Self::Words { served: [first, ..], .. }
+            | Self::Words { served: [], later: [first, ..] } => first,
+            Self::Words { .. } => "",
+        };
+        format!("\"{text}\"")
+    }
+
     /// `value` as one of this kind.
     ///
     /// # Errors
@@ -283,7 +319,7 @@ impl Kind {
             Ok(number) if (least..=most).contains(&number) => Ok(Typed::Number(number)),
             _ => Err(Wrong::new(
                 format!("{number} is out of range: expected {}", self.told()),
-                String::new(),
+                if least == most { format!("write {least}") } else { String::new() },
             )),
         }
     }
@@ -297,9 +333,13 @@ impl Kind {
         if let Some(word) = served.iter().find(|word| **word == text) {
             return Ok(Typed::Word(word));
         }
+        if served.is_empty() && !later.contains(&text) {
+            let message = format!("\"{}\" is not known here", shown(text));
+            return Err(Wrong::new(message, format!("known: {}", self.told())));
+        }
         if later.contains(&text) {
             let hint = match served {
-                [] => String::new(),
+                [] => "leave it out".to_owned(),
                 _ => format!("it serves {}", self.told()),
             };
             return Err(Wrong::new(format!("\"{text}\" is not served by this version"), hint));

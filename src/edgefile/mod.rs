@@ -21,6 +21,7 @@ pub use surroundings::{Resolved, Surroundings, Trouble};
 
 use crate::contract::config::Config;
 use crate::ids::AppId;
+use crate::limits;
 use normalize::Bench;
 use report::Report;
 use serde::{Deserialize, Serialize};
@@ -57,13 +58,13 @@ impl Outcome {
 }
 
 /// Reads an Edgefile: parses it, checks it against the language and against the machine, and
-/// normalizes it. All errors are told of at once, the first [`crate::limits::DIAGNOSTIC_COUNT`] by
+/// normalizes it. All errors are told of at once, the first [`limits::DIAGNOSTIC_COUNT`] by
 /// place are kept. The same text and answers of `surroundings` give the same outcome.
 pub fn compile(text: &[u8], surroundings: &dyn Surroundings) -> Outcome {
     let text = match document::text(text) {
         Ok(text) => text,
         Err(fault) => {
-            return Outcome { diagnostics: refused("", vec![fault]), ..Outcome::default() };
+            return Outcome { diagnostics: unreadable(text, fault), ..Outcome::default() };
         }
     };
     let nodes = match document::parse(text) {
@@ -86,6 +87,12 @@ pub fn compile(text: &[u8], surroundings: &dyn Surroundings) -> Outcome {
     Outcome { config: Some(config), secrets, diagnostics: report.finish() }
 }
 
+/// Of bytes that are not the text of an Edgefile.
+fn unreadable(bytes: &[u8], fault: lexer::Fault) -> Vec<Diagnostic> {
+    let bytes = if bytes.len() > limits::EDGEFILE_BYTES { &[] } else { bytes };
+    refused(&String::from_utf8_lossy(bytes), vec![fault])
+}
+
 fn refused(text: &str, faults: Vec<lexer::Fault>) -> Vec<Diagnostic> {
     let mut report = Report::new(text);
     let secrets = structure::secrets(text, &lexer::tokens(text).list);
@@ -95,8 +102,10 @@ fn refused(text: &str, faults: Vec<lexer::Fault>) -> Vec<Diagnostic> {
             .any(|secret| secret.start <= fault.span.start && fault.span.start < secret.end)
         {
             let word = lexer::shown(fault.span.of(text));
-            fault.message = fault.message.replace(&word, MASK);
-            fault.hint = fault.hint.map(|hint| hint.replace(&word, MASK));
+            if word.contains(char::is_alphanumeric) {
+                fault.message = fault.message.replace(&word, MASK);
+                fault.hint = fault.hint.map(|hint| hint.replace(&word, MASK));
+            }
         }
         report.fault(fault);
     }

@@ -51,6 +51,7 @@ pub(super) fn divide(text: &str, tokens: Tokens) -> Result<Structure, Vec<Fault>
         open: Vec::new(),
         node: None,
         odd_indent: None,
+        is_doubtful: !faults.is_empty(),
         faults,
         count: 0,
         structure: Structure::default(),
@@ -75,14 +76,18 @@ pub(super) fn secrets(text: &str, tokens: &[Token]) -> Vec<Span> {
     let mut is_start = true;
     // Blocks that are open within `env`; `None` outside of it.
     let mut within: Option<usize> = None;
-    for token in tokens {
+    for (index, token) in tokens.iter().enumerate() {
         match (token.kind, within) {
             (Kind::Word, None) if is_start && token.span.of(text) == "env" => within = Some(0),
             (Kind::Newline | Kind::Semicolon, Some(0)) => within = None,
             (Kind::Open, Some(depth)) => within = Some(depth + 1),
             (Kind::Close, Some(depth)) => within = depth.checked_sub(1),
             (Kind::Word | Kind::Quoted | Kind::Number, Some(_)) if !is_start => {
-                found.push(token.span);
+                let rest = tokens.get(index + 1..).unwrap_or_default();
+                let next = rest.iter().find(|next| next.kind != Kind::Space);
+                if next.is_none_or(|next| next.kind != Kind::Equals) {
+                    found.push(token.span);
+                }
             }
             _ => {}
         }
@@ -107,6 +112,8 @@ struct Divider<'a> {
     /// The first block whose end is indented unlike its beginning.
     odd_indent: Option<Span>,
     faults: Vec<Fault>,
+    /// The tokens themselves are faulty.
+    is_doubtful: bool,
     /// Nodes so far.
     count: usize,
     structure: Structure,
@@ -303,7 +310,7 @@ impl Divider<'_> {
             self.skip_node(node);
             return Some(());
         }
-        if !spaced {
+        if !spaced && token.kind != Kind::Equals {
             let found = shown(token.span.of(self.text));
             let message = format!("a space is missing before `{found}`");
             self.fault(token.span, message, "names and values stand apart");
@@ -357,8 +364,12 @@ impl Divider<'_> {
         match first.kind {
             Kind::Word | Kind::Quoted | Kind::Number | Kind::Keyword => {}
             Kind::Equals => {
-                let hint = "a property is name=value: methods=\"GET\"";
-                self.fault(first.span, "nothing stands before this `=`", hint);
+                let hint = "the value of a node follows its name without `=`: workers 4";
+                self.fault(
+                    first.span,
+                    "a `=` stands only between name and value of a property",
+                    hint,
+                );
                 return None;
             }
             Kind::TypeOpen => {
@@ -401,7 +412,7 @@ impl Divider<'_> {
             }
             _ => {
                 let name = shown(first.span.of(self.text));
-                let hint = format!("write {name}=\"…\", without a space and on one line");
+                let hint = format!("write {name}=\"…\"");
                 self.fault(equals, format!("`{name}` has no value"), &hint);
                 None
             }
@@ -468,7 +479,8 @@ impl Divider<'_> {
 
     /// What is wrong at the end of the text.
     fn end(&mut self) {
-        let Some(block) = self.open.last() else { return };
+        // A text without an end may have taken the brace with it.
+        let Some(block) = self.open.last().filter(|_| !self.is_doubtful) else { return };
         let brace = self.odd_indent.unwrap_or(block.brace);
         let hint = if self.odd_indent.is_some() {
             "add a }; by the indentation this is the block that lacks one"

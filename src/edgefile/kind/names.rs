@@ -254,9 +254,9 @@ fn clean_path(text: &str) -> Result<(), Wrong> {
             format!("write \"{}\"", shown(path)),
         );
     }
-    if let Some(odd) = text.chars().find(|char| char.is_control() || char.is_whitespace()) {
+    if let Some(odd) = text.chars().find(|char| char.is_control()) {
         let message = format!("\"{seen}\" has the character U+{:04X} in it", u32::from(odd));
-        return wrong(message, "no request can have it in its path".to_owned());
+        return wrong(message, "requests with it in their path are refused".to_owned());
     }
     if text.contains('\\') {
         return wrong(
@@ -264,10 +264,11 @@ fn clean_path(text: &str) -> Result<(), Wrong> {
             "paths are divided by /".to_owned(),
         );
     }
-    if text.contains('%') {
+    let is_code = |code: &[u8]| matches!(code, [b'%', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit));
+    if text.as_bytes().windows(3).any(is_code) {
         return wrong(
-            format!("\"{seen}\" has % in it; paths are decoded before they are compared"),
-            "write the character itself".to_owned(),
+            format!("\"{seen}\" has %XX in it; paths are decoded before they are compared"),
+            "write the character itself: a space for %20".to_owned(),
         );
     }
     let inner = text.strip_prefix('/').unwrap_or(text);
