@@ -155,6 +155,54 @@ impl Kind {
         }
     }
 
+    /// What is written, in a word or two, for tables.
+    pub(super) fn brief(self) -> String {
+        let words = |first: &str, words: &[&str]| {
+            let words = words.iter().map(|word| format!("\"{word}\""));
+            let first = Some(first.to_owned()).filter(|first| !first.is_empty());
+            first.into_iter().chain(words).collect::<Vec<_>>().join(", ")
+        };
+        let range = |least: u64, most: u64| match (least, most) {
+            (least, most) if least == most => least.to_string(),
+            (least, most) if most >= 1_000_000 => format!("number from {least}"),
+            (least, most) => format!("{least} to {most}"),
+        };
+        match self {
+            Self::Address => "address",
+            Self::AppName => "name",
+            Self::Argument
+            | Self::Header
+            | Self::HeaderValue
+            | Self::Id
+            | Self::Text
+            | Self::Variable
+            | Self::VariableValue => "text",
+            Self::Bool => "#true, #false",
+            Self::Duration => "duration",
+            Self::DurationOr(found) => return words("duration", found),
+            Self::Glob => "glob",
+            Self::Host => "host",
+            Self::Methods => "methods",
+            Self::Network => "network",
+            Self::Number { least, most } => return range(least, most),
+            Self::NumberOr { least, most, words: found } => {
+                return words(&range(least, most), found);
+            }
+            Self::Path | Self::Prefix | Self::UrlPath => "path",
+            Self::Pattern => "pattern",
+            Self::RedirectStatus => "301, 302, 303, 307, 308",
+            Self::Size { .. } => "size",
+            Self::Surge => "number, \"25%\"",
+            Self::Template => "path or URL",
+            Self::Url => "URL",
+            Self::UrlPathOr(found) => return words("path", found),
+            Self::User => "user",
+            Self::Words { served: [], later } => return words("", later),
+            Self::Words { served, .. } => return words("", served),
+        }
+        .to_owned()
+    }
+
     /// One of this kind as it is written, for hints.
     pub(super) fn example(self) -> String {
         let text = match self {

@@ -512,3 +512,63 @@ impl Block {
 
 const TYPE: &str = "annotations of types have no meaning in an Edgefile";
 const DASH_HINT: &str = "`/-` puts the node, value or block that follows aside";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edgefile::lexer::tokens;
+
+    /// The names and values of each node, as they are written.
+    fn read(text: &str) -> Vec<String> {
+        let structure = divide(text, tokens(text)).unwrap();
+        let entry = |entry: &EntrySpans| match entry.name {
+            Some(name) => format!("{}={}", name.of(text), entry.value.of(text)),
+            None => entry.value.of(text).to_owned(),
+        };
+        structure
+            .nodes
+            .iter()
+            .map(|node| {
+                let entries: Vec<String> = node.entries.iter().map(entry).collect();
+                format!("{} {}", node.name.of(text), entries.join(" ")).trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        let faults = divide(text, tokens(text)).map(|_| Vec::new()).unwrap_or_else(|faults| faults);
+        faults.into_iter().map(|fault| fault.message).collect()
+    }
+
+    #[test]
+    fn nodes_are_in_the_order_of_their_beginnings() {
+        assert_eq!(read("a 1 b=2 { c; d \"x\" { e } }\nf"), ["a 1 b=2", "c", "d \"x\"", "e", "f"]);
+        assert_eq!(read("a b = 1 \\\n c\n"), ["a b=1 c"]);
+        assert_eq!(read("a{b}"), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_put_aside_does_not_count() {
+        assert_eq!(read("/-a 1 { b }\nc"), ["c"]);
+        assert_eq!(read("a /-1 /-b=2 3 /-{ c } { d } /-{ e }"), ["a 3", "d"]);
+        assert_eq!(read("a { /-b { /-c; d }; e }"), ["a", "e"]);
+        assert_eq!(read("/-\n\na\nb"), ["b"]);
+        assert_eq!(read("a /* 1 */ 2 // 3\n"), ["a 2"]);
+    }
+
+    #[test]
+    fn faults_are_told_together() {
+        let text = "a = 1\nb 2s\nc {\n  d }}\n}\n";
+        assert_eq!(faults(text).len(), 4, "{:?}", faults(text));
+        assert_eq!(faults("a {\n  b {\n  c\n}\n"), ["this block is never closed"]);
+        assert_eq!(faults("a } b"), ["this `}` closes nothing"]);
+    }
+
+    #[test]
+    fn variables_are_found_without_a_whole_text() {
+        let text = "app {\n env A=1 B=\"2\" { C \"3\"; D 4 }\n e 5\n env 6\n";
+        let secrets = secrets(text, &tokens(text).list);
+        let found: Vec<&str> = secrets.iter().map(|span| span.of(text)).collect();
+        assert_eq!(found, ["1", "\"2\"", "\"3\"", "4", "6"]);
+    }
+}

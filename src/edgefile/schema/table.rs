@@ -27,7 +27,7 @@ pub(in crate::edgefile) const FILE: &[NodeRule] = &[
 ];
 
 const EDGE: &[NodeRule] = &[
-    node("http", "an address for plain HTTP; may stand more than once")
+    node("http", "an address for plain HTTP")
         .list("ADDRESS", Kind::Address)
         .many()
         .properties(&[PROXY_PROTOCOL])
