@@ -1,6 +1,18 @@
 //! The Edgefile: a KDL document becomes a configuration, or a list of everything that is wrong.
 //!
 //! Data only: no evaluation, and nothing is looked up but what [`Surroundings`] is asked.
+//!
+//! ```text
+//! bytes ─▶ lexer ─▶ structure ─▶ document ─▶ validate ─▶ normalize ─▶ Config
+//!          tokens   whole? deep? KDL's own   schema      defaults, names, the machine
+//!                                parser
+//! ```
+//!
+//! Up to the document what is wrong is that it is no document, a [`AttemptCode::ParseError`]; from
+//! there on all that is wrong is collected. Nothing here recurses deeper than
+//! [`limits::EDGEFILE_DEPTH`], or takes longer than in proportion to the file.
+//!
+//! [`AttemptCode::ParseError`]: crate::contract::attempt::AttemptCode::ParseError
 
 pub mod diagnostic;
 mod document;
