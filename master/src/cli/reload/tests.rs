@@ -44,6 +44,7 @@ fn other_answers_to_a_reload_are_understood() {
     let what = What::new("reload", "/control/reload", &flags);
     for body in [
         r#"{"ok":true,"app":"a","generation":2,"workers":2,"durationMs":5}"#,
+        r#"{"ok":true,"result":"applied","newVersion":2,"app":"a","generation":2,"workers":2}"#,
         r#"{"ok":true}"#,
         r#"{"result":"applied","newVersion":2}"#,
     ] {
