@@ -8,6 +8,7 @@ use crate::contract::app::AppDescriptor;
 use crate::contract::config::Config;
 use crate::contract::route::{Methods, RouteAction, RouteRule};
 use crate::ids::AppId;
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
 /// The hosts, in the order in which they were added.
@@ -49,7 +50,7 @@ pub enum Refusal {
     #[error("host '{0}' is configured already")]
     Configured(String),
     /// Its syntax.
-    #[error("'{text}' is no host name: {problem}")]
+    #[error("{text:?} is no host name: {problem}")]
     Malformed {
         /// What was given.
         text: String,
@@ -70,8 +71,8 @@ pub enum Refusal {
 }
 
 impl Overlay {
-    /// Adds a host. `config` is the active configuration, this overlay applied. It has an effect
-    /// with the next configuration that [`Self::apply`] is called with.
+    /// Adds a host. `config` is what the source has made last, without this overlay. The host has an
+    /// effect with the next configuration that [`Self::apply`] is called with.
     ///
     /// # Errors
     /// The host is malformed, or has rules already, or its app does not exist.
@@ -83,10 +84,12 @@ impl Overlay {
         if config.routes.iter().any(|rule| rule.host == host) {
             return Err(Refusal::Configured(host));
         }
-        if let Target::App(app) = &target
-            && config.app_index(app).is_none()
-        {
-            return Err(Refusal::UnknownApp { app: app.clone(), known: names(config) });
+        if let Target::App(app) = &target {
+            let mut known = config.apps.iter().chain(self.brought());
+            if !known.any(|known| known.id == *app) {
+                let known = config.apps.iter().chain(self.brought());
+                return Err(Refusal::UnknownApp { app: app.clone(), known: names(known) });
+            }
         }
         self.entries.push(Entry { host, target });
         Ok(())
@@ -134,10 +137,13 @@ impl Overlay {
     /// # Errors
     /// For each entry that has no effect with this configuration, why. All others have.
     pub fn apply(&self, config: &mut Config) -> Result<(), Vec<String>> {
-        let first_own = config.apps.len();
+        let first_brought = config.apps.len();
         let mut idle = Vec::new();
-        for entry in &self.entries {
-            if let Err(why) = entry.apply(config, first_own) {
+        // Apps first: hosts of other entries may lead to them.
+        let (bring, lead): (Vec<_>, Vec<_>) =
+            self.entries.iter().partition(|entry| matches!(entry.target, Target::Path { .. }));
+        for entry in bring.into_iter().chain(lead) {
+            if let Err(why) = entry.apply(config, first_brought) {
                 idle.push(format!("added host '{}' has no effect: {why}", entry.host));
             }
         }
@@ -149,14 +155,22 @@ impl Overlay {
         self.entries.iter()
     }
 
+    /// Apps of paths; one may come more than once.
+    fn brought(&self) -> impl Iterator<Item = &AppDescriptor> {
+        self.entries.iter().filter_map(|entry| match &entry.target {
+            Target::App(_) | Target::Path { app: None, .. } => None,
+            Target::Path { app: Some(app), .. } => Some(&**app),
+        })
+    }
+
     fn position(&self, host: &str) -> Option<usize> {
         self.entries.iter().position(|entry| entry.host == host)
     }
 }
 
 impl Entry {
-    /// The apps from `first_own` on are those that entries have brought.
-    fn apply(&self, config: &mut Config, first_own: usize) -> Result<(), String> {
+    /// The apps from `first_brought` on are those that paths have brought.
+    fn apply(&self, config: &mut Config, first_brought: usize) -> Result<(), String> {
         if config.routes.iter().any(|rule| rule.host == self.host) {
             return Err("it is configured".to_owned());
         }
@@ -173,7 +187,7 @@ impl Entry {
                 return Err(format!("it is not known what is at '{path}'"));
             }
             Target::Path { app: Some(app), .. } => {
-                self.bring(app, config, first_own)?;
+                self.bring(app, config, first_brought)?;
                 app.id.clone()
             }
         };
@@ -198,13 +212,13 @@ impl Entry {
         &self,
         app: &AppDescriptor,
         config: &mut Config,
-        first_own: usize,
+        first_brought: usize,
     ) -> Result<(), String> {
         match config.app_index(&app.id) {
             None => {
                 config.apps.push(AppDescriptor { hosts: vec![self.host.clone()], ..app.clone() })
             }
-            Some(index) if index < first_own => {
+            Some(index) if index < first_brought => {
                 return Err(format!("the configuration has an app '{}' of its own", app.id));
             }
             Some(index) => {
@@ -255,13 +269,11 @@ pub fn host(text: &str) -> Result<String, Refusal> {
     Ok(lower)
 }
 
-fn names(config: &Config) -> String {
-    match config.apps.as_slice() {
-        [] => "none".to_owned(),
-        apps => {
-            let names: Vec<_> = apps.iter().map(|app| format!("'{}'", app.id)).collect();
-            names.join(", ")
-        }
+fn names<'a>(apps: impl Iterator<Item = &'a AppDescriptor>) -> String {
+    let names: BTreeSet<_> = apps.map(|app| format!("'{}'", app.id)).collect();
+    match names.is_empty() {
+        true => "none".to_owned(),
+        false => Vec::from_iter(names).join(", "),
     }
 }
 
