@@ -48,11 +48,24 @@ pub fn plan(flags: &PlanReload) -> Result<Exit, Failure> {
     if flags.ask.json {
         say(&reply.body)?;
     }
+    if let Some(failure) = unplanned(&reply) {
+        return Err(failure);
+    }
     let reply = accepted(reply)?;
     if flags.ask.json {
         return Ok(Exit::Done);
     }
     say(&planned(&understood(&reply)?))
+}
+
+/// The failure that a reload would be.
+fn unplanned(reply: &Reply) -> Option<Failure> {
+    let attempt: Attempt = serde_json::from_str(&reply.body).ok()?;
+    if reply.status != 409 || attempt.code.is_empty() {
+        return None;
+    }
+    let message = format!("a reload would be rejected: {}", attempt.code);
+    Some(Failure { lines: attempt.details, ..Failure::new(Exit::Failed, message) })
 }
 
 fn planned(answer: &Planned) -> String {
