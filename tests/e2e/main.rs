@@ -13,6 +13,7 @@ mod crash_budget;
 mod crashloop;
 mod drain;
 mod edgefile_cli;
+mod edgefile_verbs;
 mod entries;
 mod harness;
 mod health;
