@@ -12,6 +12,8 @@ mod crash_between;
 mod crash_budget;
 mod crashloop;
 mod drain;
+mod edgefile_cli;
+mod edgefile_verbs;
 mod entries;
 mod harness;
 mod health;
