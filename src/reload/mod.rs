@@ -10,6 +10,7 @@ mod nap;
 pub mod output;
 pub mod overlay;
 pub mod pipeline;
+mod trial;
 pub mod wish;
 pub mod work;
 

@@ -1,15 +1,6 @@
 //! One attempt at a time to put another configuration in the place of the active one.
 //!
-//! ```text
-//!       a wish's turn           compiled             all bound, all ready
-//! Idle ───────────▶ Compiling ──────────▶ Staging ───────────────────────▶ Verifying
-//!  ▲                    │                    │                               │   │
-//!  │                    │ not compiled,      │ not bound, not ready,         │   │
-//!  │                    │ deadline, stop     │ lost, deadline, stop          │   │
-//!  ├─────── rejected ───┴────────────────────┘                               │   │
-//!  ├─────── rolled back ────────────── lost within probation, deadline, stop ┘   │
-//!  └─────── applied ──────────────────────────────────── probation over, all well┘
-//! ```
+//! [`Phase`] is the way of an attempt.
 //!
 //! Facts (compiled, listening, ready, failed, lost) are methods; each only notes what is.
 //! [`Pipeline::settle`] draws the conclusions. So the shell calls it once after a batch of facts and
@@ -27,6 +18,7 @@
 
 use super::nap::Nap;
 use super::output::Output;
+use super::trial::{Phase, Trial, Version};
 use super::wish::{Kind, Waiter, Wanted, Wish, Wishes};
 use super::work::{Failure, FreshPool, Work};
 use crate::contract::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
@@ -500,75 +492,6 @@ impl Pipeline {
         debug_assert!(trial.fresh.keys().all(|pool| !self.active.pools.contains(pool)));
         debug_assert!(trial.opened.is_disjoint(&self.active.listeners));
     }
-}
-
-/// What one version has.
-#[derive(Clone, Debug, Default)]
-struct Version {
-    number: u64,
-    pools: BTreeSet<PoolNumber>,
-    listeners: BTreeSet<ListenAddress>,
-}
-
-/// The attempt under way.
-#[derive(Clone, Debug)]
-struct Trial {
-    id: u64,
-    source: AttemptSource,
-    waiters: Vec<Waiter>,
-    began: Instant,
-    /// The version it is to make active.
-    version: u64,
-    /// That version was active before.
-    is_recalled: bool,
-    /// Why it must end, from the fact that says so until the next conclusion.
-    failure: Option<Failure>,
-    /// Pools that are started for it, with their apps.
-    fresh: BTreeMap<PoolNumber, AppId>,
-    /// Listeners that are opened for it.
-    opened: BTreeSet<ListenAddress>,
-    /// What the version has; empty before it is staged.
-    next: Version,
-    verify: Verify,
-    details: Vec<String>,
-    phase: Phase,
-}
-
-impl Trial {
-    /// It must end. The first reason decides what its end is called; each is told.
-    fn fail(&mut self, code: AttemptCode, detail: String) {
-        match &mut self.failure {
-            Some(failure) => failure.details.push(detail),
-            None => self.failure = Some(Failure::new(code, detail)),
-        }
-    }
-}
-
-/// How far an attempt is. No attempt is *Idle*.
-#[derive(Clone, Debug)]
-enum Phase {
-    Compiling {
-        /// What came of it, until the next conclusion.
-        work: Option<Work>,
-        is_answered: bool,
-        deadline: Instant,
-    },
-    Staging {
-        /// Listeners that are awaited; no pool is started before they are bound.
-        unbound: BTreeSet<ListenAddress>,
-        /// Pools that are awaited.
-        unready: BTreeSet<PoolNumber>,
-        /// The pools are started.
-        is_started: bool,
-        deadline: Instant,
-    },
-    Verifying {
-        /// Until when no fresh pool may lose a worker; `None` when that is over.
-        probation: Option<Instant>,
-        /// Apps with which the attempt has nothing to do and that were not ready before it.
-        excused: BTreeSet<AppId>,
-        deadline: Instant,
-    },
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -34,8 +34,8 @@ pub fn is_ip_or_localhost(host: &[u8]) -> bool {
         && std::str::from_utf8(host).is_ok_and(|text| text.parse::<Ipv4Addr>().is_ok())
 }
 
-/// The host of a rule. The lesser pattern is the more specific one.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+/// The host of a rule.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum HostPattern {
     /// This one.
     Exact(Vec<u8>),
@@ -71,7 +71,7 @@ impl HostPattern {
         }
     }
 
-    /// 0 for one host, 1 for hosts of one parent, 2 for all.
+    /// 0 for one host, 1 for hosts of one parent, 2 for all: the lower one is more specific.
     pub fn rank(&self) -> u8 {
         match self {
             Self::Exact(_) => 0,

@@ -69,7 +69,8 @@ impl Trie {
         }
     }
 
-    /// Finds every pattern that takes `path`.
+    /// Finds every pattern that takes `path`. At each level no more nodes are looked at than there
+    /// are patterns, and no more levels than the deepest of them has.
     pub fn walk(&self, path: &[u8], walk: &mut Walk) {
         let Walk { here, next, taken } = walk;
         here.clear();
@@ -80,6 +81,7 @@ impl Trie {
         for segment in path::segments(path) {
             next.clear();
             for (at, node) in here.iter().filter_map(|at| Some((*at, self.nodes.get(*at)?))) {
+                // There is a segment below it, be it an empty one.
                 if !node.prefix.is_empty() {
                     taken.push(End::Prefix(at));
                 }

@@ -106,6 +106,8 @@ pub struct Shim {
     lifeline: Option<OwnedFd>,
     verbs: Receiver<Verb>,
     stderr: Option<thread::JoinHandle<String>>,
+    /// The shim itself, where a shell is between us.
+    below: Option<i32>,
 }
 
 /// A spec for an app in `directory`, to be changed before it is used.
@@ -235,17 +237,19 @@ impl Shim {
             lifeline: Some(lifeline),
             verbs,
             stderr: Some(stderr),
+            below: None,
         };
         // Until the shell has opened them, ours are the only ones.
         let shell = shim.child.id();
-        let is_shim = |pid: &i32| {
-            let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
-            exe.is_ok_and(|path| path.ends_with("rip-worker"))
-        };
         until("the shell becomes the shim", || {
             let parent = |fields: &[&str]| fields.get(1).and_then(|field| field.parse().ok());
+            let below =
+                || processes(|fields| parent(fields) == Some(shell)).into_iter().find(is_shim);
+            if !is_shim(&(shell as i32)) {
+                shim.below = below();
+            }
             is_shim(&(shell as i32))
-                || processes(|fields| parent(fields) == Some(shell)).iter().any(is_shim)
+                || shim.below.is_some()
                 || matches!(shim.child.try_wait(), Ok(Some(_)))
         });
         drop((boot_write, lifeline_read));
@@ -319,6 +323,9 @@ impl Shim {
 
     fn kill(&mut self) {
         let _ = self.child.kill();
+        if let Some(pid) = self.below.filter(is_shim) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 
     /// Ends the lifeline, as the master's death does.
@@ -398,12 +405,17 @@ impl Shim {
 
 impl Drop for Shim {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
         for pid in session(self.pid()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
+}
+
+fn is_shim(pid: &i32) -> bool {
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
+    exe.is_ok_and(|path| path.ends_with("rip-worker"))
 }
 
 /// The living processes of a session.

@@ -3,5 +3,6 @@
 //! A failure prints its seed; `RIP_SIM_SEED=… cargo test --test sim` replays it.
 
 mod pool;
+mod reload;
 mod seed;
 mod supervise;

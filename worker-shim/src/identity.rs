@@ -66,8 +66,9 @@ impl Identity {
                 stage: BootStage::User,
                 errno: Some(Errno::EPERM),
                 message: format!(
-                    "running the app as {name} needs root, or the capabilities CHOWN, KILL, SETGID \
-                     and SETUID; the master runs as uid {own} without them"
+                    "running the app as {} needs root, or the capabilities CHOWN, KILL, SETGID \
+                     and SETUID; the master runs as uid {own} without them",
+                    user.name
                 ),
             });
         }

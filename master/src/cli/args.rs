@@ -136,8 +136,22 @@ pub enum Verb {
     List(Ask),
     /// Replace every worker by a fresh one, without losing a request
     Restart(OnApp),
-    /// Take up what has changed: rolls the app, as restart does
+    /// Take up the Edgefile as it is now; without one the app is rolled, as restart does
     Reload(Order),
+    /// Serve one more host: by an app that is there, or by one that is started for it
+    Add(AddHost),
+    /// Serve a host no longer that was added
+    Remove(RemoveHost),
+    /// Say what is wrong with an Edgefile
+    Check(Check),
+    /// Format an Edgefile
+    Fmt(Fmt),
+    /// Say what a reload would do, without doing it
+    Plan(PlanReload),
+    /// Say where a request would go, and why
+    Why(Why),
+    /// Print what can stand in an Edgefile
+    Schema(Schema),
     /// Print the version
     Version,
     /// Ask a running master over its control socket
@@ -161,8 +175,18 @@ pub enum CtlVerb {
     Stop(Stop),
     /// Replace every worker by a fresh one, without losing a request
     Restart(OnApp),
-    /// Take up what has changed: rolls the app, as restart does
+    /// Take up the Edgefile as it is now; without one the app is rolled, as restart does
     Reload(Order),
+    /// Make the configuration before this one the active one again
+    Rollback(Order),
+    /// Say what a reload would do, without doing it
+    Plan(PlanReload),
+    /// Show the active configuration
+    Config(Ask),
+    /// Show the last attempts to change the configuration
+    History(Ask),
+    /// Show which hosts are served, and by whom
+    Hosts(Ask),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait
@@ -243,6 +267,108 @@ pub struct OnApp {
     pub order: Order,
 }
 
+/// The order to serve one more host.
+#[derive(Args, Clone, Debug)]
+pub struct AddHost {
+    /// The host: a name, *.NAME for one label more, or an address
+    #[arg(value_name = "HOST", value_parser = NonEmptyStringValueParser::new())]
+    pub host: String,
+    /// An app that is there, or what is to be started for it: a path or builtin:NAME; by default
+    /// the only app
+    #[arg(value_name = "PATH|APP", value_parser = NonEmptyStringValueParser::new())]
+    pub target: Option<String>,
+    /// How it is given.
+    #[command(flatten)]
+    pub order: Order,
+}
+
+/// The order to serve a host no longer.
+#[derive(Args, Clone, Debug)]
+pub struct RemoveHost {
+    /// The host, as `ctl hosts` shows it
+    #[arg(value_name = "HOST", value_parser = NonEmptyStringValueParser::new())]
+    pub host: String,
+    /// How it is given.
+    #[command(flatten)]
+    pub order: Order,
+}
+
+/// The question what is wrong with a file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Check {
+    /// The file, or its directory [default: Edgefile]
+    #[arg(value_name = "FILE", value_parser = NonEmptyStringValueParser::new())]
+    pub file: Option<String>,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// How it is told
+    #[arg(long, value_name = "human|json|github", hide_possible_values = true, default_value = "human", value_parser = report_forms())]
+    pub format: ReportForm,
+}
+
+/// How diagnostics are told.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ReportForm {
+    /// To people, on stderr.
+    #[default]
+    Human,
+    /// One JSON object.
+    Json,
+    /// Annotations of GitHub's workflows.
+    Github,
+}
+
+/// The order to format a file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Fmt {
+    /// The file, or its directory [default: Edgefile]
+    #[arg(value_name = "FILE", value_parser = NonEmptyStringValueParser::new())]
+    pub file: Option<String>,
+    /// Change nothing; exit 1 if the file is not formatted
+    #[arg(long, conflicts_with = "stdout")]
+    pub check: bool,
+    /// Print the formatted file instead of writing it
+    #[arg(long)]
+    pub stdout: bool,
+}
+
+/// The question what a reload would do.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PlanReload {
+    /// With this file in the place of the master's own
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
+    pub file: Option<String>,
+    /// How it is asked.
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+/// The question where a request would go.
+#[derive(Args, Clone, Debug)]
+pub struct Why {
+    /// The URL: http://HOST/PATH, HOST/PATH or /PATH
+    #[arg(value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
+    pub url: String,
+    /// The method
+    #[arg(long, value_name = "METHOD", default_value = "GET", value_parser = value::method)]
+    pub method: String,
+    /// The Edgefile, or its directory [default: Edgefile]
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
+    pub file: Option<String>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The question what can stand in a file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Schema {
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The order to run so many workers.
 #[derive(Args, Clone, Debug, Default)]
 #[command(override_usage = "rip-master ctl scale [APP] N [OPTIONS]")]
@@ -290,12 +416,16 @@ pub struct Events {
     after_help = AFTER_START
 )]
 pub struct Start {
-    /// A directory, a .py file, pkg.module:attr or builtin:NAME [default: .]
+    /// A directory, a .py file, pkg.module:attr or builtin:NAME [default: .]; the Edgefile of the
+    /// directory, where it has one
     #[arg(value_name = "PATH", num_args = 0..)]
     pub words: Vec<String>,
     /// An HTTP server of your own to run in each worker, in the directory PATH
     #[arg(value_name = "ARGV", last = true, num_args = 0..)]
     pub command: Option<Vec<String>>,
+    /// The file that says all of it.
+    #[command(flatten, next_help_heading = "Edgefile")]
+    pub edgefile: EdgefileFlags,
     /// What runs and how many.
     #[command(flatten, next_help_heading = "App")]
     pub app: AppFlags,
@@ -317,6 +447,17 @@ pub struct Start {
     /// What is told.
     #[command(flatten, next_help_heading = "Output")]
     pub output: OutputFlags,
+}
+
+/// The file that says all of it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EdgefileFlags {
+    /// Start what this file describes [default: Edgefile, if there is one]
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
+    pub file: Option<String>,
+    /// Do not reload by itself when the file has changed
+    #[arg(long)]
+    pub no_watch: bool,
 }
 
 /// What runs and how many.
@@ -503,6 +644,7 @@ A command after -- listens on descriptor 3 (--listen fd, as in socket activation
 socket $RIP_WORKER_SOCKET (path), or on 127.0.0.1:$PORT (port). In its arguments {fd}, {socket}
 and {port} are replaced.
 
+With an Edgefile, flags stand above what it says; those that are about one app are said there.
 PATH@ALIAS,… adds host names. Every flag has a variable, RIP_ and its name: RIP_MAX_QUEUE is
 --max-queue. A flag wins over its variable, and that over the default.
 
@@ -524,6 +666,14 @@ fn reloads() -> impl TypedValueParser<Value = Reload> {
         "none" => Reload::None,
         "process" => Reload::Process,
         _ => Reload::Module,
+    })
+}
+
+fn report_forms() -> impl TypedValueParser<Value = ReportForm> {
+    PossibleValuesParser::new(["human", "json", "github"]).map(|text| match text.as_str() {
+        "human" => ReportForm::Human,
+        "json" => ReportForm::Json,
+        _ => ReportForm::Github,
     })
 }
 
@@ -561,6 +711,11 @@ mod tests {
             ("ctl scale --help", "scale.txt"),
             ("ctl drain --help", "drain.txt"),
             ("ctl events --help", "events.txt"),
+            ("add --help", "add.txt"),
+            ("check --help", "check.txt"),
+            ("fmt --help", "fmt.txt"),
+            ("plan --help", "plan.txt"),
+            ("why --help", "why.txt"),
         ] {
             let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
             let text = match Cli::read(&arguments) {

@@ -132,22 +132,27 @@ pub fn version() -> Result<Exit, Failure> {
 }
 
 /// A master and how long it may take to answer.
-struct Question {
+pub(super) struct Question {
     master: Master,
     deadline: Instant,
 }
 
 impl Question {
-    fn new(flags: &Ask) -> Result<Self, Failure> {
+    pub(super) fn new(flags: &Ask) -> Result<Self, Failure> {
         let master = masters::select(flags.name.as_deref())?;
         Ok(Self { master, deadline: Instant::now() + flags.timeout })
     }
 
-    fn ask(&self, method: &str, target: &str, body: Option<&str>) -> Result<Reply, Failure> {
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&str>,
+    ) -> Result<Reply, Failure> {
         ask(&self.master.control_socket(), method, target, body, self.deadline)
     }
 
-    fn get(&self, target: &str) -> Result<Reply, Failure> {
+    pub(super) fn get(&self, target: &str) -> Result<Reply, Failure> {
         accepted(self.ask("GET", target, None)?)
     }
 }

@@ -71,7 +71,8 @@ impl Edge {
             let mut record = std::mem::take(&mut exchange.record);
             let snapshot = self.snapshots.get(exchange.snapshot).cloned();
             let rules = std::mem::take(&mut exchange.changes);
-            let changes = snapshot.as_ref().and_then(|found| found.headers.response(&rules));
+            let changes =
+                snapshot.as_ref().and_then(|found| found.table.headers().response(&rules));
             let refusal = Refusal {
                 reason,
                 accept: field_of(&request, b"accept"),

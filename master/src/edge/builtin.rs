@@ -8,7 +8,6 @@ use rip::contract::route::RouteAction;
 use rip::http1::changes::Changes;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
-use rip::route::redirect::{self, Parts};
 use std::sync::Arc;
 
 impl Edge {
@@ -43,18 +42,10 @@ impl Edge {
         let snapshot = Arc::clone(self.snapshots.active());
         let Some(rule) = snapshot.config.routes.get(index) else { return };
         let RouteAction::Redirect { to, status } = &rule.action else { return };
-        let mut location = Vec::new();
-        let target = head.path();
-        let parts = Parts {
-            host: self.noted_host(),
-            path: target.path(buf),
-            query: target.query.of(buf),
-            pattern: &rule.path_pattern,
-        };
-        redirect::location(to, &parts, &mut location);
+        let location = self.routing.location(to, &rule.path_pattern, head.path(), buf);
         let mut changes = Vec::new();
         self.collect_changes(index, &mut changes);
-        let changes = snapshot.headers.response(&changes);
+        let changes = snapshot.table.headers().response(&changes);
         let own = OwnAnswer {
             status: *status,
             content_type: "text/plain; charset=utf-8",

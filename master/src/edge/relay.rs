@@ -293,7 +293,8 @@ impl Edge {
             false => output(&mut front.output, &mut self.blocks),
         };
         let born_with = self.snapshots.get(exchange.snapshot);
-        let changes = born_with.and_then(|snapshot| snapshot.headers.response(&exchange.changes));
+        let changes =
+            born_with.and_then(|snapshot| snapshot.table.headers().response(&exchange.changes));
         let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
         let answer = front.server.respond(head.status(), head.reason(buf), head.length(), out);
         let mut answer = answer.changed_by(changes);

@@ -68,7 +68,7 @@ impl Edge {
         let peer = address.of(front.peer.ip());
         self.collect_changes(errand.rule, &mut exchange.changes);
         let active = self.snapshots.active();
-        let changes = active.headers.request(&exchange.changes);
+        let changes = active.table.headers().request(&exchange.changes);
         // The end of the head is written when the body is whole and its worker is known.
         fields::forward_request_fields(
             head,

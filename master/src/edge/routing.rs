@@ -6,8 +6,10 @@ use crate::shared::snapshot::Snapshot;
 use rip::contract::reason::Reason;
 use rip::contract::route::RouteAction;
 use rip::http1::head::RequestHead;
+use rip::http1::target::Target;
 use rip::ids::PoolNumber;
-use rip::route::path::{PathRoom, routing_path};
+use rip::route::path::{PathRoom, routing_path, sent_path};
+use rip::route::redirect::{self, Parts};
 use rip::route::{Found, Scratch, host};
 
 /// What lookups work with; warm after the first few.
@@ -21,6 +23,21 @@ pub(super) struct Routing {
 }
 
 impl Routing {
+    /// Where `template` sends a request for `target` to the host noted last.
+    pub(super) fn location(
+        &mut self,
+        template: &str,
+        pattern: &str,
+        target: &Target,
+        buf: &[u8],
+    ) -> Vec<u8> {
+        let mut location = Vec::new();
+        let path = sent_path(target, buf, &mut self.path);
+        let parts = Parts { host: &self.host, path, query: target.query.of(buf), pattern };
+        redirect::location(template, &parts, &mut location);
+        location
+    }
+
     /// The methods that a path takes which was just refused for its method.
     pub(super) fn take_allow(&mut self) -> Option<Vec<u8>> {
         self.allow.take()
@@ -55,11 +72,6 @@ impl Edge {
         host::normalize(head.authority(buf), &mut self.routing.host);
     }
 
-    /// The host noted last, normalized.
-    pub(super) fn noted_host(&self) -> &[u8] {
-        &self.routing.host
-    }
-
     /// Whether the edge's own endpoints are served at the host noted last: at every host that is
     /// configured, and where it is asked by address.
     pub(super) fn serves_builtins(&self) -> bool {
@@ -90,7 +102,7 @@ impl Edge {
     /// Appends the rules that change heads of the request looked at last, which `rule` takes.
     pub(super) fn collect_changes(&self, rule: usize, changes: &mut Vec<usize>) {
         let snapshot = self.snapshots.active();
-        snapshot.headers.collect(self.routing.scratch.headers(), Some(rule), changes);
+        snapshot.table.headers().collect(self.routing.scratch.headers(), Some(rule), changes);
     }
 }
 

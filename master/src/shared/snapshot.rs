@@ -5,7 +5,7 @@ use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
 use rip::contract::route::{RouteAction, RouteRule};
 use rip::ids::{AppId, PoolNumber};
-use rip::route::{Headers, Table};
+use rip::route::Table;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,6 @@ pub struct Snapshot {
     pub config: Config,
     /// Which rule takes a request.
     pub table: Table,
-    /// What rules change in heads.
-    pub headers: Headers,
     /// The largest request body that any rule takes, in bytes.
     pub body_bytes: u64,
     /// The pool of each of the configuration's apps, by the app's position there.
@@ -34,7 +32,6 @@ impl Snapshot {
     /// its time with many rules.
     pub fn new(version: u64, config: Config, pools: Vec<Arc<AppPool>>) -> Self {
         let table = Table::new(&config.routes);
-        let headers = Headers::new(&config.routes);
         let limits = config.routes.iter().filter_map(|rule| rule.body_limit);
         let body_bytes = limits.chain([config.edge.limits.body_bytes]).max().unwrap_or_default();
         let numbers: HashMap<&AppId, usize> =
@@ -44,7 +41,7 @@ impl Snapshot {
             RouteAction::Headers(_) | RouteAction::Redirect { .. } => None,
         };
         let places = config.routes.iter().map(place).collect();
-        Self { version, config, table, headers, body_bytes, pools, places }
+        Self { version, config, table, body_bytes, pools, places }
     }
 
     /// The app a rule hands requests to, and its pool.

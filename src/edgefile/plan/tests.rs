@@ -1,8 +1,10 @@
 use super::*;
 use crate::contract::app::{
-    Listen, ProcessLimits, Ready, Recycle, Reload, RestartPolicy, Runtime, Select, Surge,
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
+    RestartPolicy, Runtime, Select, Surge,
 };
-use crate::contract::route::HeaderRules;
+use crate::contract::config::EdgeConfig;
+use crate::contract::route::{HeaderChanges, HeaderRules, Methods, RouteAction, RouteRule};
 use crate::contract::settings::single_app;
 use std::time::Duration;
 
@@ -109,32 +111,30 @@ fn what_a_process_is_born_with_replaces_its_pool() {
 
 #[test]
 fn what_the_pool_alone_knows_is_changed_under_the_workers() {
-    let changes: [(&str, fn(&mut AppDescriptor)); 21] = [
-        ("hosts", |app| app.hosts.push("a.test".to_owned())),
-        ("prefixes", |app| app.prefixes.push("/v2".to_owned())),
-        ("maxQueue", |app| app.max_queue = 7),
-        ("maxInflight", |app| app.max_inflight = 7),
-        ("select", |app| app.select = Select::LeastInflight),
-        ("restartPolicy", |app| app.restart_policy.max_restarts = 7),
-        ("healthCheck.intervalMs", |app| app.health_check.interval_ms = 7),
-        ("healthCheck.timeoutMs", |app| app.health_check.timeout_ms = 7),
-        ("healthCheck.unhealthyThreshold", |app| app.health_check.unhealthy_threshold = 7),
-        ("recycle", |app| app.recycle.requests = Some(7)),
-        ("surge", |app| app.surge = Surge::Percent(50)),
-        ("watch", |app| app.watch.push("*.py".to_owned())),
-        ("timeouts.connectMs", |app| app.timeouts.connect *= 2),
-        ("timeouts.readMs", |app| app.timeouts.read *= 2),
-        ("timeouts.queueMs", |app| app.timeouts.queue *= 2),
-        ("timeouts.startMs", |app| app.timeouts.start *= 2),
-        ("timeouts.drainMs", |app| app.timeouts.drain *= 2),
-        ("timeouts.killMs", |app| app.timeouts.kill *= 2),
-        ("timeouts.stuckMs", |app| app.timeouts.stuck *= 2),
-        ("timeouts.keepaliveMs", |app| app.timeouts.keepalive = Some(Duration::from_secs(1))),
-        ("concurrency", |app| app.concurrency = 2),
-    ];
-    for (name, change) in changes {
+    let retuned = |name: &str, change: fn(&mut AppDescriptor)| {
         assert_eq!(fate(change), Fate::Retuned { what: text(&[name]), scaled: None });
-    }
+    };
+    retuned("hosts", |app| app.hosts.push("a.test".to_owned()));
+    retuned("prefixes", |app| app.prefixes.push("/v2".to_owned()));
+    retuned("maxQueue", |app| app.max_queue = 7);
+    retuned("maxInflight", |app| app.max_inflight = 7);
+    retuned("select", |app| app.select = Select::LeastInflight);
+    retuned("restartPolicy", |app| app.restart_policy.max_restarts = 7);
+    retuned("healthCheck.intervalMs", |app| app.health_check.interval_ms = 7);
+    retuned("healthCheck.timeoutMs", |app| app.health_check.timeout_ms = 7);
+    retuned("healthCheck.unhealthyThreshold", |app| app.health_check.unhealthy_threshold = 7);
+    retuned("recycle", |app| app.recycle.requests = Some(7));
+    retuned("surge", |app| app.surge = Surge::Percent(50));
+    retuned("watch", |app| app.watch.push("*.py".to_owned()));
+    retuned("timeouts.connectMs", |app| app.timeouts.connect *= 2);
+    retuned("timeouts.readMs", |app| app.timeouts.read *= 2);
+    retuned("timeouts.queueMs", |app| app.timeouts.queue *= 2);
+    retuned("timeouts.startMs", |app| app.timeouts.start *= 2);
+    retuned("timeouts.drainMs", |app| app.timeouts.drain *= 2);
+    retuned("timeouts.killMs", |app| app.timeouts.kill *= 2);
+    retuned("timeouts.stuckMs", |app| app.timeouts.stuck *= 2);
+    retuned("timeouts.keepaliveMs", |app| app.timeouts.keepalive = Some(Duration::from_secs(1)));
+    retuned("concurrency", |app| app.concurrency = 2);
     let wider = fate(|app| (app.concurrency, app.max_inflight) = (4, 8));
     assert_eq!(wider, Fate::Retuned { what: text(&["concurrency", "maxInflight"]), scaled: None });
 }
