@@ -273,8 +273,7 @@ pub struct AddHost {
     /// The host: a name, *.NAME for one label more, or an address
     #[arg(value_name = "HOST", value_parser = NonEmptyStringValueParser::new())]
     pub host: String,
-    /// An app that is there, or what is to be started for it: a path or builtin:NAME; by default
-    /// the only app
+    /// An app, or a path or builtin:NAME to start one for it [default: the only app]
     #[arg(value_name = "PATH|APP", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// How it is given.
@@ -416,8 +415,7 @@ pub struct Events {
     after_help = AFTER_START
 )]
 pub struct Start {
-    /// A directory, a .py file, pkg.module:attr or builtin:NAME [default: .]; the Edgefile of the
-    /// directory, where it has one
+    /// A directory, a .py file, pkg.module:attr or builtin:NAME [default: .]
     #[arg(value_name = "PATH", num_args = 0..)]
     pub words: Vec<String>,
     /// An HTTP server of your own to run in each worker, in the directory PATH
@@ -644,7 +642,9 @@ A command after -- listens on descriptor 3 (--listen fd, as in socket activation
 socket $RIP_WORKER_SOCKET (path), or on 127.0.0.1:$PORT (port). In its arguments {fd}, {socket}
 and {port} are replaced.
 
-With an Edgefile, flags stand above what it says; those that are about one app are said there.
+A directory with an Edgefile is started as that says. Flags stand above it; those that are about
+one app are said there.
+
 PATH@ALIAS,… adds host names. Every flag has a variable, RIP_ and its name: RIP_MAX_QUEUE is
 --max-queue. A flag wins over its variable, and that over the default.
 

@@ -105,8 +105,12 @@ fn job(path: &Path) -> Result<Job, Failure> {
 
 fn tell(found: &[Diagnostic], shown: &str) {
     let coloured = Paint::for_stderr() == Paint::Coloured;
+    let mut told = diagnostic::render(found, shown, coloured);
+    if !told.is_empty() {
+        told.push('\n');
+    }
     // Nobody may be listening.
-    let _ = io::stderr().write_all(diagnostic::render(found, shown, coloured).as_bytes());
+    let _ = io::stderr().write_all(told.as_bytes());
 }
 
 fn rejected(shown: &str, found: &[Diagnostic]) -> Failure {

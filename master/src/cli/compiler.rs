@@ -124,11 +124,9 @@ fn read(path: &str) -> Result<Vec<u8>, Diagnostic> {
     // A pipe would be waited for until somebody writes.
     let open = || File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => whole_file(
-            AttemptCode::EntryMissing,
-            format!("there is no file {path}"),
-            Some("name one: --file PATH".to_owned()),
-        ),
+        io::ErrorKind::NotFound => {
+            whole_file(AttemptCode::EntryMissing, format!("there is no file {path}"), None)
+        }
         _ => whole_file(AttemptCode::ParseError, format!("{path} cannot be read: {error}"), None),
     };
     let file = open().map_err(unreadable)?;

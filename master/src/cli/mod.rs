@@ -34,6 +34,7 @@ use args::{Cli, CtlVerb, Start, Unread, Verb};
 use exit::{Exit, Failure};
 use rip::contract::settings::Settings;
 use std::ffi::OsString;
+use std::path::Path;
 
 /// Runs the program with the arguments after its name; `serve` is what `start` comes down to.
 /// Failures are told on stderr.
@@ -101,8 +102,8 @@ fn settings(flags: &Start) -> Result<Settings, Failure> {
         return start::settings(flags, &world);
     };
     let overrides = start::edgefile::overrides(flags, &world)?;
-    let config = check::accepted(&path, overrides.http.is_some())?;
     let path = start::edgefile::absolute(&path)?;
+    let config = check::accepted(Path::new(&path), overrides.http.is_some())?;
     start::edgefile::settings(flags, &world, &path, overrides, config)
 }
 

@@ -33,7 +33,9 @@ impl<'w> Machine<'w> {
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        Path::new(&self.directory).join(path)
+        let path = Path::new(&self.directory).join(path);
+        // Without what says nothing: `./`.
+        std::path::absolute(&path).unwrap_or(path)
     }
 
     /// Where an app's programs and packages are, from its working directory.

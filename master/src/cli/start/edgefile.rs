@@ -216,3 +216,6 @@ fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
         .tip(format!("say it in the block of the app: {node}"))),
     }
 }
+
+#[cfg(test)]
+mod tests;
