@@ -101,16 +101,16 @@ pub(super) fn attempted(what: &What<'_>, reply: &Reply) -> Result<Exit, Failure>
     if what.flags.json {
         return Ok(Exit::Done);
     }
-    let attempt: Attempt = understood(&reply)?;
-    if !attempt.result.is_empty() {
-        return say(&applied(&attempt));
-    }
-    // One that has only begun, or that of a master without an Edgefile, which is a roll.
+    // That of a master without an Edgefile is a roll.
     let carried: Carried = understood(&reply)?;
-    if carried.app.is_empty() {
-        return say(&format!("the {} has begun", what.verb));
+    if !carried.app.is_empty() && carried.generation.is_some() {
+        return say(&rolled(&carried));
     }
-    say(&rolled(&carried))
+    let attempt: Attempt = understood(&reply)?;
+    match attempt.result.as_str() {
+        "" => say(&format!("the {} has begun", what.verb)),
+        _ => say(&applied(&attempt)),
+    }
 }
 
 /// The failure that an attempt is which did not change the configuration.
