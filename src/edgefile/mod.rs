@@ -74,7 +74,7 @@ pub fn compile(text: &[u8], surroundings: &dyn Surroundings) -> Outcome {
     };
     let mut report = Report::new(text);
     let file = validate::check(&nodes, &mut report);
-    let mut bench = Bench { report: &mut report, machine: surroundings };
+    let mut bench = Bench::new(&mut report, surroundings);
     let mut config = normalize::config(&file, &mut bench);
     if report.has_errors() {
         return Outcome { diagnostics: report.finish(), ..Outcome::default() };

@@ -52,6 +52,7 @@ pub(super) fn divide(text: &str, tokens: Tokens) -> Result<Structure, Vec<Fault>
         node: None,
         odd_indent: None,
         faults,
+        count: 0,
         structure: Structure::default(),
     };
     let whole = divider.run();
@@ -106,6 +107,8 @@ struct Divider<'a> {
     /// The first block whose end is indented unlike its beginning.
     odd_indent: Option<Span>,
     faults: Vec<Fault>,
+    /// Nodes so far.
+    count: usize,
     structure: Structure,
 }
 
@@ -194,6 +197,13 @@ impl Divider<'_> {
         self.at += 1;
         match token.kind {
             Kind::Word | Kind::Quoted => {
+                self.count += 1;
+                if self.count > limits::EDGEFILE_NODE_COUNT {
+                    let message =
+                        format!("the file has more than {} nodes", limits::EDGEFILE_NODE_COUNT);
+                    self.fault(token.span, message, "is it the right file?");
+                    return None;
+                }
                 if !begun.is_aside {
                     let node = NodeSpans { name: token.span, entries: Vec::new() };
                     self.structure.nodes.push(node);

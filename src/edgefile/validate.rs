@@ -196,6 +196,9 @@ fn surplus(node: &Node, rule: &NodeRule, index: usize) -> (String, String) {
 fn properties(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
     let rule = checked.rule;
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    if is_secret(rule) {
+        node.properties.iter().for_each(|property| report.hide(property.span));
+    }
     for property in &node.properties {
         let name = property.name.as_str();
         let path = format!("{} › {}", checked.path, shown(name));
@@ -249,9 +252,6 @@ fn chosen(
     checked: &mut Checked,
     report: &mut Report<'_>,
 ) {
-    if matches!(free.values, Kind::VariableValue) {
-        report.hide(span);
-    }
     let name_value = super::document::Value::Text(name.to_owned());
     let name_fits = free.names.read(&name_value);
     let value_fits = free.values.read(value);
@@ -272,8 +272,7 @@ fn children(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
     if let Some(free) = rule.free.filter(|free| free.as_children) {
         for child in nodes {
             let path = format!("{} › {}", checked.path, shown(&child.name));
-            child.arguments.iter().for_each(|argument| report.hide(argument.span));
-            child.properties.iter().for_each(|property| report.hide(property.span));
+            hide_values(child, report);
             let [Argument { value, span }] = child.arguments.as_slice() else {
                 report.error(
                     child.span,
@@ -325,6 +324,10 @@ fn unknown_node(
     around: &Around<'_>,
     report: &mut Report<'_>,
 ) {
+    if node.name.to_ascii_lowercase().contains("env") || nearest(&node.name, ["env"]).is_some() {
+        // Most likely variables, and their values may be secrets.
+        hide_values(node, report);
+    }
     let name = shown(&node.name);
     let path = match around.path {
         "" => name.clone(),
@@ -350,6 +353,12 @@ fn unknown_node(
     };
     let message = format!("`{name}` is not known {here}");
     report.error(node.span, &path, message, hint);
+}
+
+fn hide_values(node: &Node, report: &mut Report<'_>) {
+    node.arguments.iter().for_each(|argument| report.hide(argument.span));
+    node.properties.iter().for_each(|property| report.hide(property.span));
+    node.children.iter().flatten().for_each(|child| hide_values(child, report));
 }
 
 fn unknown_property(

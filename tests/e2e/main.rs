@@ -12,6 +12,7 @@ mod crash_between;
 mod crash_budget;
 mod crashloop;
 mod drain;
+mod edgefile_cli;
 mod entries;
 mod harness;
 mod health;

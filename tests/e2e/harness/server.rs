@@ -104,6 +104,11 @@ impl Setup {
         setup
     }
 
+    /// What an Edgefile describes, on a port of the test's own.
+    pub fn edgefile(text: &str) -> Self {
+        Self::bare().with_file("Edgefile", text)
+    }
+
     /// Whatever this path, module or directory is; relative to the test's own `app`.
     pub fn entry(entry: impl AsRef<Path>) -> Self {
         let mut setup = Self::bare();
