@@ -35,7 +35,7 @@ use crate::sys::signals::Signals;
 use mio::{Events, Poll};
 use nix::sys::signal::Signal;
 use rip::contract::event::Event;
-use rip::contract::settings::{self, Settings};
+use rip::contract::settings::Settings;
 use rip::ids::{AppId, PoolNumber, WorkerId};
 use rip::limits;
 use rip::reload::{Overlay, Wish};
@@ -384,14 +384,10 @@ impl Master {
             Ok(Verb::Order { order, wait }) => self.order(&request, &order, wait),
             Ok(Verb::Rollback { wait }) => self.reload_on_request(&request, Wish::Rollback, wait),
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
-            Ok(Verb::Plan) => self.plan_on_request(&request),
+            Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
             Ok(Verb::Config) => {
-                let path = match &self.settings.source {
-                    settings::Source::Edgefile { path, .. } => Some(path.as_str()),
-                    settings::Source::CommandLine => None,
-                };
                 let active = self.shared.current.load();
-                Some(configuration(active.version, path, &active.config))
+                Some(configuration(active.version, self.edgefile(), &active.config))
             }
             Ok(Verb::History) => {
                 Some(history(&self.reload.history, self.reload.pipeline.version()))

@@ -12,7 +12,7 @@ mod staging;
 mod switch;
 
 pub(super) use answers::{Added, configuration, history};
-pub(super) use requests::HostChange;
+pub(super) use requests::{Destination, HostChange};
 pub(super) use switch::longest;
 
 use super::compiler::Compiler;

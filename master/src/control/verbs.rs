@@ -1,7 +1,7 @@
 //! What may be asked on the control socket: requests become verbs, refusals become statuses.
 
 use super::orders::Order;
-use super::reload::HostChange;
+use super::reload::{Destination, HostChange};
 use super::server::{Answer, Request};
 use rip::http1::Method;
 use rip::ids::{AppId, WorkerId};
@@ -42,7 +42,10 @@ pub enum Verb {
         wait: bool,
     },
     /// What a reload would do.
-    Plan,
+    Plan {
+        /// With this file in the place of the master's own.
+        file: Option<String>,
+    },
     /// What happened last.
     RecentEvents,
     /// Which host leads to which app.
@@ -151,7 +154,7 @@ const ROUTES: [Route; 20] = [
         allow: "POST",
         understand: |asked| on_app(asked, Order::Pause),
     },
-    Route { path: "/control/plan", allow: "POST", understand: |asked| no_body(asked, Verb::Plan) },
+    Route { path: "/control/plan", allow: "POST", understand: plan },
     Route { path: "/control/reload", allow: "POST", understand: reload },
     Route {
         path: "/control/restart",
@@ -239,12 +242,20 @@ fn rollback(request: &mut Request) -> Result<Verb, Answer> {
     Ok(Verb::Rollback { wait: wait.unwrap_or(true) })
 }
 
-fn no_body(request: &mut Request, verb: Verb) -> Result<Verb, Answer> {
+fn plan(request: &mut Request) -> Result<Verb, Answer> {
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    let Nothing {} = body_or_default(request)?;
-    Ok(verb)
+    struct Plan {
+        file: Option<String>,
+    }
+    let Plan { file } = body_or_default(request)?;
+    match file {
+        Some(file) if !file.starts_with('/') => {
+            let error = format!("'{file}' is no whole path");
+            Err(Answer::refused(400, error, "it begins with /"))
+        }
+        file => Ok(Verb::Plan { file }),
+    }
 }
 
 fn add_host(request: &mut Request) -> Result<Verb, Answer> {
@@ -258,13 +269,14 @@ fn add_host(request: &mut Request) -> Result<Verb, Answer> {
     }
     let Add { host, app, path, wait } = body(request)?;
     let target = match (app, path) {
-        (Some(app), None) => Target::App(app),
+        (Some(app), None) => Destination::Named(Target::App(app)),
+        (None, None) => Destination::TheOnlyApp,
         (None, Some(path)) if is_relative(&path) => {
             let error = format!("'{path}' is no whole path");
             return Err(Answer::refused(400, error, "it begins with /"));
         }
-        (None, Some(path)) => Target::Path { path, app: None },
-        _ => {
+        (None, Some(path)) => Destination::Named(Target::Path { path, app: None }),
+        (Some(_), Some(_)) => {
             let error = "a host leads either to an app or to a path";
             return Err(Answer::refused(400, error, "say one of app and path"));
         }
@@ -462,15 +474,17 @@ mod tests {
             other => panic!("{body}: {other:?}"),
         };
         let named = |name: &str| name.to_owned();
-        let app = Some(Target::App(AppId::new("api")));
+        let app = Some(Destination::Named(Target::App(AppId::new("api"))));
         let added = host(Method::Post, r#"{"host":"a.x","app":"api"}"#);
         assert_eq!(added, (named("a.x"), app, true));
-        let path = Some(Target::Path { path: named("/srv/a"), app: None });
+        let path = Target::Path { path: named("/srv/a"), app: None };
+        let path = Some(Destination::Named(path));
         let added = host(Method::Post, r#"{"host":"a.x","path":"/srv/a","wait":false}"#);
         assert_eq!(added, (named("a.x"), path, false));
+        let only = Some(Destination::TheOnlyApp);
+        assert_eq!(host(Method::Post, r#"{"host":"a.x"}"#), (named("a.x"), only, true));
         assert_eq!(host(Method::Delete, r#"{"host":"a.x"}"#), (named("a.x"), None, true));
         for body in [
-            r#"{"host":"a.x"}"#,
             r#"{"host":"a.x","app":"a","path":"/b"}"#,
             r#"{"host":"a.x","path":"srv/a"}"#,
             r#"{"host":"a.x","path":"./a"}"#,

@@ -46,6 +46,11 @@ fn command(name: &str, program: &str, more: &str) -> String {
 }
 
 impl Server {
+    /// Exchanges the Edgefile for another one, as editors do.
+    pub fn write_edgefile(&self, text: &str) {
+        self.save_edgefile(text, Manner::Renamed);
+    }
+
     /// Gives the Edgefile this text, without telling anybody. `PORT` and `$DIR` are filled in.
     pub fn save_edgefile(&self, text: &str, manner: Manner) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -134,11 +139,6 @@ impl Server {
         let response = self.control_get("/history");
         assert_eq!(response.status, 200, "{response:?}");
         response.json()
-    }
-
-    /// The attempts that are remembered, newest first.
-    pub fn attempts(&self) -> Vec<Value> {
-        self.history()["attempts"].as_array().expect("attempts").clone()
     }
 
     /// The number of the last attempt that has ended.

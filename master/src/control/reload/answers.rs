@@ -4,6 +4,7 @@ use crate::control::server::Answer;
 use rip::contract::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
 use rip::contract::config::Config;
 use rip::edgefile::plan::Plan;
+use rip::ids::AppId;
 use rip::reload::history::Counts;
 use rip::reload::overlay::{Entry, Target};
 use rip::reload::{Failure, History};
@@ -18,17 +19,14 @@ pub(super) struct Outcome<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'static str>,
     /// The host that was added or removed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<&'a str>,
-    /// For how long.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<&'static str>,
+    #[serde(flatten)]
+    host: Option<&'a Changed>,
     #[serde(flatten)]
     attempt: &'a Attempt,
 }
 
 impl<'a> Outcome<'a> {
-    pub(super) fn new(attempt: &'a Attempt, host: Option<&'a str>) -> Self {
+    pub(super) fn new(attempt: &'a Attempt, host: Option<&'a Changed>) -> Self {
         let ok = attempt.result == AttemptResult::Applied;
         let error = (!ok).then(|| {
             let why = attempt.details.first().cloned().unwrap_or_default();
@@ -39,9 +37,20 @@ impl<'a> Outcome<'a> {
             format!("the new configuration {what}: {why}")
         });
         let hint = (!ok).then_some("the old one goes on serving");
-        let until = host.filter(|_| ok).map(|_| "the master restarts");
-        Self { ok, error, hint, host, until, attempt }
+        Self { ok, error, hint, host: host.filter(|_| ok), attempt }
     }
+}
+
+/// A host that was added or removed, as it is told with the attempt that did it.
+#[derive(Serialize)]
+pub(super) struct Changed {
+    /// The host.
+    pub(super) host: String,
+    /// The app that serves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) app: Option<AppId>,
+    /// What else is to be known.
+    pub(super) note: &'static str,
 }
 
 /// The answer to who does not wait for an attempt.
@@ -66,6 +75,7 @@ pub(super) struct Planned<'a> {
     /// The active version, with which it is compared.
     version: u64,
     /// By subject.
+    #[serde(flatten)]
     plan: Plan,
     /// For people; none when nothing changes.
     lines: Vec<String>,
@@ -90,17 +100,23 @@ impl Planned<'_> {
 
 /// What a reload would fail of.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Unplanned<'a> {
     ok: bool,
     error: &'a str,
     hint: &'static str,
+    result: AttemptResult,
+    /// The active version.
+    old_version: u64,
     code: AttemptCode,
     details: &'a [String],
 }
 
 impl<'a> Unplanned<'a> {
-    pub(super) fn new(failure: &'a Failure) -> Self {
+    pub(super) fn new(failure: &'a Failure, old_version: u64) -> Self {
         Self {
+            result: AttemptResult::Rejected,
+            old_version,
             ok: false,
             error: failure.details.first().map_or("", String::as_str),
             hint: "a reload would be rejected",
@@ -183,16 +199,19 @@ mod tests {
             details: vec!["there is no api.py".to_owned()],
             duration_ms: 7,
         };
-        let told = serde_json::to_value(Outcome::new(&attempt, Some("x.example"))).unwrap();
+        let note = "until the master restarts";
+        let host = Changed { host: "x.example".to_owned(), app: None, note };
+        let told = serde_json::to_value(Outcome::new(&attempt, Some(&host))).unwrap();
         let expected = json!({
             "ok": false, "error": "the new configuration is rejected: there is no api.py",
-            "hint": "the old one goes on serving", "host": "x.example",
+            "hint": "the old one goes on serving",
             "id": 4, "source": "api", "oldVersion": 1, "newVersion": 3, "result": "rejected",
             "code": "entry_missing", "details": ["there is no api.py"], "durationMs": 7,
         });
         assert_eq!(told, expected);
         let attempt = Attempt { result: AttemptResult::Applied, ..attempt };
-        let told = serde_json::to_value(Outcome::new(&attempt, Some("x.example"))).unwrap();
-        assert_eq!((&told["ok"], &told["until"]), (&json!(true), &json!("the master restarts")));
+        let told = serde_json::to_value(Outcome::new(&attempt, Some(&host))).unwrap();
+        assert_eq!((&told["ok"], &told["host"]), (&json!(true), &json!("x.example")));
+        assert_eq!(told["note"], note);
     }
 }

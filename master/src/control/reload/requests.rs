@@ -1,7 +1,7 @@
 //! Asking for another configuration: signals, the watched file, the control socket. Whoever waits is
 //! answered by an attempt that began after the request.
 
-use super::answers::{Outcome, Planned, Promised};
+use super::answers::{Changed, Outcome, Planned, Promised, Unplanned};
 use crate::control::compiler::Made;
 use crate::control::master::Master;
 use crate::control::server::{Answer, ConnectionId, Request};
@@ -19,14 +19,23 @@ pub struct HostChange {
     /// As it was given.
     pub host: String,
     /// Where its requests shall go; `None` removes it.
-    pub target: Option<Target>,
+    pub target: Option<Destination>,
+}
+
+/// Where the requests of a host shall go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Destination {
+    /// There.
+    Named(Target),
+    /// To the only app there is.
+    TheOnlyApp,
 }
 
 /// Somebody waits for an attempt.
 pub(super) struct Waiting {
     to: ConnectionId,
     /// What is said besides the attempt.
-    host: Option<String>,
+    host: Option<Changed>,
 }
 
 /// A change of hosts that an attempt shall make.
@@ -79,9 +88,22 @@ impl Master {
         wait: bool,
     ) -> Option<Answer> {
         let HostChange { host, target } = change;
+        let mut changed = Changed { host: host.clone(), app: None, note: ADDED_NOTE };
         let change = match target {
-            Some(target) => Change::Add { host: host.clone(), target },
-            None => Change::Remove { host: host.clone() },
+            None => {
+                changed.note = "it is served no longer";
+                Change::Remove { host: host.clone() }
+            }
+            Some(target) => {
+                let target = match self.target(target) {
+                    Ok(target) => target,
+                    Err(answer) => return Some(answer),
+                };
+                if let Target::App(app) = &target {
+                    changed.app = Some(app.clone());
+                }
+                Change::Add { host: host.clone(), target }
+            }
         };
         if let Err(refusal) = self.check_hosts(&change) {
             return Some(refused(&refusal));
@@ -97,7 +119,25 @@ impl Master {
         let waiter = self.new_waiter();
         self.reload.pending.push(Pending { waiter, change });
         let id = self.reload.pipeline.wish(Wish::Hosts, AttemptSource::Api, Some(waiter));
-        self.wait_for(waiter, request.from, Some(host), wait, id)
+        self.wait_for(waiter, request.from, Some(changed), wait, id)
+    }
+
+    /// Where a host shall lead. Where there is one app only it need not be named.
+    fn target(&self, asked: Destination) -> Result<Target, Answer> {
+        match asked {
+            Destination::Named(target) => Ok(target),
+            Destination::TheOnlyApp => {
+                let active = self.shared.current.load();
+                match active.config.apps.as_slice() {
+                    [app] => Ok(Target::App(app.id.clone())),
+                    apps => {
+                        let names: Vec<_> = apps.iter().map(|app| app.id.as_str()).collect();
+                        let hint = format!("say which of {}, or a path", names.join(", "));
+                        Err(Answer::refused(400, "there are several apps", hint))
+                    }
+                }
+            }
+        }
     }
 
     /// Whether the change can be made after those that wait already.
@@ -121,7 +161,7 @@ impl Master {
         &mut self,
         waiter: Waiter,
         to: ConnectionId,
-        host: Option<String>,
+        host: Option<Changed>,
         wait: bool,
         id: u64,
     ) -> Option<Answer> {
@@ -138,14 +178,23 @@ impl Master {
     }
 
     /// What a reload would do, for a request. `None` when the answer comes later.
-    pub(in crate::control) fn plan_on_request(&mut self, request: &Request) -> Option<Answer> {
-        if !self.has_edgefile() {
+    /// `file` is another one than the master's.
+    pub(in crate::control) fn plan_on_request(
+        &mut self,
+        request: &Request,
+        file: Option<String>,
+    ) -> Option<Answer> {
+        if !self.has_edgefile() && file.is_none() {
             return Some(Answer::ok(&Planned::roll(self.reload.pipeline.version())));
         }
-        match self.begin_question(request.from) {
+        match self.begin_question(request.from, file) {
             Ok(()) => None,
-            Err(failure) => Some(not_planned(&failure)),
+            Err(failure) => Some(self.not_planned(&failure)),
         }
+    }
+
+    fn not_planned(&self, failure: &Failure) -> Answer {
+        Answer::json(409, &Unplanned::new(failure, self.reload.pipeline.version()))
     }
 
     pub(super) fn answer_question(&mut self, from: ConnectionId, made: Made) {
@@ -157,7 +206,7 @@ impl Master {
                 let warnings = warnings.map(str::to_owned).collect();
                 Answer::ok(&Planned::new(version, &draft.plan, warnings))
             }
-            Err(failure) => not_planned(&failure),
+            Err(failure) => self.not_planned(&failure),
         };
         self.answer(from, &answer);
     }
@@ -178,7 +227,7 @@ impl Master {
         for waiter in waiters {
             if let Some(Waiting { to, host }) = self.reload.waiting.remove(waiter) {
                 let status = if is_applied { 200 } else { 409 };
-                let answer = Answer::json(status, &Outcome::new(&attempt, host.as_deref()));
+                let answer = Answer::json(status, &Outcome::new(&attempt, host.as_ref()));
                 self.answer(to, &answer);
             }
         }
@@ -203,6 +252,4 @@ fn refused(refusal: &Refusal) -> Answer {
     Answer::refused(status, refusal.to_string(), hint)
 }
 
-fn not_planned(failure: &Failure) -> Answer {
-    Answer::json(409, &super::answers::Unplanned::new(failure))
-}
+const ADDED_NOTE: &str = "it survives a reload, until the master restarts";

@@ -29,23 +29,37 @@ impl Master {
         if reread {
             self.note_edgefile();
         }
-        if let Err(failure) = self.begin_draft(id, version, reread, now) {
+        let file = self.edgefile().filter(|_| reread).map(str::to_owned);
+        if let Err(failure) = self.begin_draft(id, version, file, now) {
             self.made(id, Err(failure));
         }
     }
 
-    /// Makes what the source says by now, only to be looked at.
+    /// The master's Edgefile.
+    pub(in crate::control) fn edgefile(&self) -> Option<&str> {
+        match &self.settings.source {
+            Source::CommandLine => None,
+            Source::Edgefile { path, .. } => Some(path),
+        }
+    }
+
+    /// Makes what `file` says by now, or the master's own, only to be looked at.
     ///
     /// # Errors
     /// What keeps it from being made.
-    pub(in crate::control) fn begin_question(&mut self, from: ConnectionId) -> Result<(), Failure> {
+    pub(in crate::control) fn begin_question(
+        &mut self,
+        from: ConnectionId,
+        file: Option<String>,
+    ) -> Result<(), Failure> {
         let is_question = |purpose: &&Purpose| matches!(purpose, Purpose::Question(_));
         if self.reload.makings.values().filter(is_question).count() >= QUESTION_COUNT {
             let detail = format!("{QUESTION_COUNT} plans are being made already");
             return Err(Failure::new(AttemptCode::Timeout, detail));
         }
         let id = self.reload.compiler.next_id();
-        self.begin_draft(id, self.reload.pipeline.version(), true, self.clock.now())?;
+        let file = file.or_else(|| self.edgefile().map(str::to_owned));
+        self.begin_draft(id, self.reload.pipeline.version(), file, self.clock.now())?;
         self.reload.makings.insert(id, Purpose::Question(from));
         Ok(())
     }
@@ -54,7 +68,7 @@ impl Master {
         &mut self,
         id: DraftId,
         version: u64,
-        reread: bool,
+        file: Option<String>,
         now: Instant,
     ) -> Result<(), Failure> {
         let active = self.shared.current.load();
@@ -66,20 +80,22 @@ impl Master {
             };
             changed.map_err(|refusal| Failure::new(AttemptCode::Invalid, refusal.to_string()))?;
         }
-        let (path, overrides) = match &self.settings.source {
-            Source::CommandLine => (None, None),
-            Source::Edgefile { path, overrides, .. } => (Some(path), Some(overrides.clone())),
+        let overrides = match &self.settings.source {
+            Source::CommandLine => None,
+            Source::Edgefile { overrides, .. } => Some(overrides.clone()),
         };
+        let name = file.as_deref().map(Path::new).and_then(Path::file_name);
+        let file_name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let job = Job {
-            path: path.filter(|_| reread).cloned(),
-            added: apps_to_resolve(&overlay, &active.config, reread),
+            added: apps_to_resolve(&overlay, &active.config, file.is_some()),
+            any_port: overrides.as_ref().is_some_and(|overrides| overrides.http.is_some()),
+            path: file,
         };
-        let name = path.map(Path::new).and_then(Path::file_name);
         let task = Task {
             id,
             version,
             report: None,
-            file_name: name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            file_name,
             added: job.added.clone(),
             base,
             overlay,
