@@ -33,6 +33,7 @@ mod reload;
 mod reload_ledger;
 mod request;
 mod rolls;
+mod routing;
 mod scale;
 mod single_instance;
 mod streaming;

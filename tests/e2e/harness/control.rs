@@ -86,7 +86,8 @@ impl Server {
     pub fn family(&self, app: &str) -> BTreeMap<u64, (u64, u64)> {
         let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
         let rows = self.workers_of(app);
-        let of = |row| (number(row, "workerId"), (number(row, "appPid"), number(row, "generation")));
+        let of =
+            |row| (number(row, "workerId"), (number(row, "appPid"), number(row, "generation")));
         rows.iter().map(of).collect()
     }
 

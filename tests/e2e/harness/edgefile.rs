@@ -100,7 +100,11 @@ impl Server {
     pub fn take_up(&self, text: &str) -> Value {
         self.save_edgefile(text, Manner::Renamed);
         let attempt = self.reload_by_api();
-        assert_eq!((&attempt["result"], &attempt["ok"]), (&"applied".into(), &true.into()), "{attempt}");
+        assert_eq!(
+            (&attempt["result"], &attempt["ok"]),
+            (&"applied".into(), &true.into()),
+            "{attempt}"
+        );
         attempt
     }
 
@@ -185,5 +189,6 @@ pub fn values_told(told: &Value, name: &str) -> Vec<String> {
 
 /// Another client at a port of this machine that may refuse it.
 pub fn is_refused(port: u16) -> bool {
-    Client::try_connect(port).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    Client::try_connect(port)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }

@@ -134,8 +134,7 @@ impl Aims {
             let is_any = name.is_empty() && app != NOBODY;
             is_any || own == app && (release.is_empty() || its.is_none_or(|its| its == release))
         });
-        (!is_right).then(|| {
-            format!("misrouted: {who} at {}{}, where {may:?} answer", aim.host, aim.path)
-        })
+        (!is_right)
+            .then(|| format!("misrouted: {who} at {}{}, where {may:?} answer", aim.host, aim.path))
     }
 }

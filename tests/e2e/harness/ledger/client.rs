@@ -119,9 +119,8 @@ impl Request {
         };
         let close = if self.closes { "Connection: close\r\n" } else { "" };
         let Place { host, path, .. } = &self.place;
-        let head = format!(
-            "{method} {path}{target} HTTP/1.1\r\nHost: {host}\r\n{length}{close}\r\n"
-        );
+        let head =
+            format!("{method} {path}{target} HTTP/1.1\r\nHost: {host}\r\n{length}{close}\r\n");
         let mut bytes = head.into_bytes();
         if self.is_chunked {
             bytes.extend(chunked(body, 50_000));
