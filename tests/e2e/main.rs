@@ -14,6 +14,7 @@ mod crashloop;
 mod drain;
 mod edgefile_cli;
 mod edgefile_hosts;
+mod edgefile_ledger;
 mod edgefile_reload;
 mod edgefile_watch;
 mod entries;

@@ -89,9 +89,9 @@ impl Aims {
     pub fn changed(&self) {
         let now = SystemTime::now();
         for aim in self.list.write().expect("the places").iter_mut() {
-            let (_, may) = aim.spans.last_mut().expect("a span");
-            if may.len() > 1 {
-                let last = may.split_off(may.len() - 1);
+            let (_, may) = aim.spans.last().expect("a span");
+            if let [_, .., last] = may.as_slice() {
+                let last = vec![last.clone()];
                 aim.spans.push((now, last));
             }
         }
@@ -101,9 +101,9 @@ impl Aims {
     pub fn unchanged(&self) {
         let now = SystemTime::now();
         for aim in self.list.write().expect("the places").iter_mut() {
-            let (_, may) = aim.spans.last_mut().expect("a span");
-            if may.len() > 1 {
-                let first = vec![may[0].clone()];
+            let (_, may) = aim.spans.last().expect("a span");
+            if let [first, _, ..] = may.as_slice() {
+                let first = vec![first.clone()];
                 aim.spans.push((now, first));
             }
         }
