@@ -116,9 +116,9 @@ pub(super) fn attempted(what: &What<'_>, reply: &Reply) -> Result<Exit, Failure>
     if what.flags.json {
         return Ok(Exit::Done);
     }
-    // Of a master without an Edgefile, whose reload is a roll.
+    // That of a master without an Edgefile is a roll.
     let carried: Carried = understood(&reply)?;
-    if carried.generation.is_some() {
+    if !carried.app.is_empty() && carried.generation.is_some() {
         return say(&rolled(&carried));
     }
     let attempt: Attempt = understood(&reply)?;

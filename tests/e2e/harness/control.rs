@@ -29,6 +29,32 @@ impl Server {
         client.response()
     }
 
+    /// One DELETE with JSON on the control socket.
+    pub fn control_delete(&self, target: &str, body: &str) -> Response {
+        let mut client = self.control();
+        client.request("DELETE", target, "Content-Type: application/json\r\n", body.as_bytes());
+        client.response()
+    }
+
+    /// The attempts to change the configuration, newest first.
+    pub fn attempts(&self) -> Vec<Value> {
+        rows(&self.control_get("/history"), "attempts")
+    }
+
+    /// The row of `GET /apps` of one app.
+    pub fn app_called(&self, name: &str) -> Value {
+        let apps = rows(&self.control_get("/apps"), "apps");
+        let found = apps.iter().find(|app| app["id"] == name);
+        found.unwrap_or_else(|| panic!("{name} in {apps:?}")).clone()
+    }
+
+    /// The shims' pids of an app's workers.
+    pub fn pids_of(&self, app: &str) -> Vec<u64> {
+        let workers = self.workers();
+        let own = workers.iter().filter(|worker| worker["appId"] == app);
+        own.map(|worker| worker["pid"].as_u64().expect("a pid")).collect()
+    }
+
     /// The rows of `GET /workers`.
     pub fn workers(&self) -> Vec<Value> {
         rows(&self.control_get("/workers"), "workers")

@@ -18,6 +18,7 @@ use std::time::Duration;
 /// How a server is to be started.
 pub struct Setup {
     entry: Option<String>,
+    edgefile: Option<String>,
     arguments: Vec<String>,
     command: Vec<String>,
     environment: Vec<(OsString, OsString)>,
@@ -104,15 +105,17 @@ impl Setup {
         setup
     }
 
-    /// What an Edgefile describes, on a port of the test's own.
-    pub fn edgefile(text: &str) -> Self {
-        Self::bare().with_file("Edgefile", text)
-    }
-
     /// Whatever this path, module or directory is; relative to the test's own `app`.
     pub fn entry(entry: impl AsRef<Path>) -> Self {
         let mut setup = Self::bare();
         setup.entry = Some(entry.as_ref().to_str().expect("a path in UTF-8").to_owned());
+        setup
+    }
+
+    /// What this Edgefile describes; `PORT` in it is the server's port.
+    pub fn edgefile(text: &str) -> Self {
+        let mut setup = Self::bare();
+        setup.edgefile = Some(text.to_owned());
         setup
     }
 
@@ -123,6 +126,7 @@ impl Setup {
         }
         Self {
             entry: None,
+            edgefile: None,
             arguments: Vec::new(),
             command: Vec::new(),
             environment: Vec::new(),
@@ -238,10 +242,14 @@ impl Setup {
             None => tools::rip_master(),
         };
         command.arg("start").args(&self.entry);
-        if !self.arguments.iter().any(|word| word.starts_with("http")) {
+        if let Some(text) = &self.edgefile {
+            self.file("Edgefile", &text.replace("PORT", &port.number.to_string()));
+        } else if !self.arguments.iter().any(|word| word.starts_with("http")) {
             command.arg(format!("http:{}", port.number));
         }
-        command.args(["--host", "127.0.0.1"]);
+        if self.edgefile.is_none() {
+            command.args(["--host", "127.0.0.1"]);
+        }
         command.args(&self.arguments);
         if !self.arguments.iter().any(|word| word == "--name") {
             command.args(["--name", NAME]);
@@ -284,6 +292,13 @@ impl Server {
     /// A path in the test's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path.join(name)
+    }
+
+    /// Exchanges the Edgefile for another one, as editors do; `PORT` in it is the server's port.
+    pub fn write_edgefile(&self, text: &str) {
+        let (path, new) = (self.path("app/Edgefile"), self.path("app/.Edgefile.swx"));
+        fs::write(&new, text.replace("PORT", &self.port().to_string())).expect("the Edgefile");
+        fs::rename(&new, &path).expect("the Edgefile");
     }
 
     /// The master's runtime directory.
@@ -340,7 +355,7 @@ impl Server {
         until("the first ready worker", || {
             self.assert_running();
             let mut client = Client::try_connect(self.port()).ok()?;
-            client.try_send("GET /status HTTP/1.1\r\nHost: a.test\r\n\r\n").ok()?;
+            client.try_send("GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
             let response = client.try_response("GET").ok()?;
             (response.status == 200).then_some(())
         });
