@@ -198,7 +198,7 @@ fn requests_of_an_app_that_goes_are_finished() {
     );
     let setup = Setup::edgefile(&file(&format!("{HELLO}\n{recorder}"))).word("--no-watch");
     let record = setup.path("record");
-    fs::create_dir(&record).unwrap();
+    fs::create_dir_all(&record).unwrap();
     let server = setup.env("RECORD", &record).start();
     eventually("the recorder", || server.app_called("r")["ready"] == 1);
     let mut client = server.connect();

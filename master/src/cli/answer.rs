@@ -181,6 +181,16 @@ pub struct History {
     pub attempts: Vec<Attempt>,
 }
 
+/// `GET /config`, beside the configuration itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Active {
+    /// Its version.
+    pub version: u64,
+    /// The Edgefile it is from.
+    pub path: Option<String>,
+}
+
 /// `GET /registry`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -203,7 +213,27 @@ pub struct AddedHost {
     pub app: Option<AppId>,
     /// What its app was started from.
     pub path: Option<String>,
-    /// What is to be known of it.
+}
+
+/// The answer to the order to serve one more host.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Addition {
+    /// What ends it.
+    pub until: Option<String>,
+    /// What was changed.
+    pub details: Vec<String>,
+}
+
+/// What a reload would do.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Planned {
+    /// A line for each change.
+    pub lines: Vec<String>,
+    /// What is odd about the file.
+    pub warnings: Vec<String>,
+    /// Why there is nothing to be planned.
     pub note: Option<String>,
 }
 
@@ -215,6 +245,9 @@ pub struct Refused {
     /// What to do about it.
     #[serde(default)]
     pub hint: String,
+    /// Each thing that is wrong.
+    #[serde(default)]
+    pub details: Vec<String>,
     /// What a worker wrote last.
     #[serde(default)]
     pub stderr: Vec<String>,

@@ -1,6 +1,6 @@
 //! The hosts that a running master serves, and those that are added to them for as long as it runs.
 
-use super::answer::{AddedHost, Attempt, Registry};
+use super::answer::{AddedHost, Addition, Attempt, Registry};
 use super::args::{AddHost, Ask, RemoveHost};
 use super::client::Reply;
 use super::ctl::{Question, accepted, say, understood};
@@ -34,10 +34,12 @@ pub fn add(flags: &AddHost) -> Result<Exit, Failure> {
     let body = asked(&flags.host, flags.target.as_deref())?;
     let reply = what.give(body)?;
     told(&what, &reply, |added| {
-        let by = added.app.as_ref().map(|app| format!(" by app {app}")).unwrap_or_default();
-        let note = added.note.as_deref();
-        let note = note.unwrap_or("it survives a reload, not a restart");
-        format!("{} is served{by}; {note}", flags.host)
+        let until = added.until.as_deref().unwrap_or("the master restarts");
+        let mut text = format!("{} is served until {until}\n", flags.host);
+        for detail in &added.details {
+            text.push_str(&format!("  {detail}\n"));
+        }
+        text
     })
 }
 
@@ -56,7 +58,7 @@ pub fn remove(flags: &RemoveHost) -> Result<Exit, Failure> {
 fn told(
     what: &What<'_>,
     reply: &Reply,
-    done: impl FnOnce(&AddedHost) -> String,
+    done: impl FnOnce(&Addition) -> String,
 ) -> Result<Exit, Failure> {
     let result = serde_json::from_str::<Attempt>(&reply.body).unwrap_or_default().result;
     let is_attempt = !matches!(result.as_str(), "" | "applied");

@@ -3,6 +3,7 @@
 use super::http::{Client, Response};
 use super::server::Server;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io;
 
 impl Server {
@@ -72,6 +73,22 @@ impl Server {
         let mut apps = rows(&self.control_get("/apps"), "apps");
         assert_eq!(apps.len(), 1, "one app: {apps:?}");
         apps.remove(0)
+    }
+
+    /// The rows of this app in `GET /workers`, those left out whose pool is on its way out.
+    pub fn workers_of(&self, app: &str) -> Vec<Value> {
+        let mut workers = self.workers();
+        workers.retain(|worker| worker["appId"] == app && worker["state"] != "draining");
+        workers
+    }
+
+    /// The processes of this app by worker, with their generation.
+    pub fn family(&self, app: &str) -> BTreeMap<u64, (u64, u64)> {
+        let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
+        let rows = self.workers_of(app);
+        let of =
+            |row| (number(row, "workerId"), (number(row, "appPid"), number(row, "generation")));
+        rows.iter().map(of).collect()
     }
 
     /// Requests waiting for a worker.

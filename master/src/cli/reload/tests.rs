@@ -44,6 +44,7 @@ fn other_answers_to_a_reload_are_understood() {
     let what = What::new("reload", "/control/reload", &flags);
     for body in [
         r#"{"ok":true,"app":"a","generation":2,"workers":2,"durationMs":5}"#,
+        r#"{"ok":true,"result":"applied","newVersion":2,"app":"a","generation":2,"workers":2}"#,
         r#"{"ok":true}"#,
         r#"{"result":"applied","newVersion":2}"#,
     ] {
@@ -72,26 +73,39 @@ ATTEMPT  SOURCE  VERSION  RESULT    CODE     TOOK  DETAILS
 
 #[test]
 fn the_configuration_is_a_few_tables() {
-    let config: Config = serde_json::from_str(
-        r#"{"edge":{"http":["*:80"],"loops":null,"limits":{"bodyBytes":1,"connections":null,
+    let text = r#"{"ok":true,"version":3,"path":"/srv/Edgefile","edge":{"http":["*:80"],"loops":null,"limits":{"bodyBytes":1,"connections":null,
             "perAddress":null,"spoolMemoryBytes":1,"spoolDiskBytes":1},"phases":{"headMs":1,
             "bodyMs":1,"idleMs":1,"writeMs":1,"lingerMs":1},"underscores":false,
             "verify":{"healthyApps":true,"healthyUpstreams":true,"withinMs":1},
             "log":{"access":true,"json":false},"builtin":{"server":null,"status":null},
             "spoolDir":null},"apps":[],"routes":[{"id":"x","host":"example.com",
             "pathPattern":"/old/*","methods":["GET"],"action":{"kind":"redirect",
-            "to":"/new/{path}","status":308},"priority":0,"line":7}]}"#,
-    )
-    .unwrap();
+            "to":"/new/{path}","status":308},"priority":0,"line":7}]}"#;
+    let config: Config = serde_json::from_str(text).unwrap();
+    let active: Active = serde_json::from_str(text).unwrap();
     let golden = "\
-version 3, listening on http *:80
+version 3 of /srv/Edgefile, listening on http *:80
 
 APP  WORKERS  CONCURRENCY  USER  ENTRY
 
 HOST         PATH    METHODS  ACTION                       LINE
 example.com  /old/*  GET      redirect 308 to /new/{path}     7
 ";
-    assert_eq!(configuration(Some(3), &config, Paint::Plain), golden);
+    assert_eq!(configuration(&active, &config, Paint::Plain), golden);
+}
+
+#[test]
+fn a_plan_is_a_line_for_each_change() {
+    let told = |text: &str| planned(&serde_json::from_str(text).unwrap());
+    assert_eq!(told(r#"{"ok":true,"lines":[],"plan":{}}"#), "nothing changes");
+    let plan = r#"{"lines":["app a started","route added: x"],"warnings":["odd"]}"#;
+    assert_eq!(told(plan), "warning: odd\napp a started\nroute added: x");
+    assert_eq!(told(r#"{"lines":[],"note":"it is a roll"}"#), "it is a roll");
+
+    let failure = unplanned(&reply(409, REJECTED)).unwrap();
+    assert_eq!(failure.message, "a reload would be rejected: invalid");
+    assert_eq!(failure.lines, ["Edgefile:3:5: error: no", "and more"]);
+    assert!(unplanned(&reply(409, r#"{"error":"it stops"}"#)).is_none());
 }
 
 #[test]
