@@ -54,7 +54,8 @@ impl World {
                         verify within=\"500ms\"\n}\n"
             .to_owned();
         for (name, App { workers, release, max_queue }) in &self.apps {
-            let more = format!("workers {workers}\nmax-queue {max_queue}\nenv RELEASE=\"{release}\"");
+            let more =
+                format!("workers {workers}\nmax-queue {max_queue}\nenv RELEASE=\"{release}\"");
             text.push_str(&ledger_app(name, &more));
         }
         let hosts: BTreeSet<_> = self.places.keys().map(|(host, _)| host).collect();
@@ -233,7 +234,8 @@ fn two_hundred_reloads_in_a_row_lose_double_and_misroute_nothing() {
     let ledger = world.open(&server, &ALL_KINDS);
     ledger.wait_for(&server, 20);
     let descriptors = processes::descriptor_count(server.pid());
-    let places: Vec<_> = world.places.keys().copied().filter(|(host, _)| *host != "still.test").collect();
+    let places: Vec<_> =
+        world.places.keys().copied().filter(|(host, _)| *host != "still.test").collect();
     let (mut version, mut rejected) = (1, 0);
     for turn in 0..200_usize {
         let change = ROW[turn % ROW.len()];
@@ -315,7 +317,10 @@ fn signals_changes_of_the_file_and_orders_at_once_are_answered_truthfully() {
                         let attempt = server.reload_by_api();
                         assert_eq!(attempt["result"], "applied", "{attempt}");
                         let active = serial(&server);
-                        assert!(active >= known, "{known} was written and {active} serves: {attempt}");
+                        assert!(
+                            active >= known,
+                            "{known} was written and {active} serves: {attempt}"
+                        );
                         answers.push(attempt);
                     }
                     answers
@@ -392,7 +397,8 @@ fn signals_changes_of_the_file_and_orders_at_once_are_answered_truthfully() {
 /// Every attempt as the log tells it, from the first on.
 fn attempts_told(server: &Server) -> Vec<BTreeMap<String, String>> {
     let log = server.stderr();
-    let lines = log.lines().filter_map(|line| line.split_once("rip: config-").map(|(_, rest)| rest));
+    let lines =
+        log.lines().filter_map(|line| line.split_once("rip: config-").map(|(_, rest)| rest));
     let fields = |line: &str| {
         let pairs = line.split(' ').filter_map(|word| word.split_once('='));
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

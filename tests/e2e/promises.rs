@@ -24,6 +24,14 @@ struct State {
     two: std::collections::BTreeMap<u64, (u64, u64)>,
 }
 
+/// Everything is as it was.
+#[track_caller]
+fn assert_unchanged(server: &Server, before: &State, what: &str) {
+    let now = state(server);
+    assert_eq!((&now.one, &now.two), (&before.one, &before.two), "{what}");
+    assert_eq!(now, *before, "{what}");
+}
+
 fn state(server: &Server) -> State {
     State {
         version: server.version(),
@@ -34,9 +42,13 @@ fn state(server: &Server) -> State {
 }
 
 const DIES: &str = "import sys\nprint('no database', file=sys.stderr)\nsys.exit(3)\n";
-const DIES_LATER: &str = "import os, sys, threading\n\
+/// Dies when it is told to, which is after it has become active.
+const DIES_LATER: &str = "import os, threading, time\n\
+    def die():\n    \
+    while not os.path.exists(os.environ['RECORD'] + '/die'):\n        time.sleep(0.005)\n    \
+    os._exit(7)\n\
+    threading.Thread(target=die, daemon=True).start()\n\
     def application(environ, start_response):\n    \
-    threading.Timer(0.2, os._exit, [7]).start()\n    \
     start_response('200 OK', [])\n    return [b'']\n";
 const NEVER_READY: &str = "import time\nwhile True:\n    time.sleep(1)\n";
 
@@ -44,7 +56,10 @@ const NEVER_READY: &str = "import time\nwhile True:\n    time.sleep(1)\n";
 fn a_bad_configuration_or_a_bad_release_never_replaces_a_good_one() {
     let one = ledger_app("one", "workers 2\nhosts \"one.test\"");
     let two = "app \"two\" { entry \"./two/app.py\"; workers 1; hosts \"two.test\"\n RELEASE }\n";
-    let good = |release: &str| format!("{}{one}{}", edge(""), two.replace("RELEASE", release));
+    // Nobody asks it: what a release that is taken back answers meanwhile is nobody's loss.
+    let four = ledger_app("four", "workers 1\nhosts \"four.test\"");
+    let good =
+        |release: &str| format!("{}{one}{}{four}", edge(""), two.replace("RELEASE", release));
     let ledger_source = crate::harness::release::source("1");
     let server = Setup::edgefile(&good(""))
         .with_file("two/app.py", &ledger_source)
@@ -53,8 +68,8 @@ fn a_bad_configuration_or_a_bad_release_never_replaces_a_good_one() {
         .with_file("never/app.py", NEVER_READY)
         .word("--no-watch")
         .start();
-    eventually("all workers", || server.ready_workers().len() == 3);
-    eventually("all processes", || server.processes().len() == 7);
+    eventually("all workers", || server.ready_workers().len() == 4);
+    eventually("all processes", || server.processes().len() == 9);
     let places = [("one.test", "", "one@1"), ("two.test", "", "two@1")];
     let ledger = Ledger::aimed(&server, &KINDS, &places);
     ledger.wait_for(&server, 20);
@@ -76,55 +91,113 @@ fn a_bad_configuration_or_a_bad_release_never_replaces_a_good_one() {
         ("a deep file", deep, "rejected", "parse_error"),
         ("a large file", "// nothing\n".repeat(100_000), "rejected", "parse_error"),
         ("an unknown node", text.replace("workers", "wrokers"), "rejected", "invalid"),
-        ("an unknown app", format!("{text}site \"x.test\" {{ route \"/*\" {{ to-app \"x\" }} }}"), "rejected", "invalid"),
+        (
+            "an unknown app",
+            format!("{text}site \"x.test\" {{ route \"/*\" {{ to-app \"x\" }} }}"),
+            "rejected",
+            "invalid",
+        ),
         ("an app twice", format!("{text}{one}"), "rejected", "invalid"),
-        ("a missing entry", format!("{text}{}", third("./none/app.py", "")), "rejected", "entry_missing"),
-        ("a missing certificate", format!("{text}site \"x.test\" {{ tls cert=\"no.crt\" key=\"no.key\"; route \"/\" {{ redirect \"/x\" }} }}"), "rejected", "cert_unreadable"),
-        ("a busy port", text.replace("PORT\"", &format!("PORT\" \"127.0.0.1:{busy}\"")), "rejected", "listen_failed"),
-        ("an app that dies", format!("{text}{}", third("./dies/app.py", quick)).replace("PORT\"", &format!("PORT\" \"127.0.0.1:{}\"", free.number)), "rejected", "app_not_ready"),
-        ("an app that is never ready", format!("{text}{}", third("./never/app.py", "timeouts start=\"800ms\" kill=\"200ms\"")), "rejected", "app_not_ready"),
-        ("an app that dies soon", format!("{text}{}", third("./later/app.py", quick)), "rolled_back", "app_died"),
-        ("a release that dies", good("env RELEASE=\"2\"").replace("./two/", "./dies/"), "rejected", "app_not_ready"),
-        ("a release that dies soon", good("env RELEASE=\"2\"").replace("./two/", "./later/"), "rolled_back", "app_died"),
+        (
+            "a missing entry",
+            format!("{text}{}", third("./none/app.py", "")),
+            "rejected",
+            "entry_missing",
+        ),
+        (
+            "a certificate that is none",
+            format!(
+                "{text}site \"x.test\" {{ tls cert=\"two/app.py\" key=\"two/app.py\"; route \"/\" {{ redirect \"/x\" }} }}"
+            ),
+            "rejected",
+            "cert_unreadable",
+        ),
+        (
+            "a busy port",
+            text.replace("PORT\"", &format!("PORT\" \"127.0.0.1:{busy}\"")),
+            "rejected",
+            "listen_failed",
+        ),
+        (
+            "an app that dies",
+            format!("{text}{}", third("./dies/app.py", quick))
+                .replace("PORT\"", &format!("PORT\" \"127.0.0.1:{}\"", free.number)),
+            "rejected",
+            "app_not_ready",
+        ),
+        (
+            "an app that is never ready",
+            format!("{text}{}", third("./never/app.py", "timeouts start=\"800ms\" kill=\"200ms\"")),
+            "rejected",
+            "app_not_ready",
+        ),
+        (
+            "an app that dies soon",
+            format!("{text}{}", third("./later/app.py", quick)),
+            "rolled_back",
+            "app_died",
+        ),
+        (
+            "a release that dies",
+            good("env RELEASE=\"2\"").replace("./two/", "./dies/"),
+            "rejected",
+            "app_not_ready",
+        ),
+        (
+            "a release that dies soon",
+            good("env RELEASE=\"2\"").replace("./two/", "./later/"),
+            "rolled_back",
+            "app_died",
+        ),
     ];
     for (number, (what, text, result, code)) in bad.iter().enumerate() {
         let manner = if number % 2 == 0 { Manner::Renamed } else { Manner::InPlace };
-        if *result == "rolled_back" && what.contains("release") {
-            // For a moment another program answers there.
-            ledger.changing("two.test", "", "two");
-        }
         server.save_edgefile(text, manner);
-        let reloaded = server.reload();
+        let reloaded = std::thread::scope(|scope| {
+            let order = scope.spawn(|| server.reload());
+            if *result == "rolled_back" {
+                eventually("the new version", || server.version() != before.version);
+                server.open_gate("die");
+            }
+            order.join().expect("the order")
+        });
+        if *result == "rolled_back" {
+            server.close_gate("die");
+        }
         let attempt = &reloaded.attempt;
         assert_eq!(
             (reloaded.code, &attempt["result"], &attempt["code"]),
             (1, &(*result).into(), &(*code).into()),
             "{what}: {attempt}"
         );
-        assert!(attempt["details"].as_array().is_some_and(|said| !said.is_empty()), "{what}: {attempt}");
-        assert_eq!(state(&server), before, "{what}");
-        ledger.unchanged();
+        assert!(
+            attempt["details"].as_array().is_some_and(|said| !said.is_empty()),
+            "{what}: {attempt}"
+        );
+        assert_unchanged(&server, &before, what);
         ledger.assert_no_failure(&server);
         assert_eq!(server.get_at("three.test", "/").status, 404, "{what}");
     }
     fs::remove_file(server.path("app/Edgefile")).expect("it was there");
     let attempt = server.hup();
     assert_eq!(attempt["result"], "rejected", "no file at all: {attempt}");
-    assert_eq!(state(&server), before);
-    eventually("no process of what was refused", || server.processes().len() == 7);
+    assert_unchanged(&server, &before, "no file");
+    eventually("no process of what was refused", || server.processes().len() == 9);
     assert!(Client::try_connect(free.number).is_err(), "a listener of what was refused");
 
     // The same for code: a release that is broken, in the place of one that serves.
     let other = crate::harness::release::source("broken");
-    fs::write(server.path("app/two/app.py"), format!("{other}\nraise RuntimeError('no')\n")).expect("the app");
+    fs::write(server.path("app/two/app.py"), format!("{other}\nraise RuntimeError('no')\n"))
+        .expect("the app");
     server.write_edgefile(&good(""));
     let (exit, output) = server.cli(&["ctl", "restart", "two"]);
     assert!(exit == 1 && output.contains("RuntimeError: no"), "{exit}: {output}");
-    assert_eq!(state(&server), before);
+    assert_unchanged(&server, &before, "a broken release");
     ledger.wait_for_round(&server);
 
     // Good ones are taken up.
-    fs::write(server.path("app/two/app.py"), crate::harness::release::source("2")).expect("the app");
+    fs::write(server.path("app/two/app.py"), crate::harness::release::source("2"))
+        .expect("the app");
     ledger.changing("two.test", "", "two@2");
     let (exit, output) = server.cli(&["ctl", "restart", "two"]);
     assert_eq!(exit, 0, "{output}");
@@ -138,7 +211,7 @@ fn a_bad_configuration_or_a_bad_release_never_replaces_a_good_one() {
     let totals = ledger.balance(&server);
     assert_eq!(totals.repeated, 0, "{totals:?}");
     assert!(!totals.releases.contains_key("broken"), "{totals:?}");
-    eventually("no process too many", || server.processes().len() == 7);
+    eventually("no process too many", || server.processes().len() == 9);
 }
 
 /// Somebody with whom no change has to do anything.
@@ -154,7 +227,9 @@ fn a_change_to_one_thing_does_not_disturb_another() {
     let busy = recorder("busy", "workers 1\nhosts \"busy.test\"");
     let other = |more: &str| recorder("other", more);
     let base = other("workers 1\nhosts \"other.test\"");
-    let with = |listen: &str, other: &str, rest: &str| format!("{}{steady}{busy}{other}{rest}", edge(listen));
+    let with = |listen: &str, other: &str, rest: &str| {
+        format!("{}{steady}{busy}{other}{rest}", edge(listen))
+    };
     let listen = format!(" \"127.0.0.1:{}\"", second.number);
     let guest = "app \"guest\" { entry \"builtin:hello\"; workers 1; hosts \"guest.test\" }\n";
     let site = "site \"site.test\" { route \"/a\" { redirect \"/b\" } }\n";
@@ -197,7 +272,9 @@ fn a_change_to_one_thing_does_not_disturb_another() {
     let mut kept = server.connect();
     let mut upload = server.connect();
     let body = vec![b'u'; 400_000];
-    upload.send("POST /up?tell=1 HTTP/1.1\r\nHost: steady.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    upload.send(
+        "POST /up?tell=1 HTTP/1.1\r\nHost: steady.test\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
     let mut rest = chunked(&body, 10_000);
     let step = rest.len() / (changes.len() + 1);
     let last = rest.split_off(step * changes.len());
@@ -217,7 +294,8 @@ fn a_change_to_one_thing_does_not_disturb_another() {
         Bystander {
             what: "a connection that is kept",
             go_on: Box::new(move |turn| {
-                let answer = kept.ask_at("steady.test", "GET", &format!("/kept?tell=1&turn={turn}"));
+                let answer =
+                    kept.ask_at("steady.test", "GET", &format!("/kept?tell=1&turn={turn}"));
                 assert!(!answer.says_close(), "{answer:?}");
                 assert_eq!(told(&answer)["app"], "steady");
             }),
@@ -230,7 +308,10 @@ fn a_change_to_one_thing_does_not_disturb_another() {
                 if turn + 1 == pieces {
                     upload.send(&last);
                     let answer = told(&upload.response());
-                    assert_eq!((&answer["app"], &answer["bodyBytes"]), (&"steady".into(), &400_000.into()));
+                    assert_eq!(
+                        (&answer["app"], &answer["bodyBytes"]),
+                        (&"steady".into(), &400_000.into())
+                    );
                 }
             }),
         },
@@ -251,5 +332,8 @@ fn a_change_to_one_thing_does_not_disturb_another() {
         assert_eq!(told(&client.response())["app"], "busy");
     }
     assert_eq!(families(), before);
-    assert_eq!(server.told("worker_exit").iter().filter(|line| !line.contains("expected=true")).count(), 0);
+    assert_eq!(
+        server.told("worker_exit").iter().filter(|line| !line.contains("expected=true")).count(),
+        0
+    );
 }
