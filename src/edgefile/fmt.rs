@@ -3,14 +3,14 @@
 
 use super::diagnostic::Diagnostic;
 use super::lexer::{self, Kind, Token};
-use super::{document, refused};
+use super::{document, refused, unreadable};
 
 /// `text`, laid out. What it says does not change, and laying it out again changes nothing.
 ///
 /// # Errors
 /// It is not a document; whether it is a right one is not asked.
 pub fn format(text: &[u8]) -> Result<String, Vec<Diagnostic>> {
-    let text = document::text(text).map_err(|fault| refused("", vec![fault]))?;
+    let text = document::text(text).map_err(|fault| unreadable(text, fault))?;
     document::parse(text).map_err(|faults| refused(text, faults))?;
     let tokens = lexer::tokens(text).list;
     let mut layout = Layout { text, on_line: on_line(text, &tokens), ..Layout::default() };

@@ -134,6 +134,8 @@ impl<'a> Report<'a> {
         let line = self.line(span);
         let start = self.lines.get(line.saturating_sub(1) as usize).copied().unwrap_or_default();
         let rest = self.text.get(start..).unwrap_or_default();
+        // What is about the whole file has no line of its own.
+        let rest = if span == Span::default() { "" } else { rest };
         let excerpt = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
         let count = |text: Option<&str>| text.unwrap_or_default().chars().count();
         let at = count(self.text.get(start..span.start as usize));

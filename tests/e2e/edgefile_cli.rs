@@ -167,7 +167,11 @@ fn what_is_no_file_is_refused_at_once() {
 #[test]
 fn the_process_that_reads_has_nothing_to_lose() {
     let mut command = tools::rip_master();
-    command.arg("edgefile-compile").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .arg("edgefile-compile")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = command.spawn().expect("it starts");
     let proc = Path::new("/proc").join(child.id().to_string());
     let status = wait::until("a confined process", || {

@@ -17,6 +17,7 @@ mod edgefile_hosts;
 mod edgefile_ledger;
 mod edgefile_reload;
 mod edgefile_streams;
+mod edgefile_verbs;
 mod edgefile_watch;
 mod entries;
 mod harness;

@@ -22,13 +22,15 @@ struct State {
     config: Value,
     one: std::collections::BTreeMap<u64, (u64, u64)>,
     two: std::collections::BTreeMap<u64, (u64, u64)>,
+    four: std::collections::BTreeMap<u64, (u64, u64)>,
 }
 
 /// Everything is as it was.
 #[track_caller]
 fn assert_unchanged(server: &Server, before: &State, what: &str) {
     let now = state(server);
-    assert_eq!((&now.one, &now.two), (&before.one, &before.two), "{what}");
+    let families = |state: &State| [state.one.clone(), state.two.clone(), state.four.clone()];
+    assert_eq!(families(&now), families(before), "{what}");
     assert_eq!(now, *before, "{what}");
 }
 
@@ -38,6 +40,7 @@ fn state(server: &Server) -> State {
         config: server.control_get("/config").json(),
         one: server.family("one"),
         two: server.family("two"),
+        four: server.family("four"),
     }
 }
 
@@ -83,6 +86,8 @@ fn a_bad_configuration_or_a_bad_release_never_replaces_a_good_one() {
     };
     let text = good("");
     let deep = format!("{text}{}", "site \"x.test\" {\n".repeat(60));
+    let four_later =
+        "app \"four\" { entry \"./later/app.py\"; workers 1; hosts \"four.test\" }\n";
     let quick = "restart-policy max-restarts=0\n";
     let bad: Vec<(&str, String, &str, &str)> = vec![
         ("half a file", text[..text.len() / 2 + 7].to_owned(), "rejected", "parse_error"),
@@ -145,7 +150,7 @@ fn a_bad_configuration_or_a_bad_release_never_replaces_a_good_one() {
         ),
         (
             "a release that dies soon",
-            good("env RELEASE=\"2\"").replace("./two/", "./later/"),
+            good("").replace(&four, four_later),
             "rolled_back",
             "app_died",
         ),

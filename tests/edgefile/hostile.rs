@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Far above what any of these takes, far below what the caller grants.
 const SOON: Duration = Duration::from_secs(20);
 /// So much that what is worse than linear takes minutes.
-const MUCH: usize = 192 * 1024;
+const MUCH: usize = 64 * 1024;
 
 #[track_caller]
 fn soon(what: &str, text: &str) -> Outcome {

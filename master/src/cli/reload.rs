@@ -1,7 +1,7 @@
 //! The verbs about the configuration of a running master: taking up another one, going back, and
 //! what there was.
 
-use super::answer::{Attempt, Carried, History};
+use super::answer::{Active, Attempt, Carried, History, Planned};
 use super::args::{Ask, Order, PlanReload};
 use super::client::Reply;
 use super::ctl::{Question, accepted, say, understood};
@@ -11,8 +11,6 @@ use super::start::edgefile::{absolute, file_in};
 use super::table::{Align, Paint, Table, Tone};
 use rip::contract::config::Config;
 use rip::contract::route::{RouteAction, RouteRule};
-use rip::edgefile::plan::Plan;
-use serde_json::Value;
 use std::path::Path;
 
 /// Takes up what has changed.
@@ -50,14 +48,35 @@ pub fn plan(flags: &PlanReload) -> Result<Exit, Failure> {
     if flags.ask.json {
         say(&reply.body)?;
     }
-    if let Some(failure) = failed("plan", &reply) {
+    if let Some(failure) = unplanned(&reply) {
         return Err(failure);
     }
     let reply = accepted(reply)?;
     if flags.ask.json {
         return Ok(Exit::Done);
     }
-    say(&understood::<Plan>(&reply)?.to_string())
+    say(&planned(&understood(&reply)?))
+}
+
+/// The failure that a reload would be.
+fn unplanned(reply: &Reply) -> Option<Failure> {
+    let attempt: Attempt = serde_json::from_str(&reply.body).ok()?;
+    if reply.status != 409 || attempt.code.is_empty() {
+        return None;
+    }
+    let message = format!("a reload would be rejected: {}", attempt.code);
+    Some(Failure { lines: attempt.details, ..Failure::new(Exit::Failed, message) })
+}
+
+fn planned(answer: &Planned) -> String {
+    let mut lines: Vec<_> =
+        answer.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+    match &answer.note {
+        Some(note) => lines.push(note.clone()),
+        None if answer.lines.is_empty() => lines.push("nothing changes".to_owned()),
+        None => lines.extend(answer.lines.iter().cloned()),
+    }
+    lines.join("\n")
 }
 
 /// Shows the last attempts.
@@ -82,11 +101,7 @@ pub fn config(flags: &Ask) -> Result<Exit, Failure> {
     if flags.json {
         return say(&reply.body);
     }
-    let mut answer: Value = understood(&reply)?;
-    let version = answer.get("version").and_then(Value::as_u64);
-    let inner = answer.get_mut("config").map(Value::take).unwrap_or(answer);
-    let reply = Reply { status: reply.status, body: inner.to_string() };
-    say(&configuration(version, &understood(&reply)?, Paint::for_stdout()))
+    say(&configuration(&understood(&reply)?, &understood(&reply)?, Paint::for_stdout()))
 }
 
 /// Tells how an order to change the configuration ended.
@@ -181,10 +196,11 @@ fn attempts(history: &History, paint: Paint) -> String {
     table.render(paint)
 }
 
-fn configuration(version: Option<u64>, config: &Config, paint: Paint) -> String {
+fn configuration(active: &Active, config: &Config, paint: Paint) -> String {
     let listeners: Vec<_> = config.edge.http.iter().map(|at| format!("http {at}")).collect();
-    let version = version.map(|version| format!("version {version}, ")).unwrap_or_default();
-    let mut text = format!("{version}listening on {}\n\n", listeners.join(", "));
+    let path = active.path.as_ref().map(|path| format!(" of {path}")).unwrap_or_default();
+    let mut text =
+        format!("version {}{path}, listening on {}\n\n", active.version, listeners.join(", "));
     let usual = |text: String| (text, Tone::Usual);
     let mut apps = Table::new(&[
         ("APP", Align::Left),

@@ -82,7 +82,7 @@ impl Surroundings for Machine<'_> {
         if asked.cwd.is_some() {
             found.launch.cwd = entry::text(&cwd).map_err(trouble)?;
         }
-        resolved(found)
+        resolved(found, asked)
     }
 
     fn command(&self, argv: &[String], asked: &Asked<'_>) -> Result<Resolved, Trouble> {
@@ -95,7 +95,7 @@ impl Surroundings for Machine<'_> {
             });
         }
         let places = self.places(&cwd, asked);
-        resolved(entry::resolve(None, Some(argv), &places).map_err(trouble)?)
+        resolved(entry::resolve(None, Some(argv), &places).map_err(trouble)?, asked)
     }
 
     fn existing_directory(&self, path: &str) -> Result<String, Trouble> {
@@ -208,9 +208,12 @@ fn find(entry: &str, runtime: Option<&str>, places: &Places) -> Result<Entry, Tr
     Ok(found)
 }
 
-fn resolved(found: Entry) -> Result<Resolved, Trouble> {
+fn resolved(found: Entry, asked: &Asked<'_>) -> Result<Resolved, Trouble> {
     let mut launch = found.launch;
-    launch.setup = changes::setup_file(&launch).map_err(trouble)?;
+    if !asked.has_setup {
+        launch.setup = changes::setup_file(&launch)
+            .map_err(|failure| trouble(failure.tip("say which: setup \"PROGRAM\" …")))?;
+    }
     let watch = changes::by_default(launch.runtime);
     Ok(Resolved { shown: found.shown, launch, watch })
 }

@@ -46,6 +46,7 @@ use rip::wire::verb::{Accepted, WorkerVerb};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A master that has booted.
 pub struct Master {
@@ -138,7 +139,12 @@ impl Master {
 
     /// Sleeps until something happens or a deadline comes, and collects what happened.
     fn wait(&mut self, events: &mut Events) -> Result<(), StartError> {
+        let woke = self.clock.now();
         self.clock.refresh();
+        let turn = self.clock.now().since(woke);
+        if turn > LONG_TURN {
+            log::debug!("a turn of the control loop took {turn:?}");
+        }
         let deadlines = [
             self.crews.next_deadline(),
             self.shutdown.next_deadline(),
@@ -534,3 +540,5 @@ impl Master {
 
 /// Kernel events taken in one turn.
 const EVENT_COUNT: usize = 256;
+/// Whoever waits for the control loop notices a longer turn.
+const LONG_TURN: Duration = Duration::from_millis(5);

@@ -122,6 +122,7 @@ fn resolve(
         runtime: runtime.and_then(Given::text),
         cwd: cwd.and_then(Given::text),
         env: Some(env),
+        has_setup: node.child("setup").is_some(),
     };
     match (node.child("entry"), node.child("command")) {
         (None, None) => {

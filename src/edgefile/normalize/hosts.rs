@@ -57,7 +57,13 @@ pub(super) fn rules(node: &Checked, bench: &mut Bench<'_, '_>) -> Vec<Candidate>
 }
 
 /// Tells of hosts that two sites, a site and an app, or two apps without prefixes claim.
-pub(super) fn check_unique(apps: &[&Checked], sites: &[&Checked], bench: &mut Bench<'_, '_>) {
+/// Which hosts they are.
+pub(super) fn check_unique(
+    apps: &[&Checked],
+    sites: &[&Checked],
+    bench: &mut Bench<'_, '_>,
+) -> BTreeSet<String> {
+    let mut contested = BTreeSet::new();
     let mut claims: BTreeMap<&str, Vec<Claim<'_>>> = BTreeMap::new();
     let mut all: Vec<(&str, Claim<'_>)> = Vec::new();
     for node in sites {
@@ -91,10 +97,12 @@ pub(super) fn check_unique(apps: &[&Checked], sites: &[&Checked], bench: &mut Be
                 format!("the host \"{host}\" belongs to {owner} already")
             };
             bench.report.error(claim.span, claim.path, message, hint);
+            contested.insert(host.to_owned());
         } else if earlier.len() < MOST_CLAIMS {
             earlier.push(claim);
         }
     }
+    contested
 }
 
 /// So many are enough to find the next clash by.

@@ -70,7 +70,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     let app_nodes: Vec<&Checked> = file.iter().filter(|node| node.rule.name == "app").collect();
     let site_nodes: Vec<&Checked> = file.iter().filter(|node| node.rule.name == "site").collect();
     let names = names(&app_nodes, bench);
-    hosts::check_unique(&app_nodes, &site_nodes, bench);
+    let contested = hosts::check_unique(&app_nodes, &site_nodes, bench);
 
     let mut apps: Vec<AppDescriptor> = Vec::new();
     let mut candidates = Vec::new();
@@ -100,7 +100,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
         };
         bench.report.error(span, path, message, hint);
     }
-    let routes = rules::rules(candidates, bench);
+    let routes = rules::rules(candidates, &contested, bench);
     let reached: BTreeSet<&str> = routes
         .iter()
         .filter_map(|rule| match &rule.action {

@@ -39,6 +39,7 @@ pub(super) fn route(
         Some(Given { typed: Typed::Methods(methods), .. }) => methods.clone(),
         _ => Methods::Any,
     };
+    check_effects(node, action.as_ref(), bench);
     let id = node.property("id").and_then(|id| Some((id.text()?.to_owned(), id.span)));
     Some(Route {
         span: given?.span,
@@ -63,6 +64,17 @@ pub(super) fn timeouts(node: &Checked) -> RouteTimeouts {
 /// What `limits` of a site or route says of bodies.
 pub(super) fn body_limit(node: &Checked) -> Option<u64> {
     node.child("limits")?.property("body")?.number()
+}
+
+/// Tells of what is for requests to an app, in a route that sends none to any.
+fn check_effects(node: &Checked, action: Option<&RouteAction>, bench: &mut Bench<'_, '_>) {
+    let Some(RouteAction::Headers(_) | RouteAction::Redirect { .. }) = action else { return };
+    for name in ["timeouts", "limits"] {
+        if let Some(child) = node.child(name) {
+            let message = format!("`{name}` does nothing in a route without `to-app`");
+            bench.report.warning(child.span, &child.path, message, "leave it out");
+        }
+    }
 }
 
 /// The action, and header changes beside it.

@@ -3,7 +3,7 @@
 use super::Bench;
 use crate::contract::route::{HeaderRules, Methods, RouteAction, RouteRule, RouteTimeouts};
 use crate::edgefile::span::Span;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule, before it is known to be clear.
 pub(super) struct Candidate {
@@ -47,8 +47,12 @@ impl Candidate {
 }
 
 /// The rules in the order of the file.
-pub(super) fn rules(candidates: Vec<Candidate>, bench: &mut Bench<'_, '_>) -> Vec<RouteRule> {
-    check_clear(&candidates, bench);
+pub(super) fn rules(
+    candidates: Vec<Candidate>,
+    contested: &BTreeSet<String>,
+    bench: &mut Bench<'_, '_>,
+) -> Vec<RouteRule> {
+    check_clear(&candidates, contested, bench);
     let mut ids = Ids::default();
     // Those that the file says come first: what is made gives way.
     for candidate in &candidates {
@@ -114,16 +118,23 @@ struct Ids {
 }
 
 /// Tells of rules for the same requests of which none goes first.
-fn check_clear(candidates: &[Candidate], bench: &mut Bench<'_, '_>) {
+fn check_clear(candidates: &[Candidate], contested: &BTreeSet<String>, bench: &mut Bench<'_, '_>) {
+    let mut told = BTreeSet::new();
     let mut alike: BTreeMap<(&str, &str), Vec<&Candidate>> = BTreeMap::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_headers()) {
+        // Whose host it is has been asked before.
+        if contested.contains(&candidate.host) {
+            continue;
+        }
         let same = alike.entry((&candidate.host, &candidate.pattern)).or_default();
         let earlier = same.iter().find(|other| other.is_level_with(candidate));
-        if let Some(earlier) = earlier {
+        let is_news = |earlier: &&&Candidate| told.insert((candidate.span, earlier.span));
+        if let Some(earlier) = earlier.filter(is_news) {
             let line = bench.report.line(earlier.span);
             let message = format!(
-                "it is not clear which route takes {}{}: this one or that of line {line}",
-                candidate.host, candidate.pattern
+                "it is not clear which route takes {} of {}: this one or that of line {line}",
+                candidate.pattern,
+                if candidate.host == "*" { "every host" } else { &candidate.host },
             );
             let hint = match (candidate.origin, candidate.priority) {
                 (Origin::App, _) => "give one of the apps other hosts or prefixes",

@@ -3,8 +3,10 @@
 use super::Bench;
 use super::route::{self, Route};
 use super::rules::{Candidate, Origin};
+use crate::contract::attempt::AttemptCode;
 use crate::contract::config::CertFiles;
 use crate::contract::route::RouteTimeouts;
+use crate::edgefile::surroundings::Trouble;
 use crate::edgefile::validate::{Checked, Given};
 use std::collections::BTreeSet;
 
@@ -121,5 +123,6 @@ fn readable(
     bench: &mut Bench<'_, '_>,
 ) -> Option<(String, bool)> {
     let found = bench.machine.readable_file(given.text()?);
+    let found = found.map_err(|trouble| Trouble { code: AttemptCode::CertUnreadable, ..trouble });
     bench.taken(found, given.span, &tls.path_to(name))
 }

@@ -2,7 +2,7 @@
 
 use super::FILE;
 use super::rule::NodeRule;
-use super::text::{told_kind, written};
+use super::text::{told_argument, written};
 
 /// The reference in `docs/EDGEFILE.md`: in Markdown, a table for each block.
 pub fn reference() -> String {
@@ -12,7 +12,7 @@ pub fn reference() -> String {
 }
 
 fn table(title: &str, rules: &[NodeRule], out: &mut String) {
-    out.push_str(&format!("### {title}\n\n| | | without it |\n|---|---|---|\n"));
+    out.push_str(&format!("### {title}\n\n| | | value | without it |\n|---|---|---|---|\n"));
     for rule in rules {
         let mut doc = rule.doc.to_owned();
         if rule.is_required {
@@ -21,11 +21,12 @@ fn table(title: &str, rules: &[NodeRule], out: &mut String) {
         if rule.is_many {
             doc.push_str("; may stand more than once");
         }
-        row(&written(rule), &doc, rule.default, rule.is_served, out);
+        row(&written(rule), &doc, &told_argument(rule), rule.default, rule.is_served, out);
         for property in rule.properties {
-            let doc = format!("{}: {}", property.doc, told_kind(property));
             let served = property.is_served || !rule.is_served;
-            row(&format!("{} {}=", rule.name, property.name), &doc, property.default, served, out);
+            let written = format!("{} {}=", rule.name, property.name);
+            let kind = property.kind.brief();
+            row(&written, property.doc, &kind, property.default, served, out);
         }
     }
     out.push('\n');
@@ -40,19 +41,7 @@ fn table(title: &str, rules: &[NodeRule], out: &mut String) {
     }
 }
 
-fn row(written: &str, doc: &str, default: &str, served: bool, out: &mut String) {
+fn row(written: &str, doc: &str, kind: &str, default: &str, served: bool, out: &mut String) {
     let note = if served { "" } else { " *(not served by this version)*" };
-    let default = match default.replace('|', "\\|") {
-        text if text.starts_with(['"', '#', '/'])
-            || text.starts_with(|it: char| it.is_ascii_digit()) =>
-        {
-            let (value, rest) = text.split_once([',', ' ']).unwrap_or((&text, ""));
-            match rest {
-                "" => format!("`{value}`"),
-                rest => format!("`{value}` {}", rest.trim_start()),
-            }
-        }
-        text => text,
-    };
-    out.push_str(&format!("| `{written}` | {}{note} | {default} |\n", doc.replace('|', "\\|")));
+    out.push_str(&format!("| `{written}` | {doc}{note} | {kind} | {default} |\n"));
 }

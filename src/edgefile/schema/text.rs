@@ -35,15 +35,25 @@ fn collect(rules: &[NodeRule], depth: usize, rows: &mut Vec<Row>) {
         let block = if rule.children.is_empty() { "" } else { " {" };
         rows.push(Row {
             written: format!("{indent}{}{block}", written(rule)),
-            told: told(rule.doc, rule.default, rule.is_served, rule.is_many, rule.is_required),
+            told: told(
+                rule.doc,
+                &told_argument(rule),
+                rule.default,
+                &[
+                    (rule.is_required, "required"),
+                    (rule.is_many, "may stand more than once"),
+                    (!rule.is_served, "not served by this version"),
+                ],
+            ),
         });
         for property in rule.properties {
             rows.push(Row {
                 written: format!("{indent}        {}=", property.name),
-                told: format!(
-                    "{}: {}",
-                    told_kind(property),
-                    told(property.doc, property.default, property.is_served, false, false)
+                told: told(
+                    property.doc,
+                    &property.kind.brief(),
+                    property.default,
+                    &[(!property.is_served, "not served by this version")],
                 ),
             });
         }
@@ -69,23 +79,26 @@ pub(super) fn written(rule: &NodeRule) -> String {
     text
 }
 
-pub(super) fn told_kind(property: &PropertyRule) -> String {
-    property.kind.told()
+/// What the arguments are; empty without any.
+pub(super) fn told_argument(rule: &NodeRule) -> String {
+    match rule.arguments {
+        Arguments::None => rule.free.map(|free| free.values.brief()).unwrap_or_default(),
+        Arguments::One(_, kind) | Arguments::Maybe(_, kind) | Arguments::Many(_, kind) => {
+            kind.brief()
+        }
+    }
 }
 
-fn told(doc: &str, default: &str, is_served: bool, is_many: bool, is_required: bool) -> String {
+fn told(doc: &str, kind: &str, default: &str, notes: &[(bool, &str)]) -> String {
     let mut text = doc.to_owned();
+    if !kind.is_empty() {
+        text.push_str(&format!(": {kind}"));
+    }
     if !default.is_empty() {
         text.push_str(&format!(" [{default}]"));
     }
-    for (holds, note) in [
-        (is_required, "required"),
-        (is_many, "may stand more than once"),
-        (!is_served, "not served by this version"),
-    ] {
-        if holds {
-            text.push_str(&format!(" ({note})"));
-        }
+    for (_, note) in notes.iter().filter(|(holds, _)| *holds) {
+        text.push_str(&format!(" ({note})"));
     }
     text
 }
@@ -126,7 +139,7 @@ fn property_json(property: &PropertyRule) -> Value {
     let mut object = json!({
         "name": property.name,
         "doc": property.doc,
-        "type": told_kind(property),
+        "type": property.kind.told(),
         "served": property.is_served,
     });
     if !property.default.is_empty() {

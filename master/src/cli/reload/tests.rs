@@ -101,6 +101,11 @@ fn a_plan_is_a_line_for_each_change() {
     let plan = r#"{"lines":["app a started","route added: x"],"warnings":["odd"]}"#;
     assert_eq!(told(plan), "warning: odd\napp a started\nroute added: x");
     assert_eq!(told(r#"{"lines":[],"note":"it is a roll"}"#), "it is a roll");
+
+    let failure = unplanned(&reply(409, REJECTED)).unwrap();
+    assert_eq!(failure.message, "a reload would be rejected: invalid");
+    assert_eq!(failure.lines, ["Edgefile:3:5: error: no", "and more"]);
+    assert!(unplanned(&reply(409, r#"{"error":"it stops"}"#)).is_none());
 }
 
 #[test]

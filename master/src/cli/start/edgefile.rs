@@ -206,7 +206,7 @@ fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
         (changes.reload.is_some(), "--reload", "reload mode=\"process\""),
         (!changes.watch.is_empty(), "--watch", "watch \"*.py\""),
         (changes.max_reloads.is_some(), "--max-reloads", "reload max=10"),
-        (changes.setup.is_some(), "--setup", "setup \"make css\""),
+        (changes.setup.is_some(), "--setup", "setup \"make\" \"css\""),
     ];
     match given.into_iter().find(|(is_given, ..)| *is_given) {
         None => Ok(()),

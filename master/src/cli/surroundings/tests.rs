@@ -90,6 +90,23 @@ fn commands_are_looked_for_where_the_app_would() {
 }
 
 #[test]
+fn a_setup_beside_the_entry_is_found_unless_the_file_has_one() {
+    let tree = Tree::new("machine-setup", &["a/app.py", "a/setup.sh", "b/app.py", "b/setup.sh"]);
+    std::fs::write(place(&tree, "b/setup.py"), "").unwrap();
+    with(&tree, PLAIN, |machine| {
+        let setup =
+            |entry, asked: &Asked<'_>| machine.entry(entry, asked).map(|it| it.launch.setup);
+        let found = setup("a", &Asked::default()).unwrap().unwrap();
+        assert_eq!(found, ["/bin/sh", "setup.sh"]);
+        let trouble = setup("b", &Asked::default()).unwrap_err();
+        assert!(trouble.message.contains("could be the setup"), "{}", trouble.message);
+        assert_eq!(trouble.hint.unwrap(), "say which: setup \"PROGRAM\" …");
+        let asked = Asked { has_setup: true, ..Asked::default() };
+        assert_eq!(setup("b", &asked), Ok(None));
+    });
+}
+
+#[test]
 fn files_and_directories_are_there_or_are_named() {
     let tree = Tree::new("machine-files", &["public/", "secret", "shared"]);
     let mode = |name, mode| {

@@ -77,6 +77,7 @@ impl Master {
         for pool in gone {
             self.reload.departures.remove(&pool);
             self.crews.disband(pool);
+            self.shop.runtime.forget_pool(pool);
             if let Some(edges) = &self.edges {
                 edges.tell(|| EdgeMessage::Forget(pool));
             }

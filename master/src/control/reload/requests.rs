@@ -224,6 +224,7 @@ impl Master {
             attempt.details.extend(last.map(|line| format!("stderr: {line}")));
         }
         self.reload.pending.retain(|pending| !waiters.contains(&pending.waiter));
+        self.record(attempt.clone());
         for waiter in waiters {
             if let Some(Waiting { to, host }) = self.reload.waiting.remove(waiter) {
                 let status = if is_applied { 200 } else { 409 };
@@ -231,7 +232,6 @@ impl Master {
                 self.answer(to, &answer);
             }
         }
-        self.record(attempt);
     }
 
     /// Keeps an attempt that has ended, and tells of it.
