@@ -136,9 +136,7 @@ fn what_is_under_way_on_an_unchanged_route_lives_through_fifty_reloads() {
         let mut rest = steady.clone();
         rest += &recorder("other", &format!("workers {}\nenv MODE=\"{release}\"", 1 + turn % 3));
         if turn % 10 >= 5 {
-            rest += &format!(
-                "app \"guest\" {{ entry \"builtin:hello\"; workers 1; hosts \"guest.test\" }}\n"
-            );
+            rest += "app \"guest\" { entry \"builtin:hello\"; workers 1; hosts \"guest.test\" }\n";
         }
         rest += "site \"other.test\" {\n    route \"/*\" { to-app \"other\" }\n";
         for number in 0..turn % 7 {
