@@ -26,4 +26,5 @@ pub mod pool;
 pub mod route;
 pub mod supervise;
 pub mod time;
+pub mod upstream;
 pub mod wire;

@@ -95,6 +95,38 @@ pub const ABANDON_RETRY: Duration = Duration::from_secs(60);
 /// Upper end of the restart backoff.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// A PROXY header, version 1, in bytes with its line end: refused beyond.
+pub const PROXY_V1_BYTES: usize = 107;
+/// A PROXY header, version 2, in bytes behind its first sixteen: refused beyond.
+pub const PROXY_V2_BYTES: usize = 4 * 1024;
+/// Clients whose rates are remembered; the one that was silent longest is forgotten for another.
+pub const RATE_CLIENT_COUNT: usize = 100_000;
+/// The window of a rate limit unless configured.
+pub const RATE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Times a request is sent to an upstream unless configured, the first included.
+pub const UPSTREAM_ATTEMPT_COUNT: u32 = 2;
+/// The most that can be configured.
+pub const UPSTREAM_ATTEMPT_COUNT_MAX: usize = 8;
+/// What is looked at before a target is ejected for its failures.
+pub const EJECT_WINDOW: Duration = Duration::from_secs(10);
+/// Exchanges within [`EJECT_WINDOW`] below which nothing is concluded.
+pub const EJECT_SAMPLE_COUNT: u32 = 10;
+/// Share of failures among them that ejects.
+pub const EJECT_FAILURE_PERCENT: u32 = 50;
+/// An ejected target gets nothing for this long, and up to [`EJECT_JITTER`] more.
+pub const EJECT_TIME: Duration = Duration::from_secs(30);
+/// Keeps targets that were ejected together from coming back together.
+pub const EJECT_JITTER: Duration = Duration::from_secs(6);
+/// From one health check of a target to the next, unless configured.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// A target must answer a health check within this, unless configured.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Failed checks in a row that make a target unhealthy, unless configured.
+pub const CHECK_FAILURE_COUNT: u32 = 3;
+/// Good checks in a row that make it healthy again, unless configured.
+pub const CHECK_SUCCESS_COUNT: u32 = 2;
+
 /// An Edgefile in bytes: refused beyond.
 pub const EDGEFILE_BYTES: usize = 1024 * 1024;
 /// Blocks within blocks of an Edgefile: refused beyond, before it is parsed.
@@ -136,4 +168,6 @@ const _: () = assert!(TARGET_BYTES < HEAD_BYTES);
 const _: () = assert!(BLOCK_BYTES <= HEAD_BYTES);
 const _: () = assert!(SPOOL_MEMORY_PER_REQUEST_BYTES as u64 <= SPOOL_MEMORY_BYTES);
 const _: () = assert!(BUSY_PAUSE_MIN.as_millis() <= BUSY_PAUSE_MAX.as_millis());
+const _: () = assert!(PROXY_V1_BYTES <= BLOCK_BYTES && 16 + PROXY_V2_BYTES <= BLOCK_BYTES);
+const _: () = assert!(UPSTREAM_ATTEMPT_COUNT as usize <= UPSTREAM_ATTEMPT_COUNT_MAX);
 const _: () = assert!(OUTPUT_LINE_BYTES < LOG_BYTES);

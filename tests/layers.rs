@@ -61,6 +61,13 @@ enum Allowed {
     In(&'static [&'static str]),
 }
 
+/// `upstream` is beside `pool` and not in it: servers that are not ours have no leases, and their
+/// health is learnt by asking and by watching.
+#[rustfmt::skip]
+const ROW_3: &[&str] = &[
+    "route", "pool", "upstream", "supervise", "guard", "realtime", "session", "tls", "files", "observe",
+];
+
 const RIP: House = House {
     name: "rip",
     source: "src",
@@ -69,7 +76,7 @@ const RIP: House = House {
         &["ids", "limits", "time", "entropy"],
         &["contract"],
         &["http1", "edgefile", "wire"],
-        &["route", "pool", "supervise", "guard", "realtime", "session", "tls", "files", "observe"],
+        ROW_3,
         &["reload"],
     ],
     narrow: &[("reload", 1, &["edgefile", "route"])],

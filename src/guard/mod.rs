@@ -1,10 +1,19 @@
 //! Who gets in and for how long.
 //!
 //! * [`caps`] — how many connections, over all and for one address.
+//! * [`cidr`] — networks, and sets of them.
+//! * [`client_ip`] — who asks when proxies stand between, and whether from this machine.
 //! * [`phase`] — how long a client may take for each part of an exchange, and how slowly a body may
 //!   arrive.
+//! * [`proxy_header`] — for whom a proxy connected, when it says so before the first byte.
+//! * [`rate`] — how often a client may ask.
 //! * [`request_id`] — the name a request has in every log line and message.
 
 pub mod caps;
+pub mod cidr;
+pub mod client_ip;
 pub mod phase;
+pub mod proxy_header;
+pub mod rate;
+mod recent;
 pub mod request_id;

@@ -3,5 +3,7 @@
 //! A failure prints its seed; `RIP_SIM_SEED=… cargo test --test sim` replays it.
 
 mod pool;
+mod rate;
 mod seed;
 mod supervise;
+mod upstream;
