@@ -16,6 +16,7 @@ const WITH: ForwardRequest<'static> = ForwardRequest {
     keep_alive: true,
     underscores: false,
     changes: None,
+    upstream: None,
 };
 
 const ADDED: &str =

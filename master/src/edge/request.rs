@@ -86,6 +86,7 @@ impl Edge {
                 keep_alive: true,
                 underscores: active.config.edge.underscores,
                 changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+                upstream: None,
             },
             &mut exchange.request,
         );
