@@ -9,20 +9,23 @@
 //! * [`http1`] — HTTP/1.1: strict reading, exact writing. [`wire`] — what master, shim and CLI
 //!   say to each other.
 //! * [`route`] — where a request goes. [`pool`] — who may use which worker. [`supervise`] — the
-//!   lives of processes. [`guard`] — who gets in and for how long. [`observe`] — counting and
-//!   telling.
+//!   lives of processes. [`guard`] — who gets in and for how long. [`files`] — static answers
+//!   without a file system. [`observe`] — counting and telling.
+//! * [`edgefile`], [`reload`] — what is configured, and how another configuration takes its place.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod contract;
 pub mod edgefile;
 pub mod entropy;
+pub mod files;
 pub mod guard;
 pub mod http1;
 pub mod ids;
 pub mod limits;
 pub mod observe;
 pub mod pool;
+pub mod reload;
 pub mod route;
 pub mod supervise;
 pub mod time;

@@ -95,6 +95,18 @@ pub const ABANDON_RETRY: Duration = Duration::from_secs(60);
 /// Upper end of the restart backoff.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// One name in the path of a file (`NAME_MAX`): 404 beyond, without asking the file system.
+pub const FILE_NAME_BYTES: usize = 255;
+/// The path of a file beneath its root (`PATH_MAX` less its NUL): 404 beyond.
+pub const FILE_PATH_BYTES: usize = 4095;
+/// Ranges in one request: beyond, the whole file is sent.
+pub const RANGE_COUNT: usize = 16;
+/// Names on the page of a directory; the page says how many are left out.
+pub const LISTING_COUNT: usize = 10_000;
+/// A file younger than this may change again without its time changing: its tag is weak.
+pub const FRESH_FILE_AGE: Duration = Duration::from_secs(2);
+/// A body must be longer than this to be worth compressing.
+pub const COMPRESS_BYTES: u64 = 1024;
 /// A PROXY header, version 1, in bytes with its line end: refused beyond.
 pub const PROXY_V1_BYTES: usize = 107;
 /// A PROXY header, version 2, in bytes behind its first sixteen: refused beyond.

@@ -120,6 +120,21 @@ impl Civil {
             weekday: ((days + 4).rem_euclid(7)) as u32,
         }
     }
+
+    /// Seconds since the epoch, negative before it: the way back from [`Civil::from_unix`]. The
+    /// weekday is not looked at. Good for the years 0 to 9999.
+    pub fn to_unix(self) -> i64 {
+        let month = i64::from(self.month);
+        let shifted_year = self.year - i64::from(month <= 2);
+        let era = shifted_year.div_euclid(400);
+        let year_of_era = shifted_year.rem_euclid(400);
+        let shifted_month = if month > 2 { month - 3 } else { month + 9 };
+        let day_of_year = (153 * shifted_month + 2) / 5 + i64::from(self.day) - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        let minutes = (days * 24 + i64::from(self.hour)) * 60 + i64::from(self.minute);
+        minutes * 60 + i64::from(self.second)
+    }
 }
 
 #[cfg(test)]
@@ -144,5 +159,15 @@ mod tests {
             (1994, 11, 6, 8, 49, 37, 0)
         );
         assert_eq!(Civil::from_unix(0).weekday, 4);
+    }
+
+    #[test]
+    fn every_day_finds_its_way_back() {
+        for day in (0..2_932_896_u64).step_by(7).chain([11_016, 11_017, 47_540, 47_541]) {
+            let secs = day * 86_400 + 86_399 - day % 86_400;
+            assert_eq!(Civil::from_unix(secs).to_unix(), secs as i64, "{secs}");
+        }
+        let before = Civil { year: 1969, month: 12, day: 31, ..Civil::from_unix(0) };
+        assert_eq!(before.to_unix(), -86_400);
     }
 }

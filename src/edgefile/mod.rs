@@ -3,14 +3,27 @@
 //! Data only: no evaluation, and nothing is looked up but what [`Surroundings`] is asked.
 
 pub mod diagnostic;
+mod document;
 pub mod job;
+mod kind;
+mod lexer;
+mod normalize;
+pub mod plan;
+mod report;
+pub mod schema;
+mod span;
+mod structure;
+mod suggest;
 pub mod surroundings;
+mod validate;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use surroundings::{Resolved, Surroundings, Trouble};
 
 use crate::contract::config::Config;
 use crate::ids::AppId;
+use normalize::Bench;
+use report::Report;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -42,4 +55,42 @@ impl Outcome {
     pub fn is_rejected(&self) -> bool {
         self.diagnostics.iter().any(|found| found.severity == Severity::Error)
     }
+}
+
+/// Reads an Edgefile: parses it, checks it against the language and against the machine, and
+/// normalizes it. All errors are told of at once, the first [`crate::limits::DIAGNOSTIC_COUNT`] by
+/// place are kept. The same text and answers of `surroundings` give the same outcome.
+pub fn compile(text: &[u8], surroundings: &dyn Surroundings) -> Outcome {
+    let text = match document::text(text) {
+        Ok(text) => text,
+        Err(fault) => {
+            return Outcome { diagnostics: refused("", vec![fault]), ..Outcome::default() };
+        }
+    };
+    let nodes = match document::parse(text) {
+        Ok(nodes) => nodes,
+        Err(faults) => return Outcome { diagnostics: refused(text, faults), ..Outcome::default() },
+    };
+    let mut report = Report::new(text);
+    let file = validate::check(&nodes, &mut report);
+    let mut bench = Bench { report: &mut report, machine: surroundings };
+    let mut config = normalize::config(&file, &mut bench);
+    if report.has_errors() {
+        return Outcome { diagnostics: report.finish(), ..Outcome::default() };
+    }
+    let secrets = config
+        .apps
+        .iter_mut()
+        .map(|app| (app.id.clone(), std::mem::take(&mut app.env)))
+        .filter(|(_, env)| !env.is_empty())
+        .collect();
+    Outcome { config: Some(config), secrets, diagnostics: report.finish() }
+}
+
+fn refused(text: &str, faults: Vec<lexer::Fault>) -> Vec<Diagnostic> {
+    let mut report = Report::new(text);
+    for fault in faults {
+        report.fault(fault);
+    }
+    report.finish()
 }

@@ -39,6 +39,20 @@ impl Caps {
         }
     }
 
+    /// At most so many from now on. Connections that are too many by then stay. Those of one address
+    /// that were not counted because there was no bound are not made up for.
+    pub fn configure(&mut self, max_count: u32, max_per_address_count: Option<u32>) {
+        self.max_count = max_count.max(1);
+        if self.max_per_address_count.is_none() != max_per_address_count.is_none() {
+            self.by_address.clear();
+        }
+        self.max_per_address_count = max_per_address_count;
+        self.is_paused = match self.is_paused {
+            true => self.open_count > self.resume_count(),
+            false => self.open_count >= self.max_count,
+        };
+    }
+
     /// A connection from `peer` was accepted; `None` for a peer without an address. Only to be
     /// called while [`Self::may_accept`].
     pub fn opened(&mut self, peer: Option<IpAddr>) -> Admission {

@@ -7,7 +7,8 @@
 //!   takes the body apart, [`target`] understands what was asked for.
 //! * [`encode`] writes heads and chunks, [`fields`] decides which fields pass to the other side,
 //!   [`changes`] is what an operator wants changed in them, [`refusal`] words an error for its
-//!   reader, [`upgrade`] is how a connection leaves HTTP. [`status`] and [`date`] are small tables.
+//!   reader, as [`weight`] says that it is wanted. [`upgrade`] is how a connection leaves HTTP.
+//!   [`status`] and [`date`] are small tables.
 //!
 //! What is ambiguous is refused and never repaired: two readers that repair differently are how
 //! requests are smuggled.
@@ -28,6 +29,7 @@ pub mod server;
 pub mod status;
 pub mod target;
 pub mod upgrade;
+pub mod weight;
 
 pub use changes::Changes;
 pub use client::{Client, ClientRead};

@@ -2,6 +2,7 @@
 //! (RFC 9457), as the client's `Accept` prefers. Nothing internal is told.
 
 use super::status;
+use super::weight::{FULL, weight};
 use crate::contract::reason::Reason;
 
 /// How an error is worded.
@@ -30,7 +31,7 @@ impl Form {
                 media if is(media, "application/problem+json") => Self::Problem,
                 _ => continue,
             };
-            let quality = parts.find_map(quality).unwrap_or(1000);
+            let quality = parts.find_map(weight).unwrap_or(FULL);
             if quality > best.0 {
                 best = (quality, form);
             }
@@ -98,29 +99,6 @@ pub fn error_body(
 
 fn is(media: &[u8], name: &str) -> bool {
     media.eq_ignore_ascii_case(name.as_bytes())
-}
-
-/// The weight of a `q` parameter in thousandths; a broken one counts as none at all.
-fn quality(parameter: &[u8]) -> Option<u32> {
-    let [b'q' | b'Q', b'=', value @ ..] = parameter else { return None };
-    let (whole, fraction) = match value {
-        [whole] => (whole, &[][..]),
-        [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
-        _ => return Some(0),
-    };
-    let mut thousandths = 0;
-    for place in 0..3 {
-        let digit = fraction.get(place).copied().unwrap_or(b'0');
-        if !digit.is_ascii_digit() {
-            return Some(0);
-        }
-        thousandths = thousandths * 10 + u32::from(digit - b'0');
-    }
-    match (whole, thousandths) {
-        (b'0', fraction) => Some(fraction),
-        (b'1', 0) => Some(1000),
-        _ => Some(0),
-    }
 }
 
 /// Safe to stand in every form without escaping.

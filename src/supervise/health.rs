@@ -53,6 +53,19 @@ impl Health {
         }
     }
 
+    /// Workers are asked by `check` from now on; a question that is open or due stays so.
+    pub fn configure(&mut self, check: &HealthCheck, now: Instant) {
+        self.wake(now);
+        self.interval = Duration::from_millis(check.interval_ms).max(LEAST_INTERVAL);
+        self.timeout = Duration::from_millis(check.timeout_ms);
+        self.threshold = check.unhealthy_threshold.max(1);
+        for patient in self.workers.values_mut() {
+            if let State::Waiting { at } = &mut patient.state {
+                *at = (*at).min(now + self.interval);
+            }
+        }
+    }
+
     /// The worker is ready. It is asked first after an interval and a bit, so that workers which
     /// became ready together are not asked together.
     pub fn look_after(&mut self, worker: WorkerId, random: &mut dyn Entropy, now: Instant) {
@@ -221,6 +234,23 @@ mod tests {
             assert_eq!(stand.core.poll_order(), None);
         }
         stand.ask();
+        stand.core.answered(W1, false, stand.now);
+        assert_eq!(stand.core.poll_order(), Some(Order::Unhealthy(W1)));
+    }
+
+    #[test]
+    fn another_check_holds_at_once() {
+        let mut stand = Stand::new();
+        let check = HealthCheck {
+            interval_ms: 100,
+            timeout_ms: 50,
+            unhealthy_threshold: 1,
+            ..HealthCheck::default()
+        };
+        stand.core.configure(&check, stand.now);
+        let before = stand.now;
+        stand.ask();
+        assert_eq!(stand.now.since(before), Duration::from_millis(100));
         stand.core.answered(W1, false, stand.now);
         assert_eq!(stand.core.poll_order(), Some(Order::Unhealthy(W1)));
     }

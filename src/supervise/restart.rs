@@ -26,6 +26,11 @@ impl Restarts {
         Self { policy, failures: VecDeque::new(), in_a_row: 0, given_up: false }
     }
 
+    /// From now on `policy` decides. What has failed until now counts on.
+    pub fn configure(&mut self, policy: RestartPolicy) {
+        self.policy = policy;
+    }
+
     /// The slot's worker failed after it had been ready for `up`; zero if it never was.
     pub fn failed(&mut self, up: Duration) -> Verdict {
         let window = Duration::from_millis(self.policy.window_ms);

@@ -53,6 +53,11 @@ impl Rolls {
         Self { current: None, next: None, newest }
     }
 
+    /// The newest generation that was ever asked for.
+    pub(super) fn newest(&self) -> Generation {
+        self.newest
+    }
+
     /// One more roll is wanted, after all that was asked before. The answer is its generation.
     pub(super) fn ask(&mut self, cause: Cause) -> Generation {
         let generation = match &self.next {

@@ -69,6 +69,14 @@ impl Shutdown {
         }
     }
 
+    /// `drain` and `kill` are the longest of any app from now on. An end that was asked for keeps
+    /// its deadlines.
+    pub fn configure(&mut self, drain: Duration, kill: Duration) {
+        if self.phase == Phase::Running {
+            (self.drain, self.kill) = (drain, kill);
+        }
+    }
+
     /// Somebody wants the server to end: gently the first time, fast the second, by force then.
     pub fn ask(&mut self, now: Instant) {
         self.wake(now);
@@ -209,6 +217,18 @@ mod tests {
         end.settle(true, at(14));
         assert_eq!(orders(&mut end), [Order::Finish { forced: false }]);
         assert_eq!(end.next_deadline(), None);
+    }
+
+    #[test]
+    fn the_time_for_the_end_is_what_was_said_last_before_it_was_asked_for() {
+        let mut end = shutdown();
+        end.configure(Duration::from_secs(3), Duration::from_secs(2));
+        end.ask(at(10));
+        end.configure(Duration::from_secs(60), Duration::from_secs(60));
+        assert_eq!(orders(&mut end), [Order::DrainEdges { deadline: at(13) }]);
+        end.settle(false, at(13));
+        let kill = Duration::from_secs(2);
+        assert!(orders(&mut end).contains(&Order::TerminateWorkers { kill }));
     }
 
     #[test]

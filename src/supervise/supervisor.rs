@@ -136,6 +136,17 @@ impl Supervisor {
         }
     }
 
+    /// Keeps the app by `policy` from now on, but for the number of slots, which [`Self::scale`]
+    /// changes. Deadlines that run and limits that workers were given stay as they are.
+    pub fn configure(&mut self, policy: Policy, now: Instant) {
+        self.wake(now);
+        for slot in self.slots.values_mut() {
+            slot.restarts.configure(policy.restart);
+        }
+        self.policy = policy;
+        self.check_invariants();
+    }
+
     /// The worker's process runs.
     pub fn forked(&mut self, worker: WorkerId, now: Instant) {
         self.wake(now);
@@ -363,6 +374,11 @@ impl Supervisor {
     /// The code new workers run.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// The newest code that was ever asked for, by a roll that waits or failed included.
+    pub fn newest_generation(&self) -> Generation {
+        self.rolls.newest()
     }
 
     /// The worker's stage and generation, while it lives.

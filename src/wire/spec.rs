@@ -5,7 +5,7 @@
 //! reports [`crate::wire::boot::BootReport`] lines, [`LIFELINE_FD`] a pipe whose only writer is the
 //! master: end of file there means that the master is gone.
 
-use crate::contract::app::{HealthCheck, Launch, Reload};
+use crate::contract::app::{HealthCheck, Launch, ProcessLimits, Reload};
 use crate::ids::{AppId, Generation, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,10 +31,18 @@ pub struct WorkerSpec {
     pub token: String,
     /// The master's control socket.
     pub control_socket: String,
-    /// Where the worker shall listen.
+    /// Where the worker shall listen. With `listen: path` and a user of its own, the directory must
+    /// be that user's, and the way there open to it.
     pub socket: String,
     /// How the app is started; its setup is there only when this worker shall run it.
     pub launch: Launch,
+    /// Who the app runs as, by name or number; `None` is the master's own user. The shim becomes
+    /// that user before it starts anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Bounds of each of the app's processes.
+    #[serde(default, skip_serializing_if = "ProcessLimits::is_empty")]
+    pub limits: ProcessLimits,
     /// What a change of the app's files does.
     #[serde(default)]
     pub reload: Reload,

@@ -39,6 +39,16 @@ fn an_unbuffered_answer_passes_before_it_is_complete() {
 }
 
 #[test]
+fn a_head_whose_body_takes_its_time_is_passed_on_before_it() {
+    let server = Setup::recorder().workers(1).start();
+    let mut client = server.connect();
+    client.request("GET", "/slow?size=5&gate_after_head=go", "", b"");
+    assert_eq!(client.head().status, 200);
+    server.open_gate("go");
+    assert_eq!(client.exactly(5).unwrap().len(), 5);
+}
+
+#[test]
 fn a_stream_counts_as_in_flight_until_its_last_byte() {
     let server = Setup::recorder().workers(1).start();
     let mut client = server.connect();

@@ -10,9 +10,10 @@ use rip::wire::boot::{BootReport, BootStage};
 use rip::wire::spec::WorkerSpec;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,8 @@ pub struct Shim {
     lifeline: Option<OwnedFd>,
     verbs: Receiver<Verb>,
     stderr: Option<thread::JoinHandle<String>>,
+    /// The shim itself, where a shell is between us.
+    below: Option<i32>,
 }
 
 /// A spec for an app in `directory`, to be changed before it is used.
@@ -125,6 +128,8 @@ pub fn spec(directory: &Directory, runtime: Runtime, argv: &[&str]) -> WorkerSpe
             stop_signal: "TERM".to_owned(),
             setup: None,
         },
+        user: None,
+        limits: Default::default(),
         reload: Default::default(),
         health_check: HealthCheck::default(),
         probe_host: "app.example".to_owned(),
@@ -145,18 +150,66 @@ impl Shim {
 
     /// Boots a shim that is told `text`.
     pub fn start_raw(directory: Directory, spec: WorkerSpec, text: &str) -> Self {
+        Self::start_by(
+            directory,
+            spec,
+            text,
+            r#"exec "$0" worker-shim 3<"$SPEC" 4>"$BOOT" 5<"$LIFE""#,
+        )
+    }
+
+    /// Boots a shim without the capabilities `less`, as `setpriv` names them. Only root has any.
+    pub fn start_without(directory: Directory, spec: WorkerSpec, less: &str) -> Self {
+        if !nix::unistd::geteuid().is_root() {
+            return Self::start(directory, spec);
+        }
+        let text = serde_json::to_string(&spec).unwrap();
+        let line = format!(
+            r#"exec setpriv --bounding-set {less} "$0" worker-shim 3<"$SPEC" 4>"$BOOT" 5<"$LIFE""#
+        );
+        Self::start_by(directory, spec, &text, &line)
+    }
+
+    /// Boots a shim for a master that is nobody but has kept the right to become others. By root.
+    pub fn start_with_rights(directory: Directory, spec: WorkerSpec) -> Self {
+        let text = serde_json::to_string(&spec).unwrap();
+        let rights = "+chown,+kill,+setgid,+setuid";
+        let line = format!(
+            r#"chmod 666 "${{SPEC%/*}}/ctl.sock"
+               exec setpriv --reuid nobody --regid nogroup --clear-groups --inh-caps {rights} \
+               --ambient-caps {rights} /proc/self/fd/9 worker-shim \
+               3<"$SPEC" 4>"$BOOT" 5<"$LIFE" 9<"$0""#
+        );
+        Self::start_by(directory, spec, &text, &line)
+    }
+
+    /// Boots a shim as the child of a shell that can be killed without ending the lifeline. The
+    /// shell's is the pid of this one.
+    pub fn start_below(directory: Directory, mut spec: WorkerSpec) -> Self {
+        const HERE: u32 = 4_123_456_789;
+        spec.master_pid = HERE;
+        let text = serde_json::to_string(&spec).unwrap();
+        let line = format!(
+            r#"sed "s/{HERE}/$$/" "$SPEC" >"$SPEC.told"
+               "$0" worker-shim 3<"$SPEC.told" 4>"$BOOT" 5<"$LIFE" & wait"#
+        );
+        Self::start_by(directory, spec, &text, &line)
+    }
+
+    /// Boots the shim `$0` by a shell that is given `line` and our descriptors' names.
+    fn start_by(directory: Directory, spec: WorkerSpec, text: &str, line: &str) -> Self {
         let verbs = serve_control(&directory.path().join("ctl.sock"));
         let told = File::create(directory.path().join("spec.json"))
             .and_then(|mut file| file.write_all(text.as_bytes()));
         told.unwrap();
         let (boot, boot_write) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (lifeline_read, lifeline) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        // The shell opens our ends of the pipes by number and becomes the shim: our child, with
-        // descriptors 3, 4 and 5 and no others.
+        // The shell opens our ends of the pipes by number and becomes the shim: our child (or starts
+        // it), with descriptors 3, 4 and 5 and no others.
         let fds = format!("/proc/{}/fd", std::process::id());
         let mut child = Command::new("/bin/sh")
             .arg("-c")
-            .arg(r#"exec "$0" worker-shim 3<"$SPEC" 4>"$BOOT" 5<"$LIFE""#)
+            .arg(line)
             .arg(env!("CARGO_BIN_EXE_rip-worker"))
             .env("SPEC", directory.path().join("spec.json"))
             .env("BOOT", format!("{fds}/{}", boot_write.as_raw_fd()))
@@ -164,6 +217,7 @@ impl Shim {
             .env("NOTIFY_SOCKET", "/nowhere")
             .env("RIP_PUBLISH_SECRET", "of the master")
             .env("FROM_MASTER", "master")
+            .env("XDG_RUNTIME_DIR", "/of/the/masters/user")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -183,11 +237,19 @@ impl Shim {
             lifeline: Some(lifeline),
             verbs,
             stderr: Some(stderr),
+            below: None,
         };
         // Until the shell has opened them, ours are the only ones.
-        let exe = format!("/proc/{}/exe", shim.child.id());
+        let shell = shim.child.id();
         until("the shell becomes the shim", || {
-            std::fs::read_link(&exe).is_ok_and(|path| path.ends_with("rip-worker"))
+            let parent = |fields: &[&str]| fields.get(1).and_then(|field| field.parse().ok());
+            let below =
+                || processes(|fields| parent(fields) == Some(shell)).into_iter().find(is_shim);
+            if !is_shim(&(shell as i32)) {
+                shim.below = below();
+            }
+            is_shim(&(shell as i32))
+                || shim.below.is_some()
                 || matches!(shim.child.try_wait(), Ok(Some(_)))
         });
         drop((boot_write, lifeline_read));
@@ -261,6 +323,9 @@ impl Shim {
 
     fn kill(&mut self) {
         let _ = self.child.kill();
+        if let Some(pid) = self.below.filter(is_shim) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 
     /// Ends the lifeline, as the master's death does.
@@ -313,6 +378,12 @@ impl Shim {
     pub fn assert_nothing_left(&self) {
         let left = session(self.pid());
         assert!(left.is_empty(), "processes are left: {left:?}");
+        // One that was handed over to the app's user lies in the master's directory: the master
+        // removes it.
+        let handed_over = |meta: Metadata| self.spec.user.is_some() && meta.uid() != 0;
+        if std::fs::symlink_metadata(&self.spec.socket).is_ok_and(handed_over) {
+            std::fs::remove_file(&self.spec.socket).unwrap();
+        }
         assert!(!Path::new(&self.spec.socket).exists(), "the socket is left");
     }
 
@@ -334,12 +405,17 @@ impl Shim {
 
 impl Drop for Shim {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
         for pid in session(self.pid()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
+}
+
+fn is_shim(pid: &i32) -> bool {
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
+    exe.is_ok_and(|path| path.ends_with("rip-worker"))
 }
 
 /// The living processes of a session.

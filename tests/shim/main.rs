@@ -4,6 +4,7 @@ mod boot;
 mod builtin;
 mod changes;
 mod harness;
+mod identity;
 mod launch;
 mod leave;
 mod python;

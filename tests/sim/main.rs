@@ -4,6 +4,7 @@
 
 mod pool;
 mod rate;
+mod reload;
 mod seed;
 mod supervise;
 mod upstream;

@@ -1,8 +1,10 @@
 //! The system calls of a worker's boot that Rust cannot vouch for: descriptors inherited by
-//! number, signal dispositions, and fork followed by exec. Every `unsafe` of the crate is here.
+//! number, signal dispositions, capabilities, and fork followed by exec. Every `unsafe` of the crate is here.
 
+use crate::bounds::Bound;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::resource::setrlimit;
 use nix::unistd::Pid;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -39,6 +41,42 @@ pub(crate) fn reset_signals() {
     default_dispositions(Some(libc::SIGPIPE));
 }
 
+/// A right of the superuser's (capabilities(7)), by its number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Capability {
+    Chown = 0,
+    Kill = 5,
+    SetGid = 6,
+    SetUid = 7,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`, for the calling thread: version and pid.
+const CAPABILITIES: [u32; 2] = [0x2008_0522, 0];
+
+/// Whether this process may make use of all these.
+pub(crate) fn has_capabilities(needed: &[Capability]) -> bool {
+    // Effective, permitted, inheritable: numbers up to 31, then the same for those above.
+    let mut sets = [0_u32; 6];
+    let mut header = CAPABILITIES;
+    // SAFETY: version 3 reads and writes the header's two words and writes six words of sets, which
+    // both live in this frame.
+    let asked = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+    asked == 0 && needed.iter().all(|needed| sets[0] & (1 << *needed as u32) != 0)
+}
+
+/// Gives up every capability, also those that a program started later would have been left.
+///
+/// # Errors
+/// None that is known: giving up is always allowed.
+pub(crate) fn drop_capabilities() -> Result<(), Errno> {
+    let none = [0_u32; 6];
+    let mut header = CAPABILITIES;
+    // SAFETY: version 3 reads the header's two words, may correct the first, and reads six words of
+    // sets; both live in this frame.
+    let set = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), none.as_ptr()) };
+    Errno::result(set).map(drop)
+}
+
 /// What to exec, and what the new process shall inherit.
 pub(crate) struct Spawn<'a> {
     /// The program's file.
@@ -51,6 +89,8 @@ pub(crate) struct Spawn<'a> {
     pub cwd: CString,
     /// Descriptors beyond 0, 1 and 2, and the numbers they get.
     pub fds: Vec<(RawFd, BorrowedFd<'a>)>,
+    /// What it may use at most.
+    pub bounds: &'a [Bound],
     /// Whether `LISTEN_PID` is set to the new process's own pid.
     pub listen_pid: bool,
 }
@@ -61,6 +101,7 @@ pub(crate) enum SpawnStep {
     Fork,
     Descriptors,
     Directory,
+    Bounds,
     Exec,
 }
 
@@ -119,7 +160,8 @@ impl Spawn<'_> {
                 let step = match bytes[0] {
                     1 => SpawnStep::Descriptors,
                     2 => SpawnStep::Directory,
-                    3 => SpawnStep::Exec,
+                    3 => SpawnStep::Bounds,
+                    4 => SpawnStep::Exec,
                     _ => SpawnStep::Fork,
                 };
                 let errno = i32::from_ne_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
@@ -156,6 +198,12 @@ impl Spawn<'_> {
             }
             // What was not given away stays here, also what the shim itself was left by mistake.
             libc::close_range(UNGIVEN, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int);
+            // A system call each, and nothing else.
+            for (resource, value) in self.bounds {
+                if let Err(errno) = setrlimit(*resource, *value, *value) {
+                    return (SpawnStep::Bounds, errno as i32);
+                }
+            }
             write_pid(listen_pid.add(LISTEN_PID_DIGITS), libc::getpid());
             let mut none = std::mem::zeroed();
             libc::sigemptyset(&mut none);

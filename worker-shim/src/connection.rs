@@ -5,15 +5,17 @@ use crate::answer::Answer;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where a connection goes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Target {
     Unix(PathBuf),
+    /// A Unix socket that was opened (`O_PATH`) while the way to it was free.
+    Held(OwnedFd),
     Port(u16),
 }
 
@@ -34,11 +36,10 @@ impl Connection {
     /// Connects without waiting for the other side to accept.
     pub(crate) fn open(target: &Target) -> io::Result<Self> {
         let stream = match target {
-            Target::Unix(path) => {
-                let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-                let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-                connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-                Stream::Unix(fd.into())
+            Target::Unix(path) => Stream::Unix(unix(path)?),
+            Target::Held(held) => {
+                let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+                Stream::Unix(unix(Path::new(&path))?)
             }
             Target::Port(port) => {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
@@ -125,6 +126,13 @@ impl Connection {
             }
         }
     }
+}
+
+fn unix(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(fd.into())
 }
 
 impl AsFd for Connection {

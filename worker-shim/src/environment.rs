@@ -1,12 +1,12 @@
-//! The environment of an app's process: the master's own, then `.env` beside the entry (which never
-//! overrides), then the app's, then ours.
+//! The environment of an app's process: the master's own (with the names of the user the app runs
+//! as), then `.env` beside the entry (which never overrides), then the app's, then ours.
 
+use crate::env_file::EnvFile;
+use crate::identity::Identity;
 use rip::contract::app::Reload;
-use rip::wire::dotenv;
 use rip::wire::spec::WorkerSpec;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
 
 /// The environment, sorted by name.
 pub(crate) type Environment = BTreeMap<OsString, OsString>;
@@ -26,18 +26,35 @@ const WITHHELD: [&str; 11] = [
     "RIP_WORKER_SOCKET",
 ];
 
-/// Builds the environment. `entry_dir` is where `.env` is looked for; `port` is set where the app
-/// listens on one; `inherits_listener` says that descriptor 3 is the listener. What is odd about
-/// `.env` is told on standard error, because the app may miss a setting.
+/// Where the master's user keeps things: no other user has a right to them.
+const OF_THE_MASTERS_USER: &str = "XDG_RUNTIME_DIR";
+
+/// What an environment is made from besides the spec and the master's.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    /// The user it runs as, if the operator named one.
+    pub identity: Option<&'a Identity>,
+    /// Its `.env`.
+    pub env_file: &'a EnvFile,
+}
+
+/// Builds the environment. `port` is set where the app listens on one; `inherits_listener` says that
+/// descriptor 3 is the listener.
 pub(crate) fn environment(
     spec: &WorkerSpec,
     inherited: impl Iterator<Item = (OsString, OsString)>,
-    entry_dir: &Path,
+    around: Surroundings<'_>,
     port: Option<u16>,
     inherits_listener: bool,
 ) -> Environment {
     let mut env: Environment = inherited.collect();
-    for (name, value) in dotenv_beside(entry_dir) {
+    if let Some(identity) = around.identity {
+        env.extend(identity.login().map(|(name, value)| (name.into(), value)));
+        if identity.changes() {
+            env.remove(OsStr::new(OF_THE_MASTERS_USER));
+        }
+    }
+    for (name, value) in around.env_file.assignments() {
         env.entry(name.into()).or_insert_with(|| value.into());
     }
     env.extend(spec.env.iter().map(|(name, value)| (name.into(), value.into())));
@@ -78,28 +95,11 @@ fn passes(name: &OsStr) -> bool {
         && !WITHHELD.iter().any(|withheld| name == *withheld)
 }
 
-fn dotenv_beside(entry_dir: &Path) -> Vec<(String, String)> {
-    let path = entry_dir.join(".env");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let (pairs, odd) = dotenv::parse(&text);
-            for line in odd {
-                eprintln!("{}: line {line} is not NAME=value; it is skipped", path.display());
-            }
-            pairs
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            eprintln!("{} cannot be read: {error}", path.display());
-            Vec::new()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::spec::tests::spec;
+    use std::path::Path;
 
     fn built(inherited: &[(&str, &str)], port: Option<u16>, fd: bool) -> Environment {
         let mut spec = spec();
@@ -107,7 +107,9 @@ mod tests {
         spec.env.insert("NOTIFY_SOCKET".to_owned(), "app".to_owned());
         spec.env.insert("BAD=NAME".to_owned(), "x".to_owned());
         let inherited = inherited.iter().map(|(name, value)| (name.into(), value.into()));
-        environment(&spec, inherited, Path::new("/nonexistent"), port, fd)
+        let env_file = EnvFile::beside(Path::new("/nonexistent"));
+        let around = Surroundings { identity: None, env_file: &env_file };
+        environment(&spec, inherited, around, port, fd)
     }
 
     fn value<'a>(env: &'a Environment, name: &str) -> Option<&'a str> {

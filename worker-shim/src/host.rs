@@ -2,15 +2,17 @@
 
 use crate::adapters::python;
 use crate::boot::{Spawn, SpawnStep};
+use crate::bounds::Bound;
 use crate::builtin;
-use crate::environment::{Environment, environment};
+use crate::environment::{Environment, Surroundings, environment};
 use crate::report::Failure;
 use nix::errno::Errno;
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, User, access, geteuid};
 use rip::contract::app::{Listen, Runtime};
 use rip::wire::boot::BootStage;
 use rip::wire::spec::WorkerSpec;
 use std::ffi::{CString, OsStr, OsString};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
@@ -41,20 +43,28 @@ pub(crate) fn listen_of(spec: &WorkerSpec) -> Listen {
     }
 }
 
+/// Where the app's entry lives, and its `.env`.
+pub(crate) fn entry_dir(spec: &WorkerSpec) -> PathBuf {
+    let cwd = PathBuf::from(&spec.launch.cwd);
+    match (spec.launch.runtime, spec.launch.argv.first()) {
+        (Runtime::Python, Some(entry)) => python::directory(&cwd, entry),
+        (Runtime::Python | Runtime::Builtin | Runtime::Command, _) => cwd,
+    }
+}
+
 impl Program {
-    /// Finds what the launch names; `port` is given where the app listens on one.
-    pub(crate) fn find(spec: &WorkerSpec, port: Option<u16>) -> Result<Self, Failure> {
+    /// Finds what the launch names, with the eyes of the user the app runs as; `port` is given where
+    /// the app listens on one.
+    pub(crate) fn find(
+        spec: &WorkerSpec,
+        around: Surroundings<'_>,
+        port: Option<u16>,
+    ) -> Result<Self, Failure> {
         let cwd = PathBuf::from(&spec.launch.cwd);
-        if !cwd.is_dir() {
-            return Err(missing(format!("the working directory {} does not exist", cwd.display())));
-        }
+        check_directory(&cwd)?;
         let entry = spec.launch.argv.first().map_or("", String::as_str);
         let listener_inherited = listen_of(spec) == Listen::Fd;
-        let entry_dir = match spec.launch.runtime {
-            Runtime::Python => python::directory(&cwd, entry),
-            Runtime::Builtin | Runtime::Command => cwd.clone(),
-        };
-        let env = environment(spec, std::env::vars_os(), &entry_dir, port, listener_inherited);
+        let env = environment(spec, std::env::vars_os(), around, port, listener_inherited);
         let mut program = Self {
             path: PathBuf::new(),
             argv: Vec::new(),
@@ -72,9 +82,13 @@ impl Program {
     }
 
     /// Finds what `argv` names, to be run in the app's place and environment before the app.
-    pub(crate) fn find_setup(spec: &WorkerSpec, argv: &[String]) -> Result<Self, Failure> {
+    pub(crate) fn find_setup(
+        spec: &WorkerSpec,
+        argv: &[String],
+        around: Surroundings<'_>,
+    ) -> Result<Self, Failure> {
         let cwd = PathBuf::from(&spec.launch.cwd);
-        let mut env = environment(spec, std::env::vars_os(), &cwd, None, false);
+        let mut env = environment(spec, std::env::vars_os(), around, None, false);
         env.remove(OsStr::new("RIP_STATUS_FD"));
         let mut program = Self {
             path: PathBuf::new(),
@@ -85,11 +99,9 @@ impl Program {
             listener_inherited: false,
         };
         let name = program.argv.first().cloned().unwrap_or_default();
-        program.path = program.search(&name).ok_or_else(|| Failure {
-            stage: BootStage::Setup,
-            errno: Some(Errno::ENOENT),
-            message: not_found(&name, &program.cwd),
-        })?;
+        program.path = program
+            .search(&name)
+            .ok_or_else(|| Failure { stage: BootStage::Setup, ..absent(&name, &program.cwd) })?;
         Ok(program)
     }
 
@@ -109,18 +121,20 @@ impl Program {
         warn_of_wrapper(argv, self.listener_inherited);
         self.argv = argv.iter().map(|word| placed(word, &spec.socket, port).into()).collect();
         let name = self.argv[0].clone();
-        self.path = self.search(&name).ok_or_else(|| missing(not_found(&name, &self.cwd)))?;
+        self.path = self.search(&name).ok_or_else(|| absent(&name, &self.cwd))?;
         Ok(())
     }
 
     fn find_python(&mut self, entry: &str) -> Result<(), Failure> {
-        python::check_entry(&self.cwd, entry).map_err(missing)?;
+        if let Some(file) = python::file_of(&self.cwd, entry) {
+            check_file(&file)?;
+        }
         let own = self.cwd.join(".venv/bin/python3");
         self.path = if is_program(&own) {
             own
         } else {
             self.search(OsStr::new("python3"))
-                .ok_or_else(|| missing(not_found(OsStr::new("python3"), &self.cwd)))?
+                .ok_or_else(|| absent(OsStr::new("python3"), &self.cwd))?
         };
         let command = python::command();
         self.argv = vec![self.path.clone().into(), "-c".into(), command.into(), entry.into()];
@@ -143,11 +157,12 @@ impl Program {
             .find(|path| is_program(path))
     }
 
-    /// Starts the app's process.
+    /// Starts the process, bounded by `bounds`.
     pub(crate) fn start(
         self,
         listener: Option<&OwnedFd>,
         status: Option<&OwnedFd>,
+        bounds: &[Bound],
     ) -> Result<Pid, Failure> {
         let c_string = |text: OsString| {
             CString::new(text.into_vec()).map_err(|_| {
@@ -171,11 +186,16 @@ impl Program {
             env: assignments.map(c_string).collect::<Result<_, _>>()?,
             cwd: c_string(self.cwd.into())?,
             fds,
+            bounds,
             listen_pid: self.listener_inherited,
         };
         spawn.start().map_err(|(step, errno)| {
             let what = match step {
                 SpawnStep::Exec => return not_executable(&shown, errno),
+                SpawnStep::Bounds => {
+                    let what = "the app's limits cannot be set";
+                    return Failure::system(BootStage::Limits, what, errno);
+                }
                 SpawnStep::Fork => "a process for the app cannot be made".to_owned(),
                 SpawnStep::Descriptors => "the app's descriptors cannot be arranged".to_owned(),
                 SpawnStep::Directory => format!("the working directory {cwd} cannot be entered"),
@@ -191,6 +211,45 @@ fn missing(message: String) -> Failure {
     Failure { stage: BootStage::Find, errno: Some(Errno::ENOENT), message }
 }
 
+/// The working directory must be one, and the user be let into it.
+fn check_directory(cwd: &Path) -> Result<(), Failure> {
+    let what = format!("the working directory {}", cwd.display());
+    match cwd.metadata() {
+        Ok(meta) if !meta.is_dir() => Err(missing(format!("{what} is not a directory"))),
+        Ok(_) => match access(cwd, AccessFlags::X_OK) {
+            Err(Errno::EACCES) => Err(not_allowed(&what)),
+            _ => Ok(()),
+        },
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(not_allowed(&what)),
+        Err(_) => Err(missing(format!("{what} does not exist"))),
+    }
+}
+
+/// An entry file must be there, and readable.
+fn check_file(path: &Path) -> Result<(), Failure> {
+    match path.metadata() {
+        Ok(meta) if meta.is_file() => match access(path, AccessFlags::R_OK) {
+            Err(Errno::EACCES) => Err(not_allowed(&path.display().to_string())),
+            _ => Ok(()),
+        },
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(not_allowed(&path.display().to_string()))
+        }
+        _ => Err(missing(format!("{} does not exist", path.display()))),
+    }
+}
+
+/// Something that may be there, but not for the user the app runs as.
+fn not_allowed(what: &str) -> Failure {
+    let uid = geteuid();
+    let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    Failure {
+        stage: BootStage::Find,
+        errno: Some(Errno::EACCES),
+        message: format!("{what} is closed to {name}, as whom the app runs; give it access"),
+    }
+}
+
 fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
@@ -201,6 +260,19 @@ fn placed(word: &str, socket: &str, port: Option<u16>) -> String {
     word.replace("{fd}", &LISTENER_FD.to_string())
         .replace("{port}", &port)
         .replace("{socket}", socket)
+}
+
+/// A program that cannot be found, or that is hidden from the app's user.
+fn absent(name: &OsStr, cwd: &Path) -> Failure {
+    let path = cwd.join(name);
+    match path.metadata() {
+        Err(error)
+            if name.as_bytes().contains(&b'/') && error.kind() == ErrorKind::PermissionDenied =>
+        {
+            not_allowed(&path.display().to_string())
+        }
+        _ => missing(not_found(name, cwd)),
+    }
 }
 
 /// A program that is not there, and how to get it.
@@ -266,12 +338,15 @@ fn warn_of_wrapper(argv: &[String], listener_inherited: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env_file::EnvFile;
     use crate::spec::tests::spec;
 
     fn failure(change: impl Fn(&mut WorkerSpec)) -> String {
         let mut spec = spec();
         change(&mut spec);
-        Program::find(&spec, None).err().map(|failure| failure.message).unwrap_or_default()
+        let env_file = EnvFile::beside(Path::new("/nonexistent"));
+        let around = Surroundings { identity: None, env_file: &env_file };
+        Program::find(&spec, around, None).err().map(|failure| failure.message).unwrap_or_default()
     }
 
     #[test]

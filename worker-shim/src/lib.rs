@@ -17,12 +17,15 @@
 mod adapters;
 mod answer;
 mod boot;
+mod bounds;
 mod builtin;
 mod connection;
 mod drain;
+mod env_file;
 mod environment;
 mod exchange;
 mod host;
+mod identity;
 mod join;
 mod life;
 mod ready;

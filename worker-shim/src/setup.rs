@@ -1,6 +1,8 @@
 //! The app's setup: a program that runs once, before the first worker of a generation.
 
+use crate::bounds::Bound;
 use crate::drain::{Family, Fate};
+use crate::environment::Surroundings;
 use crate::host::Program;
 use crate::report::Failure;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,10 +19,12 @@ use std::os::fd::{AsFd, OwnedFd};
 pub(crate) fn run(
     spec: &WorkerSpec,
     argv: &[String],
+    around: Surroundings<'_>,
+    bounds: &[Bound],
     lifeline: &OwnedFd,
     signals: &SignalFd,
 ) -> Result<(), Failure> {
-    let app = Program::find_setup(spec, argv)?.start(None, None)?;
+    let app = Program::find_setup(spec, argv, around)?.start(None, None, bounds)?;
     let mut family = Family::new(app);
     let fate = until_its_end(&mut family, lifeline, signals);
     family.end();

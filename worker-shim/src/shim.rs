@@ -2,8 +2,12 @@
 //! and the stage that fails is reported by name.
 
 use crate::boot;
+use crate::bounds::{self, Bound};
 use crate::drain::{Family, Fate};
+use crate::env_file::EnvFile;
+use crate::environment::Surroundings;
 use crate::host::{self, Program};
+use crate::identity::Identity;
 use crate::join::Control;
 use crate::life::{Ending, Life};
 use crate::ready::Prober;
@@ -14,18 +18,19 @@ use crate::spec;
 use crate::status::StatusPipe;
 use crate::{builtin, connection::Target};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Pid, getpid, getppid, getsid, pipe2, setsid};
+use nix::unistd::{AccessFlags, Pid, access, getpid, getppid, getsid, pipe2, setsid};
 use rip::contract::app::Listen;
 use rip::wire::boot::BootStage;
 use rip::wire::spec::{BOOT_FD, LIFELINE_FD, SPEC_FD, WorkerSpec};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Runs a shim, or with `builtin NAME` one of its own apps, and returns the exit code. `args` are
@@ -74,17 +79,20 @@ fn host_app(reporter: &mut Reporter, lifeline: OwnedFd) -> Result<Ending, Failur
         let what = format!("the control socket {} cannot be reached", spec.control_socket);
         Failure::io(BootStage::Control, &what, &error)
     })?;
-    let socket = Socket::bind(&spec)?;
-    let ending = tie_to_master(&spec).and_then(|()| {
+    let identity = Identity::find(&spec)?;
+    let socket = Socket::bind(&spec, identity.as_ref())?;
+    let ending = settle(&spec, identity.as_ref()).and_then(|(bounds, env_file)| {
+        socket.check(&spec)?;
+        let around = Surroundings { identity: identity.as_ref(), env_file: &env_file };
         if let Some(argv) = &spec.launch.setup {
             reporter.setting_up();
-            setup::run(&spec, argv, &lifeline, &signals)?;
+            setup::run(&spec, argv, around, &bounds, &lifeline, &signals)?;
             reporter.set_up();
             began = Instant::now();
         }
-        let program = Program::find(&spec, socket.port())?;
+        let program = Program::find(&spec, around, socket.port())?;
         let (said, says) = status_pipe()?;
-        let mut family = Family::new(program.start(socket.inherited(), Some(&says))?);
+        let mut family = Family::new(program.start(socket.inherited(), Some(&says), &bounds)?);
         drop(says);
         reporter.started(family.app_pid());
         let target = socket.open(&spec).inspect_err(|_| family.end())?;
@@ -107,7 +115,8 @@ fn host_app(reporter: &mut Reporter, lifeline: OwnedFd) -> Result<Ending, Failur
         };
         Ok(life.run(prober))
     });
-    // Its id is never used again, so nobody else can have bound it.
+    // Its id is never used again, so nobody else can have bound it. Where that is not ours to do any
+    // more, the master does it.
     let _ = std::fs::remove_file(&spec.socket);
     ending
 }
@@ -150,6 +159,24 @@ fn receive_signals() -> Result<SignalFd, Failure> {
         .map_err(|errno| Failure::system(BootStage::Signals, "signals cannot be received", errno))
 }
 
+/// Whatever takes the master's rights is done here, last of all giving them up; from then on the
+/// master's death is ours.
+fn settle(
+    spec: &WorkerSpec,
+    identity: Option<&Identity>,
+) -> Result<(Vec<Bound>, EnvFile), Failure> {
+    let bounds = bounds::check(&spec.limits)?;
+    let directory = host::entry_dir(spec);
+    let env_file = match identity {
+        Some(identity) if identity.changes() => EnvFile::before_the_change(&directory),
+        _ => EnvFile::beside(&directory),
+    };
+    identity.map_or(Ok(()), Identity::assume)?;
+    // A change of user clears it: not before.
+    tie_to_master(spec)?;
+    Ok((bounds, env_file))
+}
+
 /// The master's death is ours, also when it came before this line.
 fn tie_to_master(spec: &WorkerSpec) -> Result<(), Failure> {
     prctl::set_pdeathsig(Signal::SIGTERM)
@@ -171,13 +198,21 @@ fn status_pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
 
 /// The worker's socket before the app serves it.
 enum Socket {
-    Inherited(OwnedFd),
+    /// `way` leads to the socket when the shim, as another user, cannot go there by its path.
+    Inherited {
+        listener: OwnedFd,
+        way: Option<OwnedFd>,
+    },
     Theirs,
-    Relayed { listener: UnixListener, port: u16 },
+    Relayed {
+        listener: UnixListener,
+        port: u16,
+    },
 }
 
 impl Socket {
-    fn bind(spec: &WorkerSpec) -> Result<Self, Failure> {
+    fn bind(spec: &WorkerSpec, identity: Option<&Identity>) -> Result<Self, Failure> {
+        let other = identity.filter(|identity| identity.changes());
         let fail = |error: &std::io::Error| {
             Failure::io(BootStage::Bind, &format!("{} cannot be bound", spec.socket), error)
         };
@@ -186,20 +221,26 @@ impl Socket {
         {
             return Err(fail(&error));
         }
-        let bind = || {
-            let previous = umask(Mode::from_bits_truncate(0o177));
+        let bind = |barred| {
+            let previous = umask(Mode::from_bits_truncate(barred));
             let listener = UnixListener::bind(&spec.socket);
             umask(previous);
             listener.map_err(|error| fail(&error))
         };
         Ok(match host::listen_of(spec) {
-            Listen::Fd => Self::Inherited(bind()?.into()),
+            Listen::Fd => {
+                // One that becomes its user's stays the master's by its group.
+                let barred = if other.is_some() { 0o117 } else { 0o177 };
+                let listener = bind(barred)?.into();
+                let way = other.map(|identity| hand_over(spec, identity)).transpose()?;
+                Self::Inherited { listener, way }
+            }
             Listen::Path => Self::Theirs,
             Listen::Port => {
                 let port = relay::free_port().map_err(|error| {
                     Failure::io(BootStage::Bind, "no free port on 127.0.0.1", &error)
                 })?;
-                Self::Relayed { listener: bind()?, port }
+                Self::Relayed { listener: bind(0o177)?, port }
             }
         })
     }
@@ -207,13 +248,23 @@ impl Socket {
     fn port(&self) -> Option<u16> {
         match self {
             Self::Relayed { port, .. } => Some(*port),
-            Self::Inherited(_) | Self::Theirs => None,
+            Self::Inherited { .. } | Self::Theirs => None,
         }
+    }
+
+    /// A socket that the app binds is out of its reach where the directory is not its user's.
+    fn check(&self, spec: &WorkerSpec) -> Result<(), Failure> {
+        let Self::Theirs = self else { return Ok(()) };
+        let directory = Path::new(&spec.socket).parent().unwrap_or(Path::new("/"));
+        access(directory, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| {
+            let what = format!("the app cannot bind a socket in {}", directory.display());
+            Failure::system(BootStage::Bind, &what, errno)
+        })
     }
 
     fn inherited(&self) -> Option<&OwnedFd> {
         match self {
-            Self::Inherited(listener) => Some(listener),
+            Self::Inherited { listener, .. } => Some(listener),
             Self::Relayed { .. } | Self::Theirs => None,
         }
     }
@@ -221,7 +272,10 @@ impl Socket {
     /// The app runs: our copy of its listener is closed, or the relay begins. Returns what is probed.
     fn open(self, spec: &WorkerSpec) -> Result<Target, Failure> {
         match self {
-            Self::Inherited(_) | Self::Theirs => Ok(Target::Unix(spec.socket.clone().into())),
+            Self::Inherited { way: Some(way), .. } => Ok(Target::Held(way)),
+            Self::Inherited { way: None, .. } | Self::Theirs => {
+                Ok(Target::Unix(spec.socket.clone().into()))
+            }
             Self::Relayed { listener, port } => {
                 relay::start(listener, port).map_err(|error| {
                     Failure::io(BootStage::Start, "the relay cannot be started", &error)
@@ -230,6 +284,19 @@ impl Socket {
             }
         }
     }
+}
+
+/// Makes the bound socket the user's, so that the shim can still connect to it when it has become
+/// that user, and opens the way there.
+fn hand_over(spec: &WorkerSpec, identity: &Identity) -> Result<OwnedFd, Failure> {
+    let socket = Path::new(&spec.socket);
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let way = identity.own_socket(socket).and_then(|()| open(socket, flags, Mode::empty()));
+    way.map_err(|errno| {
+        let _ = std::fs::remove_file(socket);
+        let what = format!("{} cannot be given to {}", spec.socket, identity.name());
+        Failure::system(BootStage::Bind, &what, errno)
+    })
 }
 
 /// Ends as the app ended, so that the master sees the same; a shim leaves no core file of its own.

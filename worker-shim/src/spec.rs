@@ -68,6 +68,8 @@ pub(crate) mod tests {
                 stop_signal: "TERM".to_owned(),
                 setup: None,
             },
+            user: None,
+            limits: Default::default(),
             reload: Default::default(),
             health_check: HealthCheck::default(),
             probe_host: "localhost".to_owned(),

@@ -22,8 +22,9 @@ use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
 use crate::shared::log::LogSettings;
-use crate::shared::mail::ControlMessage;
+use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pages::Pages;
+use crate::shared::pools::AppPool;
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use crate::sys::listen::{self, ListenError};
@@ -35,7 +36,7 @@ use rip::contract::config::{Config, EdgeLimits};
 use rip::contract::listen::ListenAddress;
 use rip::contract::settings::Settings;
 use rip::guard::caps::Caps;
-use rip::ids::Generation;
+use rip::ids::{Generation, PoolNumber};
 use rip::supervise::Shutdown;
 use rip::time::Instant;
 use std::io::{self, Read};
@@ -88,7 +89,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let cap = connection_cap(&edge.limits, descriptors, u64::from(loops) * workers);
     let gear = Gear { registry: registry()?, log: log.sink(), mail: control.clone() };
     let mut crews = Crews::new(gear);
-    let snapshot = first_snapshot(&settings.config, &mut crews, clock.now())
+    let snapshot = first_snapshot(&settings.config, &mut crews, &control, clock.now())
         .map_err(step("the control loop"))?;
     let shared = Arc::new(Shared {
         current: Current::new(Arc::new(snapshot)),
@@ -138,12 +139,19 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
 }
 
 /// A crew for each app, and the configuration that hands requests to them.
-fn first_snapshot(config: &Config, crews: &mut Crews, now: Instant) -> io::Result<Snapshot> {
-    let pools = config
-        .apps
-        .iter()
-        .map(|app| crews.found(app.clone(), Generation(1), config.urls_of(app), now))
-        .collect::<io::Result<_>>()?;
+fn first_snapshot(
+    config: &Config,
+    crews: &mut Crews,
+    control: &Sender<ControlMessage>,
+    now: Instant,
+) -> io::Result<Snapshot> {
+    let PoolNumber(first) = crews.reserve(config.apps.len());
+    let mut pools = Vec::with_capacity(config.apps.len());
+    for (number, app) in (first..).zip(&config.apps) {
+        let pool = Arc::new(AppPool::new(PoolNumber(number), app, control.clone()));
+        crews.found(Arc::clone(&pool), app.clone(), Generation(1), config.urls_of(app), now)?;
+        pools.push(pool);
+    }
     Ok(Snapshot::new(1, config.clone(), pools))
 }
 
@@ -162,17 +170,23 @@ fn watcher(
     Ok(watcher)
 }
 
-fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, StartError> {
-    addresses
-        .iter()
-        .map(|address| {
-            match address.ip {
-                Some(ip) => listen::tcp_listener((ip, address.port).into()),
-                None => listen::tcp_listener_everywhere(address.port),
-            }
-            .map_err(|error| cannot_listen(*address, &error))
-        })
-        .collect()
+fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listening>, StartError> {
+    let bound = addresses.iter().map(|address| {
+        let listener = bind(*address).map_err(|error| cannot_listen(*address, &error))?;
+        Ok(Listening { address: *address, listener })
+    });
+    bound.collect()
+}
+
+/// Listens at `address`.
+///
+/// # Errors
+/// Those of the system; who holds the address, if that can be told.
+pub fn bind(address: ListenAddress) -> Result<TcpListener, ListenError> {
+    match address.ip {
+        Some(ip) => listen::tcp_listener((ip, address.port).into()),
+        None => listen::tcp_listener_everywhere(address.port),
+    }
 }
 
 fn cannot_listen(address: ListenAddress, error: &ListenError) -> StartError {

@@ -28,25 +28,31 @@ impl Crews {
         Self { crews, gear, ids, next: PoolNumber(0) }
     }
 
-    /// A crew for `app`, with a pool of its own; the next [`Self::settle`] starts its workers with
-    /// the code called `generation`.
+    /// A crew for `pool`, which is `app`'s and has none yet; the next [`Self::settle`] starts its
+    /// workers with the code called `generation`.
     ///
     /// # Errors
     /// When the system refuses another handle of the event loop, or random numbers.
     pub fn found(
         &mut self,
+        pool: Arc<AppPool>,
         app: AppDescriptor,
         generation: Generation,
         urls: Vec<String>,
         now: Instant,
-    ) -> io::Result<Arc<AppPool>> {
-        let number = self.next;
-        let pool = Arc::new(AppPool::new(number, &app, self.gear.control()));
-        let crew =
-            Crew::new(Arc::clone(&pool), app, generation, urls, self.gear.try_clone()?, now)?;
-        self.next = PoolNumber(number.0.saturating_add(1));
+    ) -> io::Result<()> {
+        let number = pool.number;
+        let crew = Crew::new(pool, app, generation, urls, self.gear.try_clone()?, now)?;
         self.crews.insert(number, crew);
-        Ok(pool)
+        Ok(())
+    }
+
+    /// Numbers for `count` pools, from this one on. Each is given out once.
+    pub fn reserve(&mut self, count: usize) -> PoolNumber {
+        let first = self.next;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.next = PoolNumber(first.0.saturating_add(count));
+        first
     }
 
     /// The crew of a pool.

@@ -51,20 +51,22 @@ impl Probes {
         registry: Registry,
         now: Instant,
     ) -> Self {
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: rip-master-probe\r\nAccept: */*\r\n\
-             Connection: close\r\n\r\n",
-            check.path
-        );
         Self {
             core: Health::new(check, now),
             open: BTreeMap::new(),
             head: ResponseHead::default(),
-            request: request.into_bytes(),
+            request: request(check, host),
             explicit: check.explicit,
             pool,
             registry,
         }
+    }
+
+    /// Questions are asked like this from now on.
+    pub fn configure(&mut self, check: &HealthCheck, host: &str, now: Instant) {
+        self.core.configure(check, now);
+        self.request = request(check, host);
+        self.explicit = check.explicit;
     }
 
     /// The worker is offered work from now on.
@@ -204,6 +206,15 @@ impl Probe {
             }
         }
     }
+}
+
+fn request(check: &HealthCheck, host: &str) -> Vec<u8> {
+    let text = format!(
+        "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: rip-master-probe\r\nAccept: */*\r\n\
+         Connection: close\r\n\r\n",
+        check.path
+    );
+    text.into_bytes()
 }
 
 /// An answer is listened to up to this size; a head is shorter.

@@ -284,6 +284,7 @@ impl Master {
             }
             // Whoever waits for one of these has been answered.
             News::DrainFailed { .. }
+            | News::Failed { .. }
             | News::RollAborted { .. }
             | News::RollDone { .. }
             | News::RollStepped(_)

@@ -9,9 +9,10 @@ use crate::reactor::mailbox::{Receiver, Sender};
 use crate::reactor::slab::{TokenKind, plain_token};
 use crate::shared::Shared;
 use crate::shared::connections::Connections;
-use crate::shared::mail::EdgeMessage;
+use crate::shared::mail::{EdgeMessage, Listening};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry};
+use rip::contract::listen::ListenAddress;
 use rip::time::Instant;
 use std::fs::File;
 use std::io;
@@ -19,9 +20,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The listening sockets.
+/// The listening sockets. They come and go with configurations.
 pub(super) struct Acceptor {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(ListenAddress, TcpListener)>,
+    registry: Registry,
+    /// Tokens are not used twice.
+    next_index: u32,
     /// Given up for a moment when there is no descriptor left, so that a client can be taken out of
     /// the backlog and told so by a close.
     spare: Option<File>,
@@ -44,19 +48,48 @@ pub(super) enum Next {
 
 impl Acceptor {
     /// Watches `listeners` with `registry`.
-    pub(super) fn new(
-        listeners: Vec<std::net::TcpListener>,
-        registry: &Registry,
-    ) -> io::Result<Self> {
-        let mut watched = Vec::with_capacity(listeners.len());
-        for (index, listener) in (0u32..).zip(listeners) {
-            listener.set_nonblocking(true)?;
-            let mut listener = TcpListener::from_std(listener);
-            let token = plain_token(TokenKind::Listener, index);
-            registry.register(&mut listener, token, Interest::READABLE)?;
-            watched.push(listener);
+    pub(super) fn new(listeners: Vec<Listening>, registry: &Registry) -> io::Result<Self> {
+        let mut acceptor = Self {
+            listeners: Vec::with_capacity(listeners.len()),
+            registry: registry.try_clone()?,
+            next_index: 0,
+            spare: spare_descriptor(),
+            unfinished: false,
+        };
+        for listening in listeners {
+            acceptor.open(listening)?;
         }
-        Ok(Self { listeners: watched, spare: spare_descriptor(), unfinished: false })
+        Ok(acceptor)
+    }
+
+    /// Watches one more. Clients that are in its backlog already are told of like those to come.
+    pub(super) fn open(&mut self, Listening { address, listener }: Listening) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener);
+        let token = plain_token(TokenKind::Listener, self.next_index);
+        self.registry.register(&mut listener, token, Interest::READABLE)?;
+        self.next_index = self.next_index.wrapping_add(1);
+        self.listeners.push((address, listener));
+        Ok(())
+    }
+
+    /// Gives one up: clients in its backlog are given to `take` first, whatever the cap, because a
+    /// listener that is closed resets them. Connections it has accepted live on.
+    pub(super) fn close(
+        &mut self,
+        address: ListenAddress,
+        connections: &Connections,
+        take: impl FnMut(usize, TcpStream, SocketAddr),
+    ) {
+        let (gone, stay): (Vec<_>, Vec<_>) =
+            self.listeners.drain(..).partition(|(own, _)| *own == address);
+        self.listeners = gone;
+        let unfinished = self.unfinished;
+        // Where the kernel has no descriptor left the rest of them is lost.
+        let _nothing_is_tried_again = self.accept(connections, true, take);
+        self.unfinished = unfinished;
+        // Closing its descriptor takes a listener out of the event loop.
+        self.listeners = stay;
     }
 
     /// Takes clients out of the backlogs and gives each to `take` with the loop it was dealt to.
@@ -69,7 +102,7 @@ impl Acceptor {
     ) -> Next {
         self.unfinished = true;
         let mut budget = ACCEPTS_PER_GO;
-        for listener in &self.listeners {
+        for (_, listener) in &self.listeners {
             loop {
                 if !whatever_the_cap {
                     if budget == 0 {
@@ -113,6 +146,24 @@ impl Edge {
         }
     }
 
+    /// Accepts at one more address.
+    pub(super) fn open_listener(&mut self, listening: Listening) {
+        let address = listening.address;
+        if let Some(acceptor) = &mut self.acceptor
+            && let Err(error) = acceptor.open(listening)
+        {
+            log::error!("nobody is accepted at {address}: {error}");
+        }
+    }
+
+    /// Accepts no longer there.
+    pub(super) fn close_listener(&mut self, address: ListenAddress) {
+        let Some(mut acceptor) = self.acceptor.take() else { return };
+        let shared = Arc::clone(&self.shared);
+        acceptor.close(address, &shared.connections, |_, stream, peer| self.welcome(stream, peer));
+        self.acceptor = Some(acceptor);
+    }
+
     /// The last go: the backlogs are emptied, then the listeners are closed.
     pub(super) fn accept_the_last(&mut self) {
         self.accept_with(true);
@@ -136,6 +187,10 @@ impl Edge {
 
 /// To the acceptor's thread.
 pub(super) enum AcceptorMessage {
+    /// Accept at one more address.
+    Open(Listening),
+    /// Accept no longer there.
+    Close(ListenAddress),
     /// Empty the backlogs, close the listeners, pass this on to the loops, and end.
     Drain { idle_until: Instant },
     /// End.
@@ -172,14 +227,26 @@ pub(super) fn run(
             return;
         }
         mail.drain(&mut inbox);
-        if let Some(message) = inbox.pop() {
-            if let AcceptorMessage::Drain { idle_until } = message {
-                acceptor.accept(&shared.connections, true, deal);
-                for edge in loops {
-                    edge.send(EdgeMessage::Drain { idle_until });
+        for message in inbox.drain(..) {
+            match message {
+                AcceptorMessage::Open(listening) => {
+                    let address = listening.address;
+                    if let Err(error) = acceptor.open(listening) {
+                        log::error!("nobody is accepted at {address}: {error}");
+                    }
                 }
+                AcceptorMessage::Close(address) => {
+                    acceptor.close(address, &shared.connections, deal);
+                }
+                AcceptorMessage::Drain { idle_until } => {
+                    acceptor.accept(&shared.connections, true, deal);
+                    for edge in loops {
+                        edge.send(EdgeMessage::Drain { idle_until });
+                    }
+                    return;
+                }
+                AcceptorMessage::Stop => return,
             }
-            return;
         }
         if next == Next::Starved && Clock::read() < starved_until {
             continue;

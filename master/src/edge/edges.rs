@@ -5,13 +5,13 @@ use super::turn::Edge;
 use crate::reactor::mailbox::{Sender, mailbox};
 use crate::reactor::slab::{TokenKind, plain_token};
 use crate::shared::Shared;
-use crate::shared::mail::EdgeMessage;
+use crate::shared::mail::{EdgeMessage, Listening};
 use crate::shared::pools::AppPool;
 use mio::{Poll, Waker};
+use rip::contract::listen::ListenAddress;
 use rip::ids::LoopIndex;
 use rip::time::Instant;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -30,7 +30,7 @@ impl Edges {
     /// When the kernel gives no epoll instance or thread; then nothing runs.
     pub fn start(
         shared: &Arc<Shared>,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listening>,
         count: u16,
         seed: u64,
     ) -> io::Result<Self> {
@@ -91,6 +91,24 @@ impl Edges {
                     edge.send(EdgeMessage::Drain { idle_until });
                 }
             }
+        }
+    }
+
+    /// Accepts at one more address.
+    pub fn open(&self, listening: Listening) {
+        match (&self.acceptor, self.loops.first()) {
+            (Some(acceptor), _) => acceptor.send(AcceptorMessage::Open(listening)),
+            (None, Some(edge)) => edge.send(EdgeMessage::Open(listening)),
+            (None, None) => {}
+        }
+    }
+
+    /// Accepts what waits at an address, then no longer there. Connections from there live on.
+    pub fn close(&self, address: ListenAddress) {
+        match (&self.acceptor, self.loops.first()) {
+            (Some(acceptor), _) => acceptor.send(AcceptorMessage::Close(address)),
+            (None, Some(edge)) => edge.send(EdgeMessage::Close(address)),
+            (None, None) => {}
         }
     }
 

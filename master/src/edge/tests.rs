@@ -8,7 +8,7 @@ use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
 use crate::shared::files::{FileQueue, Task, Work};
 use crate::shared::log::{LogSettings, LogSource, log_channel};
-use crate::shared::mail::ControlMessage;
+use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pools::{Address, AppPool};
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
@@ -89,7 +89,10 @@ impl House {
             log,
             control,
         });
-        let edges = Edges::start(&shared, vec![listener], 1, 7).unwrap();
+        let at = listener.local_addr().unwrap();
+        let at = ListenAddress { ip: Some(at.ip()), port: at.port() };
+        let listening = Listening { address: at, listener };
+        let edges = Edges::start(&shared, vec![listening], 1, 7).unwrap();
         let socket_path = dir.join("worker.sock");
         let workers = UnixListener::bind(&socket_path).unwrap();
         thread::spawn(move || {

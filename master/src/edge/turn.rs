@@ -236,6 +236,8 @@ impl Edge {
             EdgeMessage::FilesChanged { prefix, styles_only } => {
                 self.tell_of_changes(&prefix, styles_only);
             }
+            EdgeMessage::Open(listening) => self.open_listener(listening),
+            EdgeMessage::Close(address) => self.close_listener(address),
             EdgeMessage::Activated => self.look_at_configuration(),
             EdgeMessage::Vacate(pool) => {
                 self.look_at_configuration();

@@ -29,6 +29,11 @@ impl Connections {
         let _ = self.acceptor.set(acceptor);
     }
 
+    /// At most `max_count` from now on, of which `max_per_address_count` from one address.
+    pub fn configure(&self, max_count: u32, max_per_address_count: Option<u32>) {
+        self.change(|caps| caps.configure(max_count, max_per_address_count));
+    }
+
     /// Connections open now.
     pub fn open(&self) -> u32 {
         self.lock().open_count()
@@ -57,9 +62,14 @@ impl Connections {
         if let Some(count) = self.dealt.get(dealt_to) {
             count.fetch_sub(1, Relaxed);
         }
+        self.change(|caps| caps.closed(Some(address)));
+    }
+
+    /// Wakes the acceptor when a full house opens again by it.
+    fn change(&self, change: impl FnOnce(&mut Caps)) {
         let mut caps = self.lock();
         let was_full = !caps.may_accept();
-        caps.closed(Some(address));
+        change(&mut caps);
         let opens = was_full && caps.may_accept();
         drop(caps);
         if opens

@@ -3,11 +3,12 @@
 
 use crate::shared::files::FileDone;
 use mio::net::TcpStream;
+use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
 use rip::ids::{LoopIndex, PoolNumber, WorkerId};
 use rip::pool::Lease;
 use rip::time::Instant;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,10 @@ pub enum EdgeMessage {
         /// Only style sheets.
         styles_only: bool,
     },
+    /// Accept at one more address: to the loop that accepts.
+    Open(Listening),
+    /// Accept no longer there. Connections from there live on.
+    Close(ListenAddress),
     /// Another configuration is active.
     Activated,
     /// Requests are no longer given to the pool: report [`ControlMessage::PoolLeft`] when none of
@@ -67,6 +72,14 @@ pub enum EdgeMessage {
     },
     /// Cut what is left and end the thread.
     Stop,
+}
+
+/// A socket that listens.
+pub struct Listening {
+    /// Where, as the configuration has it.
+    pub address: ListenAddress,
+    /// The socket, bound and listening.
+    pub listener: TcpListener,
 }
 
 /// Directories that are watched for changes, for as long as they are.

@@ -231,6 +231,15 @@ impl AppPool {
         self.with(None, &mut Vec::new(), |core| core.pool.configure(settings, now));
     }
 
+    /// Idle links to its workers are kept so long from now on, where they are used again.
+    pub fn keep_links(&self, idle: Option<Duration>) {
+        for address in self.lock().addresses.values_mut() {
+            if address.idle != idle {
+                *address = Arc::new(Address { idle, ..Address::clone(address) });
+            }
+        }
+    }
+
     /// Looks at the pool.
     pub fn view<T>(&self, look: impl FnOnce(&Pool) -> T) -> T {
         look(&self.lock().pool)

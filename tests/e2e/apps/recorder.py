@@ -10,6 +10,7 @@ waits until the test creates it.
     framing=length|chunked|close         how the body is delimited
     gap=SECONDS gate_between=NAME        pause (or gate) before each stamp after the first
     sleep=SECONDS gate=NAME              before the head of the answer
+    gate_after_head=NAME                 between the head and the body
     busy=NAME draining=NAME              503 with the internal field while that file exists
     die=before|head|body                 the process kills itself there
     drop=before|head|body                the connection is closed there
@@ -137,6 +138,8 @@ def answer(connection, method, target, fields, body):
     connection.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
     if interrupted(connection, wish, "head"):
         return False
+    if "gate_after_head" in wish:
+        wait_for(wish["gate_after_head"])
     last = b""
     if method != "HEAD":
         for piece in filter(None, pieces):

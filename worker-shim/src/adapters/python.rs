@@ -27,8 +27,8 @@ pub(crate) fn script() -> Result<OwnedFd, Errno> {
     Ok(file.into())
 }
 
-/// Whether the entry is a file rather than `pkg.module:attr`.
-fn file_of(cwd: &Path, entry: &str) -> Option<PathBuf> {
+/// The entry's file; `None` for `pkg.module:attr`, which the interpreter looks for.
+pub(crate) fn file_of(cwd: &Path, entry: &str) -> Option<PathBuf> {
     let path = entry.rsplit_once(".py:").map_or(entry, |(stem, _)| &entry[..stem.len() + 3]);
     path.ends_with(".py").then(|| cwd.join(path))
 }
@@ -38,14 +38,6 @@ pub(crate) fn directory(cwd: &Path, entry: &str) -> PathBuf {
     file_of(cwd, entry)
         .and_then(|file| file.parent().map(Path::to_path_buf))
         .unwrap_or_else(|| cwd.to_path_buf())
-}
-
-/// An entry file must be there; modules are looked for by the interpreter.
-pub(crate) fn check_entry(cwd: &Path, entry: &str) -> Result<(), String> {
-    match file_of(cwd, entry) {
-        Some(file) if !file.is_file() => Err(format!("{} does not exist", file.display())),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,483 @@
+//! Names, addresses, patterns: texts with a grammar of their own.
+
+use super::{Typed, Wrong};
+use crate::contract::route::Methods;
+use crate::edgefile::lexer::shown;
+use crate::edgefile::suggest::nearest;
+use std::net::IpAddr;
+
+pub(super) fn address(text: &str) -> Result<Typed, Wrong> {
+    if text == "off" {
+        return Ok(Typed::Word("off"));
+    }
+    text.parse().map(Typed::Address).map_err(|why: &str| {
+        let hint = if text.parse::<u16>().is_ok() {
+            format!("write \":{text}\"")
+        } else if text.starts_with("http") {
+            "an address is HOST:PORT without http://, such as \":8080\"".to_owned()
+        } else if text.starts_with("localhost") {
+            "write 127.0.0.1 or [::1] for localhost".to_owned()
+        } else {
+            "for example \":80\", \"127.0.0.1:8080\" or \"[::1]:8080\"".to_owned()
+        };
+        Wrong::new(format!("\"{}\" is no address: {why}", shown(text)), hint)
+    })
+}
+
+/// As the directories and sockets that are called after it need it.
+pub(super) fn app(text: &str) -> Result<String, Wrong> {
+    let fits = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
+    };
+    let edges_fit = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && !text.ends_with(['.', '-', '_'])
+    };
+    if text.len() <= APP_NAME_BYTES && text.bytes().all(fits) && edges_fit(text) {
+        return Ok(text.to_owned());
+    }
+    let near: String = text
+        .chars()
+        .map(|char| char.to_ascii_lowercase())
+        .map(|char| if char.is_ascii() && fits(char as u8) { char } else { '-' })
+        .take(APP_NAME_BYTES)
+        .collect();
+    let near = near.trim_matches(['.', '-', '_']);
+    let hint = match near {
+        "" => String::new(),
+        near => format!("\"{near}\" can be one"),
+    };
+    Err(Wrong::new(
+        format!(
+            "\"{}\" cannot be a name: lower-case letters, digits, '.', '_' and '-' can, at most \
+             {APP_NAME_BYTES}, a letter or digit at each end",
+            shown(text)
+        ),
+        hint,
+    ))
+}
+
+pub(super) fn glob(text: &str) -> Result<(), Wrong> {
+    if text.contains('/') {
+        let name = text.rsplit('/').next().unwrap_or_default();
+        return Err(Wrong::new(
+            format!("\"{}\" has a directory in it; globs are for names of files", shown(text)),
+            format!("\"{}\" finds them in every directory of the app", shown(name)),
+        ));
+    }
+    Ok(())
+}
+
+/// In lower case.
+pub(super) fn host(text: &str) -> Result<String, Wrong> {
+    let host = text.to_ascii_lowercase();
+    if host == "*" {
+        return Ok(host);
+    }
+    let wrong = |why: &str, hint: String| {
+        Err(Wrong::new(format!("\"{}\" is no host: {why}", shown(text)), hint))
+    };
+    if let Some((_, rest)) = host.split_once("://") {
+        let rest = rest.split(['/', '?']).next().unwrap_or_default();
+        return wrong("it is a URL", format!("write \"{}\"", shown(rest)));
+    }
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return match inner.parse::<std::net::Ipv6Addr>() {
+            Ok(ip) => Ok(format!("[{ip}]")),
+            Err(_) => wrong("that is no IPv6 address", String::new()),
+        };
+    }
+    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+        return wrong("an IPv6 address stands in brackets", format!("write \"[{host}]\""));
+    }
+    if let Some((name, _)) = host.split_once(['/', '?']) {
+        let hint = format!("write \"{}\"; paths are for `route`", shown(name));
+        return wrong("it has a path", hint);
+    }
+    if let Some((name, port)) = host.rsplit_once(':') {
+        let why = if port.bytes().all(|byte| byte.is_ascii_digit()) {
+            "it has a port"
+        } else {
+            "`:` may not stand in it"
+        };
+        return wrong(why, format!("write \"{}\"; ports are for `edge › http`", shown(name)));
+    }
+    let name = host.strip_prefix("*.").unwrap_or(&host);
+    if let Some(name) = name.strip_suffix('.') {
+        return wrong("it ends with a dot", format!("write \"{}\"", shown(name)));
+    }
+    if name.contains('*') {
+        return wrong(
+            "`*` stands for one whole label at the beginning",
+            "write \"*.example.com\"; \"*\" alone is every host".to_owned(),
+        );
+    }
+    if !name.is_ascii() {
+        return wrong(
+            "letters beyond ASCII are not sent in requests",
+            "write the name as the DNS has it: xn--…".to_owned(),
+        );
+    }
+    let fits = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if host.len() > 253 {
+        return wrong("it has more than 253 characters", String::new());
+    }
+    match name.split('.').find(|label| !fits(label)) {
+        None => Ok(host),
+        Some("") => wrong("two dots, or a dot at the beginning", String::new()),
+        Some(label) => wrong(
+            &format!("\"{}\" is no label", shown(label)),
+            "labels are letters, digits and `-` within, at most 63".to_owned(),
+        ),
+    }
+}
+
+pub(super) fn methods(text: &str) -> Result<Methods, Wrong> {
+    if text == "*" {
+        return Ok(Methods::Any);
+    }
+    let mut names: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let upper = name.to_ascii_uppercase();
+        if !is_token(name) {
+            return Err(Wrong::new(
+                format!("\"{}\" is no list of methods", shown(text)),
+                "write \"GET,POST\"",
+            ));
+        }
+        if matches!(upper.as_str(), "CONNECT" | "TRACE") {
+            return Err(Wrong::new(
+                format!("{upper} is refused before routes are looked at"),
+                "leave it out",
+            ));
+        }
+        if upper != name {
+            return Err(Wrong::new(
+                format!("methods are upper case: \"{}\"", shown(name)),
+                format!("write \"{}\"", shown(&upper)),
+            ));
+        }
+        if !KNOWN_METHODS.contains(&name)
+            && let Some(meant) = nearest(name, KNOWN_METHODS)
+        {
+            return Err(Wrong::new(
+                format!("\"{}\" is no method", shown(name)),
+                format!("did you mean {meant}?"),
+            ));
+        }
+        if names.iter().any(|known| known == name) {
+            return Err(Wrong::new(
+                format!("{} stands here twice", shown(name)),
+                "leave one of them out",
+            ));
+        }
+        names.push(upper);
+    }
+    Ok(Methods::Only(names))
+}
+
+pub(super) fn network(text: &str) -> Result<(), Wrong> {
+    let (ip, bits) = match text.split_once('/') {
+        Some((ip, bits)) => (ip, Some(bits)),
+        None => (text, None),
+    };
+    let most = match ip.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => {
+            return Err(Wrong::new(
+                format!("\"{}\" is no address and no network", shown(text)),
+                "for example \"10.0.0.0/8\", \"192.0.2.1\" or \"fd00::/8\"",
+            ));
+        }
+    };
+    match bits.map(str::parse::<u8>) {
+        None => Ok(()),
+        Some(Ok(bits)) if bits <= most => Ok(()),
+        _ => Err(Wrong::new(
+            format!("\"{}\" is no network: after the / stands 0 to {most}", shown(text)),
+            format!("for example \"{ip}/{}\"", most / 4),
+        )),
+    }
+}
+
+/// A path pattern, as it stands: what it is compared with is decoded and has no dot segments.
+pub(super) fn pattern(text: &str) -> Result<(), Wrong> {
+    clean_path(text)?;
+    for segment in text.split('/') {
+        if segment.contains('*') && segment != "*" {
+            let hint = match segment.trim_matches('*') {
+                "" => "write one `*`; at the end it stands for all that follows".to_owned(),
+                _ => "`*` stands for one whole segment, at the end for all that follows".to_owned(),
+            };
+            return Err(Wrong::new(
+                format!("`{}` is no segment of a pattern", shown(segment)),
+                hint,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Without slashes at the end; nothing is left of `/`.
+pub(super) fn prefix(text: &str) -> Result<String, Wrong> {
+    clean_path(text)?;
+    if text.contains('*') {
+        let hint = format!("write \"{}\"", shown(text.trim_end_matches(['/', '*'])));
+        return Err(Wrong::new("a prefix stands for all that is below it, without `*`", hint));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn clean_path(text: &str) -> Result<(), Wrong> {
+    let wrong = |message: String, hint: String| Err(Wrong::new(message, hint));
+    let seen = shown(text);
+    if !text.starts_with('/') {
+        let hint = match text.split_once("://") {
+            Some((_, rest)) if rest.contains('/') => {
+                let path = rest.split_once('/').map_or("", |(_, path)| path);
+                format!("write \"/{}\"; hosts are for `site`", shown(path))
+            }
+            _ => format!("write \"/{seen}\""),
+        };
+        return wrong(format!("\"{seen}\" does not begin with /"), hint);
+    }
+    if let Some(at) = text.find(['?', '#']) {
+        let path = text.get(..at).unwrap_or_default();
+        return wrong(
+            format!("\"{seen}\" has a query; only paths are compared"),
+            format!("write \"{}\"", shown(path)),
+        );
+    }
+    if let Some(odd) = text.chars().find(|char| char.is_control() || char.is_whitespace()) {
+        let message = format!("\"{seen}\" has the character U+{:04X} in it", u32::from(odd));
+        return wrong(message, "no request can have it in its path".to_owned());
+    }
+    if text.contains('\\') {
+        return wrong(
+            format!("\"{seen}\" has a backslash in it"),
+            "paths are divided by /".to_owned(),
+        );
+    }
+    if text.contains('%') {
+        return wrong(
+            format!("\"{seen}\" has % in it; paths are decoded before they are compared"),
+            "write the character itself".to_owned(),
+        );
+    }
+    let inner = text.strip_prefix('/').unwrap_or(text);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if text.contains("//") {
+        return wrong(
+            format!("\"{seen}\" has an empty segment"),
+            "one / divides two segments".to_owned(),
+        );
+    }
+    if inner.split('/').any(|segment| segment == "." || segment == "..") {
+        return wrong(
+            format!("\"{seen}\" has dot segments; they are resolved before paths are compared"),
+            "write the path without them".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// A path that is sent or compared as it stands.
+pub(super) fn url_path(text: &str) -> Result<(), Wrong> {
+    let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if text.starts_with('/') && clean {
+        return Ok(());
+    }
+    let hint = if text.starts_with('/') {
+        "write it as it is sent: without spaces, other characters as %XX".to_owned()
+    } else {
+        "it begins with /".to_owned()
+    };
+    Err(Wrong::new(format!("\"{}\" is no path", shown(text)), hint))
+}
+
+pub(super) fn url(text: &str) -> Result<(), Wrong> {
+    let wrong = |why: &str| {
+        Err(Wrong::new(
+            format!("\"{}\" is no URL: {why}", shown(text)),
+            "for example \"http://10.0.0.7:8080\" or \"unix:/run/app.sock\"",
+        ))
+    };
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return wrong("it has a space or another character that may not stand in one");
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if path.starts_with('/') { Ok(()) } else { wrong("the path is not absolute") };
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return wrong("it has no scheme") };
+    if !matches!(scheme, "http" | "https" | "ws" | "wss") {
+        return wrong("schemes are http, https, ws, wss and unix");
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() || authority.contains('@') {
+        return wrong("it names no host, or a user");
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return wrong("the port is a number from 1 to 65535");
+    }
+    if host.contains('*') || self::host(host).is_err() {
+        return wrong("the host is none");
+    }
+    Ok(())
+}
+
+/// `Location` of a redirect: what can be filled in is known, and it stays a path or a URL.
+pub(super) fn template(text: &str) -> Result<(), Wrong> {
+    let wrong = |message: String, hint: &str| Err(Wrong::new(message, hint));
+    if let Some(odd) = text.chars().find(|char| !char.is_ascii_graphic()) {
+        return wrong(
+            format!("U+{:04X} may not stand in a Location", u32::from(odd)),
+            "write it as %XX",
+        );
+    }
+    if text.contains('\\') {
+        return wrong("a backslash may not stand in a Location".to_owned(), "write / or %5C");
+    }
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let found = rest.get(at..).unwrap_or_default();
+        let Some((inner, after)) = found.strip_prefix('{').and_then(|text| text.split_once('}'))
+        else {
+            return wrong(
+                "a brace without its other half".to_owned(),
+                "write { as %7B and } as %7D where they are meant",
+            );
+        };
+        if !PLACEHOLDERS.contains(&inner) {
+            let hint = match nearest(inner, PLACEHOLDERS) {
+                Some(meant) => format!("did you mean {{{meant}}}?"),
+                None => "there are {host}, {path} and {query}".to_owned(),
+            };
+            return wrong(format!("{{{}}} is not filled in", shown(inner)), &hint);
+        }
+        rest = after;
+    }
+    if text.starts_with("//") {
+        return wrong("a Location may not begin with //".to_owned(), "write https://");
+    }
+    let is_url = ["http://", "https://"].iter().any(|scheme| {
+        text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+    });
+    if !text.starts_with('/') && !is_url {
+        return wrong(
+            format!("\"{}\" is neither a path nor a URL", shown(text)),
+            "begin with /, http:// or https://",
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn variable(text: &str) -> Result<(), Wrong> {
+    let fits = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if !fits {
+        return Err(Wrong::new(
+            format!("\"{}\" cannot be the name of a variable", shown(text)),
+            "letters, digits and _, a letter first",
+        ));
+    }
+    if OUR_VARIABLES.contains(&text) {
+        return Err(Wrong::new(
+            format!("{} is set by rip-master itself", shown(text)),
+            "choose another name",
+        ));
+    }
+    Ok(())
+}
+
+/// The name of a field that a file may change.
+pub(super) fn header(text: &str) -> Result<(), Wrong> {
+    if !is_token(text) {
+        return Err(Wrong::new(
+            format!("\"{}\" cannot be the name of a header field", shown(text)),
+            "letters, digits and -, without a colon",
+        ));
+    }
+    let lower = text.to_ascii_lowercase();
+    let why = if lower.starts_with("rip-") {
+        "fields that begin with Rip- are between rip-master and its workers"
+    } else if lower == "host" {
+        "Host says where a request goes, and was looked at before"
+    } else if lower == "content-length" {
+        "the length of a body is the server's to say"
+    } else if is_hop_by_hop(&lower) {
+        "it is about one connection, and not passed on"
+    } else {
+        return Ok(());
+    };
+    Err(Wrong::new(format!("`{}` cannot be changed: {why}", shown(text)), "leave it out"))
+}
+
+pub(super) fn header_value(text: &str) -> Result<(), Wrong> {
+    if text.chars().any(|char| char.is_control() && char != '\t') {
+        return Err(Wrong::new(
+            "a line end or control character may not stand in a header field",
+            "write the value on one line",
+        ));
+    }
+    if text.trim_matches([' ', '\t']) != text {
+        return Err(Wrong::new(
+            "white space at the ends of a header field is not sent",
+            format!("write \"{}\"", shown(text.trim())),
+        ));
+    }
+    Ok(())
+}
+
+/// Fields about one connection (RFC 9110 §7.6.1, RFC 9112 §6.1); `lower` is in lower case.
+fn is_hop_by_hop(lower: &str) -> bool {
+    matches!(
+        lower,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// A token of HTTP (RFC 9110 §5.6.2).
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Leaves room for the rest of a worker's socket path.
+const APP_NAME_BYTES: usize = 40;
+const PLACEHOLDERS: [&str; 3] = ["host", "path", "query"];
+const KNOWN_METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY"];
+const OUR_VARIABLES: [&str; 11] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "RIP_APP_ID",
+    "RIP_GENERATION",
+    "RIP_PUBLISH_SECRET",
+    "RIP_STATUS_FD",
+    "RIP_URLS",
+    "RIP_WORKER_ID",
+    "RIP_WORKER_SOCKET",
+];

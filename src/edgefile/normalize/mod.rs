@@ -1,0 +1,108 @@
+//! From nodes that are right by themselves to a configuration that is right as a whole: defaults,
+//! inheritance, what names refer to, and what the machine has to say.
+
+mod app;
+mod edge;
+mod hosts;
+mod route;
+mod rules;
+mod site;
+
+use super::report::Report;
+use super::span::Span;
+use super::surroundings::{Surroundings, Trouble};
+use super::validate::{Checked, Given};
+use crate::contract::app::AppDescriptor;
+use crate::contract::config::Config;
+use crate::contract::route::RouteAction;
+
+/// What everything here works with.
+pub(super) struct Bench<'a, 'text> {
+    pub report: &'a mut Report<'text>,
+    pub machine: &'a dyn Surroundings,
+}
+
+impl Bench<'_, '_> {
+    /// What the machine said; its trouble is told of.
+    fn taken<T>(&mut self, found: Result<T, Trouble>, span: Span, path: &str) -> Option<T> {
+        found.map_err(|trouble| self.report.trouble(span, path, trouble)).ok()
+    }
+
+    /// The absolute path of a directory that `node` names.
+    fn directory(&mut self, path: &str, given: Option<&Given>, node: &Checked) -> Option<String> {
+        let found = self.machine.existing_directory(path);
+        self.taken(found, given.map_or(node.span, |given| given.span), &node.path)
+    }
+
+    fn port(&mut self, port: u16, span: Span, path: &str) {
+        let may = self.machine.may_listen(port);
+        self.taken(may, span, path);
+    }
+}
+
+/// The configuration that a file describes. It holds only when nothing was reported.
+pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
+    let find = |name: &str| file.iter().find(|node| node.rule.name == name);
+    let edge_node = find("edge");
+    let edge = edge::edge(edge_node, bench);
+    let inherited = edge::request_timeouts(edge_node);
+    let app_nodes: Vec<&Checked> = file.iter().filter(|node| node.rule.name == "app").collect();
+    let site_nodes: Vec<&Checked> = file.iter().filter(|node| node.rule.name == "site").collect();
+    let names = names(&app_nodes, bench);
+    hosts::check_unique(&app_nodes, &site_nodes, bench);
+
+    let mut apps: Vec<AppDescriptor> = Vec::new();
+    let mut candidates = Vec::new();
+    let mut certs = Vec::new();
+    for node in file {
+        match node.rule.name {
+            "app" => {
+                apps.extend(app::app(node, inherited, bench));
+                candidates.extend(hosts::rules(node));
+            }
+            "site" => {
+                let (rules, cert) = site::site(node, &names, bench);
+                candidates.extend(rules);
+                certs.extend(cert);
+            }
+            _ => {}
+        }
+    }
+    let no_route = candidates.iter().all(|it| matches!(it.action, Some(RouteAction::Headers(_))));
+    if no_route && !bench.report.has_errors() {
+        let span = app_nodes.first().map_or(Span::default(), |node| node.span);
+        let path = app_nodes.first().map_or("", |node| node.path.as_str());
+        let message = "no route leads anywhere: every request would be answered 404";
+        let hint = match app_nodes.first() {
+            Some(_) => "give the app a line such as hosts \"*\"",
+            None => "add an app with hosts, or a site with a route",
+        };
+        bench.report.error(span, path, message, hint);
+    }
+    let routes = rules::rules(candidates, bench);
+    for (node, name) in app_nodes.iter().filter_map(|node| Some((node, node.argument()?.text()?))) {
+        let leads_to = |action: &RouteAction| matches!(action, RouteAction::ToApp { app_id } if app_id.as_str() == name);
+        if !routes.iter().any(|rule| leads_to(&rule.action)) && !bench.report.has_errors() {
+            let message = format!("no route leads to the app \"{name}\"");
+            let hint = "give it hosts, or a route of a site { to-app … }";
+            bench.report.warning(node.span, &node.path, message, hint);
+        }
+    }
+    Config { edge, apps, routes, certs, ..Config::default() }
+}
+
+/// The names of all apps, right or not in all else.
+fn names(nodes: &[&Checked], bench: &mut Bench<'_, '_>) -> Vec<String> {
+    let mut names: Vec<(String, Span)> = Vec::new();
+    for node in nodes {
+        let Some((name, span)) = node.texts().next() else { continue };
+        if let Some((_, first)) = names.iter().find(|(known, _)| known == name) {
+            let line = bench.report.line(*first);
+            let message = format!("another app on line {line} is called \"{name}\"");
+            bench.report.error(span, &node.path, message, "give it a name of its own");
+        } else {
+            names.push((name.to_owned(), span));
+        }
+    }
+    names.into_iter().map(|(name, _)| name).collect()
+}

@@ -1,0 +1,132 @@
+//! The rules of all sites and apps, and whether it is clear which of them wins.
+
+use super::Bench;
+use crate::contract::route::{HeaderRules, Methods, RouteAction, RouteRule, RouteTimeouts};
+use crate::edgefile::span::Span;
+use std::collections::BTreeMap;
+
+/// A rule, before it is known to be clear.
+pub(super) struct Candidate {
+    pub origin: Origin,
+    /// What it comes from, in the file.
+    pub span: Span,
+    pub path: String,
+    pub host: String,
+    pub pattern: String,
+    pub methods: Methods,
+    /// The one that the file says.
+    pub priority: Option<u32>,
+    /// The one that the file says.
+    pub id: Option<(String, Span)>,
+    /// `None` when it is wrong; the rest is looked at all the same.
+    pub action: Option<RouteAction>,
+    pub headers: Option<HeaderRules>,
+    pub timeouts: Option<RouteTimeouts>,
+    pub body_limit: Option<u64>,
+}
+
+/// What a rule comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Origin {
+    /// `hosts` or `prefixes` of an app.
+    App,
+    /// A `route` of a site.
+    Route,
+}
+
+impl Candidate {
+    /// Lets matching go on.
+    fn is_headers(&self) -> bool {
+        matches!(self.action, Some(RouteAction::Headers(_)))
+    }
+
+    /// Neither of the two is said to go first.
+    fn is_level_with(&self, other: &Self) -> bool {
+        self.priority == other.priority && self.methods.overlap(&other.methods)
+    }
+}
+
+/// The rules in the order of the file.
+pub(super) fn rules(candidates: Vec<Candidate>, bench: &mut Bench<'_, '_>) -> Vec<RouteRule> {
+    check_clear(&candidates, bench);
+    let mut ids: BTreeMap<String, Span> = BTreeMap::new();
+    let mut rules = Vec::with_capacity(candidates.len());
+    for (index, candidate) in candidates.into_iter().enumerate() {
+        let id = match &candidate.id {
+            Some((id, span)) => {
+                if let Some(first) = ids.insert(id.clone(), *span).filter(|first| first != span) {
+                    let line = bench.report.line(first);
+                    let path = format!("{} › id", candidate.path);
+                    let message = format!("another route on line {line} has the id \"{id}\"");
+                    bench.report.error(*span, &path, message, "choose another one");
+                }
+                id.clone()
+            }
+            None => default_id(&candidate, &mut ids),
+        };
+        let line = bench.report.line(candidate.span);
+        let Some(action) = candidate.action else { continue };
+        let position = u32::try_from(index).unwrap_or(u32::MAX);
+        rules.push(RouteRule {
+            id,
+            host: candidate.host,
+            path_pattern: candidate.pattern,
+            methods: candidate.methods,
+            action,
+            priority: candidate.priority.unwrap_or(position),
+            explicit: candidate.priority.is_some(),
+            headers: candidate.headers,
+            timeouts: candidate.timeouts,
+            body_limit: candidate.body_limit,
+            line: Some(line),
+            compress: Default::default(),
+            stream_request: None,
+        });
+    }
+    rules
+}
+
+/// Of methods, host and pattern; rules that agree in all of them are numbered.
+fn default_id(candidate: &Candidate, ids: &mut BTreeMap<String, Span>) -> String {
+    let methods = match &candidate.methods {
+        Methods::Any => String::new(),
+        Methods::Only(names) => format!("{} ", names.join(",")),
+    };
+    let plain = format!("{methods}{}{}", candidate.host, candidate.pattern);
+    let mut id = plain.clone();
+    let mut number = 1;
+    while ids.contains_key(&id) {
+        number += 1;
+        id = format!("{plain} #{number}");
+    }
+    ids.insert(id.clone(), candidate.span);
+    id
+}
+
+/// Tells of rules for the same requests of which none goes first.
+fn check_clear(candidates: &[Candidate], bench: &mut Bench<'_, '_>) {
+    let mut alike: BTreeMap<(&str, &str), Vec<&Candidate>> = BTreeMap::new();
+    for candidate in candidates.iter().filter(|candidate| !candidate.is_headers()) {
+        let same = alike.entry((&candidate.host, &candidate.pattern)).or_default();
+        let earlier = same.iter().find(|other| other.is_level_with(candidate));
+        if let Some(earlier) = earlier {
+            let line = bench.report.line(earlier.span);
+            let message = format!(
+                "it is not clear which route takes {}{}: this one or that of line {line}",
+                candidate.host, candidate.pattern
+            );
+            let hint = match (candidate.origin, candidate.priority) {
+                (Origin::App, _) => "give one of the apps other hosts or prefixes",
+                (_, Some(_)) => "give them different priorities; the lower one goes first",
+                (_, None) => "give one of them priority=, or make their methods differ",
+            };
+            bench.report.error(candidate.span, &candidate.path, message, hint);
+        }
+        // A few are enough to find the next conflict by, however many there are.
+        if same.len() < MOST_ALIKE {
+            same.push(candidate);
+        }
+    }
+}
+
+const MOST_ALIKE: usize = 100;

@@ -1,0 +1,120 @@
+//! `site`: hosts, and the rules that their routes become.
+
+use super::Bench;
+use super::route::{self, Route};
+use super::rules::{Candidate, Origin};
+use crate::contract::config::CertFiles;
+use crate::contract::route::RouteTimeouts;
+use crate::edgefile::validate::{Checked, Given};
+
+/// The rules of a site, for each of its hosts, and its certificate.
+pub(super) fn site(
+    node: &Checked,
+    apps: &[String],
+    bench: &mut Bench<'_, '_>,
+) -> (Vec<Candidate>, Option<CertFiles>) {
+    let mut hosts: Vec<String> = Vec::new();
+    for (host, span) in node.texts() {
+        if hosts.iter().any(|known| known == host) {
+            let message = format!("the host \"{host}\" stands here twice");
+            bench.report.error(span, &node.path, message, "leave one of them out");
+        } else {
+            hosts.push(host.to_owned());
+        }
+    }
+    let around = node.child("timeouts").map(route::timeouts).unwrap_or_default();
+    let body_limit = route::body_limit(node);
+    let routes: Vec<Route> =
+        node.all("route").filter_map(|found| route::route(found, apps, bench)).collect();
+    if node.all("route").next().is_none() && !node.has_gaps && !says_more(node) {
+        let message = "the site has no route";
+        let hint = "give it route \"/*\" { to-app \"NAME\" }";
+        bench.report.error(node.span, &node.path, message, hint);
+    }
+    let is_alone = hosts.len() == 1;
+    let mut rules = Vec::new();
+    for host in &hosts {
+        for found in &routes {
+            let timeouts = RouteTimeouts {
+                connect: found.timeouts.connect.or(around.connect),
+                read: found.timeouts.read.or(around.read),
+                queue: found.timeouts.queue.or(around.queue),
+            };
+            let id = found.id.as_ref().map(|(id, span)| {
+                // A name has to be unique, and this route is several rules.
+                (if is_alone { id.clone() } else { format!("{id}@{host}") }, *span)
+            });
+            rules.push(Candidate {
+                origin: Origin::Route,
+                span: found.span,
+                path: found.path.clone(),
+                host: host.clone(),
+                pattern: found.pattern.clone(),
+                methods: found.methods.clone(),
+                priority: found.priority,
+                id,
+                action: found.action.clone(),
+                headers: found.headers.clone(),
+                timeouts: Some(timeouts).filter(|it| *it != RouteTimeouts::default()),
+                body_limit: found.body_limit.or(body_limit),
+            });
+        }
+    }
+    let cert = node.child("tls").and_then(|tls| certificate(tls, &hosts, bench));
+    (rules, cert)
+}
+
+/// It has nodes that could answer requests and are not served.
+fn says_more(node: &Checked) -> bool {
+    node.children.iter().any(|child| !child.rule.is_served)
+}
+
+/// The files of `tls`, which are looked at although nothing uses them yet.
+fn certificate(tls: &Checked, hosts: &[String], bench: &mut Bench<'_, '_>) -> Option<CertFiles> {
+    if tls.has_gaps {
+        return None;
+    }
+    let (cert, key) = match (tls.property("cert"), tls.property("key")) {
+        (Some(cert), Some(key)) => (cert, key),
+        (None, None) => {
+            let message = "`tls` needs cert= and key=";
+            let hint = "write tls cert=\"certs/site.crt\" key=\"certs/site.key\"";
+            bench.report.error(tls.span, &tls.path, message, hint);
+            return None;
+        }
+        (cert, _) => {
+            let missing = if cert.is_some() { "key" } else { "cert" };
+            let message = format!("`tls` needs {missing}= as well");
+            bench.report.error(
+                tls.span,
+                &tls.path,
+                message,
+                "a certificate and its key are a pair",
+            );
+            return None;
+        }
+    };
+    let chain = readable(tls, "cert", cert, bench);
+    let private = readable(tls, "key", key, bench);
+    let (chain, (private, by_others)) = (chain?.0, private?);
+    let fits = bench.machine.certificate(&chain, &private);
+    bench.taken(fits, cert.span, &tls.path)?;
+    if by_others {
+        let message = format!("others may read the key {private}");
+        let hint = format!("chmod o-r {private}");
+        bench.report.warning(key.span, &tls.path_to("key"), message, hint);
+    }
+    let message = "the certificate is not used: this version has no HTTPS listener";
+    bench.report.warning(tls.span, &tls.path, message, "the site is served over plain HTTP");
+    Some(CertFiles { hosts: hosts.to_vec(), cert_path: chain, key_path: private })
+}
+
+fn readable(
+    tls: &Checked,
+    name: &str,
+    given: &Given,
+    bench: &mut Bench<'_, '_>,
+) -> Option<(String, bool)> {
+    let found = bench.machine.readable_file(given.text()?);
+    bench.taken(found, given.span, &tls.path_to(name))
+}

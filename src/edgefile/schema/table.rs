@@ -1,0 +1,406 @@
+//! The whole language: every node, where it may stand, and what it takes. What is not here is an
+//! error; what is here and not served by this version is one as well, of its own.
+
+use super::rule::{Free, NodeRule, PropertyRule, node, property};
+use crate::edgefile::kind::Kind;
+
+/// The nodes of a file.
+pub(in crate::edgefile) const FILE: &[NodeRule] = &[
+    node("version", "the version of the language; must be the number 1")
+        .one("NUMBER", Kind::Number { least: 1, most: 1 })
+        .required(),
+    node("edge", "the server's own side: where it listens, its bounds and deadlines")
+        .children(EDGE),
+    node("app", "a program that answers requests, and the pool of its processes")
+        .one("NAME", Kind::AppName)
+        .many()
+        .children(APP),
+    node("upstream", "servers elsewhere that `proxy` hands requests to")
+        .one("NAME", Kind::AppName)
+        .many()
+        .later()
+        .children(UPSTREAM),
+    node("site", "host names, and what is done with requests for them")
+        .list("HOST", Kind::Host)
+        .many()
+        .children(SITE),
+];
+
+const EDGE: &[NodeRule] = &[
+    node("http", "an address for plain HTTP; may stand more than once")
+        .list("ADDRESS", Kind::Address)
+        .many()
+        .properties(&[PROXY_PROTOCOL])
+        .default("\":80\""),
+    node("https", "an address for HTTPS")
+        .list("ADDRESS", Kind::Address)
+        .many()
+        .later()
+        .properties(&[PROXY_PROTOCOL]),
+    node("admin", "an address for the server's own endpoints alone")
+        .one("ADDRESS", Kind::Address)
+        .later(),
+    node("acme", "certificates from an ACME authority").later().properties(&[
+        property("email", Kind::Text, "who is told of trouble"),
+        property("directory", Kind::Url, "the authority's directory"),
+        property("ca", Kind::Path, "the authority's own certificate"),
+        property("staging", Kind::Bool, "use the authority's test system"),
+        property("fallback", Kind::words(&["self-signed", "refuse"]), "until there is one"),
+    ]),
+    node("certs", "a directory of certificates").one("DIRECTORY", Kind::Path).later(),
+    node("timeouts", "deadlines of connections and, for all apps, of requests").properties(&[
+        CONNECT.default("2s"),
+        READ.default("30s"),
+        QUEUE.default("30s"),
+        property("head", Kind::Duration, "until a request's head is complete: 408").default("10s"),
+        property("body", Kind::Duration, "the longest silence inside a request's body: 408")
+            .default("30s"),
+        property("idle", Kind::Duration, "a connection between two requests").default("75s"),
+        property("write", Kind::Duration, "an answer without progress").default("60s"),
+    ]),
+    node("limits", "bounds of the server").properties(&[
+        BODY.default("100MiB"),
+        property(
+            "connections",
+            Kind::Number { least: 1, most: 100_000_000 },
+            "client connections at once",
+        )
+        .default("follows from the limit of open files"),
+        property(
+            "per-address",
+            Kind::Number { least: 1, most: 100_000_000 },
+            "client connections of one address at once, loopback excepted",
+        )
+        .default("no limit"),
+        property("spool-memory", Kind::Size { least: 0 }, "request bodies in memory, all together")
+            .default("256MiB"),
+        property("spool-disk", Kind::Size { least: 0 }, "request bodies in files, all together")
+            .default("4GiB"),
+    ]),
+    node("spool", "the directory of request bodies that outgrow memory; read at start only")
+        .one("DIRECTORY", Kind::Path)
+        .default("\"/var/tmp\""),
+    node("trusted-proxies", "addresses whose X-Forwarded-For is believed")
+        .list("NETWORK", Kind::Network)
+        .many()
+        .later(),
+    node("rate-limit", "requests of one client in a window of time")
+        .one("REQUESTS", POSITIVE)
+        .later()
+        .properties(&[WINDOW]),
+    node("underscores", "client fields whose names contain _ reach the apps")
+        .one("ON", Kind::Bool)
+        .default("#false"),
+    node("user", "who the server becomes after it listens").one("USER", Kind::User).later(),
+    node("loops", "event loops; read at start only")
+        .one("LOOPS", Kind::NumberOr { least: 1, most: 1024, words: &["auto"] })
+        .default("\"auto\", one per core"),
+    node("verify", "what must be true of a changed file for the change to stay").properties(&[
+        property("healthy-apps", Kind::Bool, "every app has a ready worker").default("#true"),
+        property("healthy-upstreams", Kind::Bool, "every upstream has a healthy target")
+            .default("#true"),
+        property("within", Kind::Duration, "how soon").default("10s"),
+    ]),
+    node("hsts", "browsers are told to come back over HTTPS only").later().properties(&[
+        property("max-age", Kind::Duration, "for how long"),
+        property("include-subdomains", Kind::Bool, "subdomains as well"),
+        property("preload", Kind::Bool, "lists of browsers as well"),
+    ]),
+    node("log", "what is told; read at start only").properties(&[
+        property("format", Kind::words(&["text", "json"]), "lines for people or for programs")
+            .default("text"),
+        property("access", Kind::Bool, "one line per request").default("#true"),
+    ]),
+    node("mdns", "names of the local network").maybe("ON", Kind::Bool).later(),
+    node("dashboard", "the page that shows the server").maybe("ON", Kind::Bool).later(),
+    node("store", "the directory of what outlives the server").one("DIRECTORY", Kind::Path).later(),
+    node("publish", "who may publish to the realtime hub").later().properties(&[
+        property("secret-file", Kind::Path, "the file with the secret"),
+        property("open", Kind::Bool, "everybody may"),
+    ]),
+    node("builtin", "the paths of the server's own endpoints, or \"off\" for none of them")
+        .maybe("OFF", Kind::words(&["off"]))
+        .properties(&[
+            property("server", Kind::UrlPathOr(&["off"]), "answers `ok`").default("/server"),
+            property("status", Kind::UrlPathOr(&["off"]), "says whether the server is well")
+                .default("/status"),
+            property("metrics", Kind::UrlPathOr(&["off"]), "counters for Prometheus").later(),
+            property("diagnostics", Kind::UrlPathOr(&["off"]), "what is going on").later(),
+        ]),
+];
+
+const APP: &[NodeRule] = &[
+    node("entry", "a file, a directory, pkg.module:attr or builtin:NAME; this or `command`")
+        .one("ENTRY", Kind::Text),
+    node("command", "an HTTP server with its arguments; this or `entry`")
+        .list("ARGUMENT", Kind::Argument),
+    node("cwd", "the directory it runs in")
+        .one("DIRECTORY", Kind::Path)
+        .default("that of the entry; for a command that of the Edgefile"),
+    node("runtime", "what runs the entry")
+        .one(
+            "RUNTIME",
+            Kind::Words {
+                served: &["python", "command", "builtin"],
+                later: &["node", "bun", "ruby", "php", "cgi", "asgi", "static"],
+            },
+        )
+        .default("follows from the entry"),
+    node("listen", "how a command gets its socket: descriptor 3, a path it binds, or a port")
+        .one("HOW", Kind::words(&["fd", "path", "port"]))
+        .default("\"fd\""),
+    node("ready", "what counts as ready: an HTTP answer, or a successful connect")
+        .one("BY", Kind::words(&["http", "listen"]))
+        .default("\"http\""),
+    node("setup", "a command that runs before the first worker of each generation")
+        .list("ARGUMENT", Kind::Argument),
+    node("workers", "how many processes")
+        .one("WORKERS", Kind::NumberOr { least: 1, most: 4096, words: &["auto", "half"] })
+        .default("\"auto\", one per core, at least 2"),
+    node("concurrency", "requests one worker may have in flight")
+        .one("REQUESTS", Kind::Number { least: 1, most: 65_535 })
+        .default("1"),
+    node("select", "which of the workers that are equally busy")
+        .one("HOW", Kind::words(&["lifo", "least-inflight"]))
+        .default("\"lifo\" when `concurrency` is 1, else \"least-inflight\""),
+    node("max-queue", "requests that may wait for a worker: 503 beyond")
+        .one("REQUESTS", Kind::Number { least: 0, most: 1_000_000 })
+        .default("1000"),
+    node("max-inflight", "requests in flight over all workers")
+        .one("REQUESTS", POSITIVE)
+        .default("workers × concurrency, which is also the most"),
+    node("timeouts", "deadlines of the app's requests and processes").properties(&[
+        CONNECT.default("that of `edge`"),
+        READ.default("that of `edge`"),
+        QUEUE.default("that of `edge`"),
+        property("start", Kind::Duration, "from spawn to ready").default("30s"),
+        property(
+            "stuck",
+            Kind::Duration,
+            "until a worker that goes on with a request that was given up is aborted",
+        )
+        .default("30s"),
+        property("drain", Kind::Duration, "for the last requests of a worker that is retired")
+            .default("30s"),
+        property("kill", Kind::Duration, "from the stop signal to SIGKILL").default("5s"),
+        property("turn", Kind::Duration, "one turn of a session").later(),
+    ]),
+    node("keepalive", "how long an idle connection to a worker is kept")
+        .one("DURATION", Kind::DurationOr(&["forever"]))
+        .default("1s for a command, else \"forever\""),
+    node("stop-signal", "the signal that asks the app to stop")
+        .one("SIGNAL", Kind::words(&["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"]))
+        .default("\"TERM\""),
+    node("stream-request", "request bodies are passed on as they arrive")
+        .maybe("ON", Kind::Bool)
+        .later(),
+    node("spool-response", "answers of this size wait in a file for slow clients")
+        .one("SIZE", Kind::Size { least: 0 })
+        .later(),
+    node("surge", "fresh workers beyond the wanted number while all are replaced")
+        .one("WORKERS", Kind::Surge)
+        .default("1"),
+    node("recycle", "when a worker is replaced although nothing is wrong").properties(&[
+        property("requests", Kind::Number { least: 1, most: 1_000_000_000_000 }, "after so many"),
+        property("seconds", Kind::Number { least: 1, most: 31_622_400 }, "after so long"),
+        property("reloads", Kind::Number { least: 1, most: 1_000_000 }, "after so many reloads"),
+        property("max-rss", Kind::Size { least: 1 << 20 }, "when it holds more memory"),
+    ]),
+    node("reload", "what a change of the app's files does").properties(&[
+        property(
+            "mode",
+            Kind::words(&["none", "process", "module"]),
+            "nothing, fresh workers, or a reload inside the worker (Python)",
+        )
+        .default("none"),
+        property(
+            "max",
+            Kind::Number { least: 1, most: 1_000_000 },
+            "reloads inside one worker before it is replaced; with mode=\"module\"",
+        )
+        .default("10"),
+    ]),
+    node("watch", "names of the files that matter to `reload`")
+        .list("GLOB", Kind::Glob)
+        .many()
+        .default("follows from the runtime: \"*.py\" \"*.html\""),
+    node("env", "variables of the app's environment; as properties, or as nodes of a block")
+        .many()
+        .free(Free {
+            name: "NAME",
+            names: Kind::Variable,
+            values: Kind::VariableValue,
+            as_children: true,
+        }),
+    node("restart-policy", "how often a crashed worker is started again").properties(&[
+        property(
+            "max-restarts",
+            Kind::Number { least: 0, most: 1_000_000 },
+            "more crashes within the window give the worker up",
+        )
+        .default("10"),
+        property("backoff", Kind::Duration, "the first pause; it doubles up to 30s").default("1s"),
+        property("window", Kind::Duration, "the window").default("60s"),
+    ]),
+    node("health-check", "how the app is asked whether it is ready and well").properties(&[
+        property("path", Kind::UrlPath, "then only 2xx is well; without, anything below 500")
+            .default("/ready"),
+        INTERVAL,
+        TIMEOUT,
+        property(
+            "unhealthy-threshold",
+            Kind::Number { least: 1, most: 1_000_000 },
+            "failures in a row that replace a worker",
+        )
+        .default("3"),
+    ]),
+    node("hosts", "host names whose requests all go to this app; shorthand for a site")
+        .list("HOST", Kind::Host)
+        .many(),
+    node("prefixes", "of `hosts` only these paths and what is below them; without `hosts` of all")
+        .list("PREFIX", Kind::Prefix)
+        .many(),
+    node("user", "who the app runs as").one("USER", Kind::User).default("the server's own user"),
+    node("limits", "what the kernel grants each of its processes").properties(&[
+        property("memory", Kind::Size { least: 1 << 20 }, "address space"),
+        property("files", Kind::Number { least: 8, most: 1 << 30 }, "open files"),
+        property("processes", Kind::Number { least: 1, most: 1 << 30 }, "processes of its user"),
+        property("core", Kind::Size { least: 0 }, "a core dump"),
+    ]),
+    node("realtime-path", "where the app hears of WebSockets").one("PATH", Kind::UrlPath).later(),
+    node("turn-path", "where the app hears of turns").one("PATH", Kind::UrlPath).later(),
+];
+
+const UPSTREAM: &[NodeRule] = &[
+    node("target", "a server").list("URL", Kind::Url).many().later(),
+    node("health-check", "how a target is asked whether it is well").later().properties(&[
+        property("path", Kind::UrlPath, "what is asked for"),
+        INTERVAL,
+        TIMEOUT,
+        property("threshold", POSITIVE, "failures in a row"),
+    ]),
+    node("retry", "requests that failed").later().properties(&[property(
+        "attempts",
+        Kind::Number { least: 1, most: 10 },
+        "tries of one request",
+    )]),
+    node("timeouts", "deadlines").later().properties(&[CONNECT, READ]),
+    node("ca", "who signed the targets' certificates").one("FILE", Kind::Path).later(),
+    node("host", "the Host that targets get").one("HOST", Kind::Text).later(),
+];
+
+const SITE: &[NodeRule] = &[
+    node("tls", "the site's certificate: files, or where it comes from")
+        .maybe("SOURCE", Kind::Words { served: &[], later: &["acme", "auto", "off"] })
+        .properties(&[
+            property("cert", Kind::Path, "the chain, in PEM"),
+            property("key", Kind::Path, "its key, in PEM"),
+        ]),
+    node("timeouts", "deadlines of the site's requests").properties(&REQUEST_TIMEOUTS),
+    node("limits", "bounds of the site's requests").properties(&[BODY.default("that of `edge`")]),
+    node("rate-limit", "requests of one client in a window of time")
+        .one("REQUESTS", POSITIVE)
+        .later()
+        .properties(&[WINDOW]),
+    node("route", "what is done with requests for a path")
+        .one("PATTERN", Kind::Pattern)
+        .many()
+        .properties(&[
+            property("methods", Kind::Methods, "only these: \"GET,POST\"").default("all"),
+            property(
+                "priority",
+                Kind::Number { least: 0, most: 1_000_000 },
+                "between routes for the same paths the lower one wins",
+            )
+            .default("after those that have one, in the order of the file"),
+            property("id", Kind::Id, "its name in logs and listings")
+                .default("methods, host and pattern"),
+        ])
+        .children(ROUTE),
+    node("realtime", "the WebSocket hub")
+        .one("PATH", Kind::UrlPath)
+        .many()
+        .later()
+        .properties(&[
+            property("app", Kind::AppName, "who hears of it"),
+            property("publish-secret-file", Kind::Path, "the file with the publishers' secret"),
+            property("origins", Kind::Text, "pages that may connect"),
+        ])
+        .children(&[
+            node("history", "messages that are kept").later().maybe("MESSAGES", POSITIVE),
+            node("lossy", "slow clients lose messages").later().maybe("ON", Kind::Bool),
+        ]),
+    node("sessions", "sessions over two identifiers")
+        .one("PATH", Kind::UrlPath)
+        .many()
+        .later()
+        .properties(&[
+            property("app", Kind::AppName, "who answers"),
+            property("on-disconnect", Kind::Text, "what becomes of a turn"),
+            property("websockets", Kind::Bool, "WebSockets as well"),
+        ]),
+];
+
+const ROUTE: &[NodeRule] = &[
+    node("to-app", "hands the request to a worker of an app").one("APP", Kind::AppName),
+    node("redirect", "sends the client elsewhere; {host}, {path} and {query} are filled in")
+        .one("TO", Kind::Template)
+        .properties(&[property(
+            "status",
+            Kind::RedirectStatus,
+            "permanent: 301, 308; for now: 302, 303, 307",
+        )
+        .default("302")]),
+    node("proxy", "hands the request to an upstream")
+        .one("UPSTREAM", Kind::Text)
+        .later()
+        .properties(&[property("host", Kind::Text, "the Host it gets")]),
+    node("static", "answers with files of a directory")
+        .one("DIRECTORY", Kind::Path)
+        .later()
+        .properties(&[
+            property("spa", Kind::Text, "the file for paths that are none"),
+            property("index", Kind::Text, "the file for a directory"),
+            property("browse", Kind::Bool, "directories are listed"),
+            property("dotfiles", Kind::Bool, "names that begin with a dot"),
+            property("cache-control", Kind::HeaderValue, "how long answers may be kept"),
+        ]),
+    node("headers", "changes header fields; a route with nothing else lets matching go on")
+        .children(&[
+            node("request", "of the request, before the app gets it").children(CHANGES),
+            node("response", "of the answer").children(CHANGES),
+        ]),
+    node("compress", "answers are compressed").later().maybe("ON", Kind::Bool),
+    node("timeouts", "deadlines of the route's requests").properties(&REQUEST_TIMEOUTS),
+    node("limits", "bounds of the route's requests")
+        .properties(&[BODY.default("that of the site")]),
+];
+
+const CHANGES: &[NodeRule] = &[
+    node("set", "fields with these values, in place of what is there").many().free(Free {
+        name: "FIELD",
+        names: Kind::Header,
+        values: Kind::HeaderValue,
+        as_children: false,
+    }),
+    node("remove", "fields of these names").list("FIELD", Kind::Header).many(),
+];
+
+const REQUEST_TIMEOUTS: [PropertyRule; 3] = [
+    CONNECT.default("that of what is around it, else of the app"),
+    READ.default("that of what is around it, else of the app"),
+    QUEUE.default("that of what is around it, else of the app"),
+];
+
+const CONNECT: PropertyRule = property("connect", Kind::Duration, "connecting to a worker: 502");
+const READ: PropertyRule =
+    property("read", Kind::Duration, "until an answer begins, then between its bytes: 504");
+const QUEUE: PropertyRule = property("queue", Kind::Duration, "waiting for a worker: 504");
+const BODY: PropertyRule = property("body", Kind::Size { least: 0 }, "a request's body: 413");
+const WINDOW: PropertyRule = property("window", Kind::Duration, "the window");
+const INTERVAL: PropertyRule = property("interval", Kind::Duration, "how often").default("5s");
+const TIMEOUT: PropertyRule =
+    property("timeout", Kind::Duration, "how long an answer may take").default("2s");
+const PROXY_PROTOCOL: PropertyRule =
+    property("proxy-protocol", Kind::Bool, "connections begin with a PROXY header").later();
+const POSITIVE: Kind = Kind::Number { least: 1, most: 100_000_000 };
