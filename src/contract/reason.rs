@@ -148,7 +148,9 @@ impl Reason {
             Self::SpoolFailed => ("spool-failed", 500, "The request body could not be stored."),
             Self::TargetTooLong => ("target-too-long", 414, "The request target is too long."),
             Self::UnknownCoding => ("unknown-coding", 501, "The transfer coding is not known."),
-            Self::UpstreamConnect => ("upstream-connect", 502, "The server behind cannot be reached."),
+            Self::UpstreamConnect => {
+                ("upstream-connect", 502, "The server behind cannot be reached.")
+            }
             Self::UpstreamGone => {
                 ("upstream-gone", 502, "The server behind ended before its answer was complete.")
             }

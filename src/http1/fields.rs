@@ -108,7 +108,8 @@ pub fn forward_request_fields(
 /// Whether the request went through the server called `pseudonym` before (RFC 9110 §7.6.3).
 pub fn has_passed(head: &RequestHead, buf: &[u8], pseudonym: &[u8]) -> bool {
     let received_by = |hop: &[u8]| {
-        let mut words = hop.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        let mut words =
+            hop.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
         words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(pseudonym))
     };
     let mut vias = head.fields().iter().filter(|field| field.known == Known::Via);

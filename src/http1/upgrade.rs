@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn a_101_switches_only_when_it_was_asked_for() {
-        let answer = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\x81";
+        let answer =
+            b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\x81";
         let mut head = ResponseHead::new();
         let mut client = Client::new();
         client.request(false);

@@ -37,5 +37,5 @@ mod url;
 pub use health::{ActiveCheck, Check, Verdict};
 pub use retry::{Failure, Tries};
 pub use target::{Claim, Outcome, TargetId, TargetView};
-pub use url::{Place, TargetUrl, UrlError};
 pub use upstream::{Choice, Output, Upstream, UpstreamSettings};
+pub use url::{Place, TargetUrl, UrlError};

@@ -204,6 +204,7 @@ impl Master {
                     crew.last_lines(worker, lines, &self.clock);
                 }
             }
+            Happening::Mail(ControlMessage::Tell(event)) => self.tell(&event),
             Happening::Mail(ControlMessage::PoolLeft { .. }) => {}
             Happening::Mail(ControlMessage::LoopDrained(_)) => {
                 self.state.drained_loops += 1;

@@ -12,6 +12,7 @@ use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pools::{Address, AppPool};
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
+use crate::shared::upstreams::prepare;
 use mio::{Poll, Token, Waker};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
@@ -75,8 +76,10 @@ impl House {
         });
         let pool = Arc::new(AppPool::new(PoolNumber(0), &config.apps[0], control.clone()));
         let limits = config.edge.limits;
+        let upstreams = prepare(&config, &[], &control).unwrap();
+        let snapshot = Snapshot::new(1, config, vec![pool]).with_upstreams(upstreams);
         let shared = Arc::new(Shared {
-            current: Current::new(Arc::new(Snapshot::new(1, config, vec![pool]))),
+            current: Current::new(Arc::new(snapshot)),
             access_log: true,
             json: false,
             stats: Stats::new(1),
