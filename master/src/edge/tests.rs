@@ -110,7 +110,16 @@ impl House {
         let worker = Address { worker: WorkerId(1), socket_path, keep_alive: true, idle: None };
         shared.current.load().pools[0].join(Generation(1), worker, Clock::read());
         let edges = Mutex::new(Some(edges));
-        Self { shared, edges, address, dir, permits, _log: source, mail: Mutex::new(mail), _poll: poll }
+        Self {
+            shared,
+            edges,
+            address,
+            dir,
+            permits,
+            _log: source,
+            mail: Mutex::new(mail),
+            _poll: poll,
+        }
     }
 
     fn client(&self) -> TcpStream {

@@ -64,7 +64,8 @@ fn at(host: &str, ca: Option<String>) -> UpstreamDescriptor {
 fn a_verified_upstream_is_spoken_to_over_connections_that_are_kept() {
     for host in ["127.0.0.1", "localhost"] {
         let house = house(at(host, Some(file("ca.pem"))));
-        let body: String = (0..1_000_000).map(|at| char::from(b'a' + (at / 7 % 26) as u8)).collect();
+        let body: String =
+            (0..1_000_000).map(|at| char::from(b'a' + (at / 7 % 26) as u8)).collect();
         let mut client = house.client();
         for _ in 0..5 {
             let head =
