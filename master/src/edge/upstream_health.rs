@@ -61,6 +61,11 @@ impl Edge {
 
     /// The timer of the checks went off.
     pub(super) fn checks_due(&mut self) {
+        let now = self.clock.now();
+        // An earlier look took this one's place.
+        if self.checks.armed.is_some_and(|armed| armed > now) {
+            return;
+        }
         self.checks.armed = None;
         self.settle_checks();
     }

@@ -327,18 +327,21 @@ impl Known {
                 Output::Unhealthy(target) => (target, How::Unhealthy),
                 Output::Healthy(target) | Output::Restored(target) => (target, How::Up),
             };
+            let mut views = self.upstream.targets(Instant::default());
+            let Some(view) = views.find(|view| view.id == id) else { continue };
+            // It may be down for two reasons at once.
+            let is_up = view.verdict != Some(Verdict::Unhealthy) && view.ejected_until.is_none();
+            let target: Arc<str> = view.name.into();
+            drop(views);
             let was_down = self.down.contains(&id);
             match how {
                 // The first good check of a target is no news.
-                How::Up if !was_down => continue,
+                How::Up if !was_down || !is_up => continue,
                 How::Up => self.down.retain(|down| *down != id),
                 How::Ejected(_) | How::Unhealthy if was_down => {}
                 How::Ejected(_) | How::Unhealthy => self.down.push(id),
             }
-            let mut views = self.upstream.targets(Instant::default());
-            if let Some(view) = views.find(|view| view.id == id) {
-                news.push(News { target: view.name.into(), how });
-            }
+            news.push(News { target, how });
         }
         news
     }
