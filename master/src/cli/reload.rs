@@ -243,6 +243,8 @@ fn configuration(active: &Active, config: &Config, paint: Paint) -> String {
 fn action(rule: &RouteRule) -> String {
     match &rule.action {
         RouteAction::Headers(_) => "changes headers".to_owned(),
+        RouteAction::Proxy { upstream, .. } => format!("proxy {upstream}"),
+        RouteAction::Static(files) => format!("files of {}", files.dir),
         RouteAction::Redirect { to, status } => format!("redirect {status} to {to}"),
         RouteAction::ToApp { app_id } => format!("app {app_id}"),
     }

@@ -132,6 +132,8 @@ mod tests {
             headers: None,
             timeouts: None,
             body_limit: None,
+            compress: Default::default(),
+            stream_request: None,
             line: Some(3),
         };
         let config =
