@@ -10,7 +10,6 @@ use super::order::{Goal, What, body, rolled, seconds};
 use super::start::edgefile::{absolute, file_in};
 use super::table::{Align, Paint, Table, Tone};
 use rip::contract::config::Config;
-use rip::contract::route::{RouteAction, RouteRule};
 use std::path::Path;
 
 /// Takes up what has changed.
@@ -230,7 +229,7 @@ fn configuration(active: &Active, config: &Config, paint: Paint) -> String {
             usual(rule.host.clone()),
             usual(rule.path_pattern.clone()),
             usual(rule.methods.to_string()),
-            usual(action(rule)),
+            usual(rule.action.to_string()),
             usual(rule.line.map(|line| line.to_string()).unwrap_or_default()),
         ]);
     }
@@ -238,16 +237,6 @@ fn configuration(active: &Active, config: &Config, paint: Paint) -> String {
     text.push('\n');
     text.push_str(&routes.render(paint));
     text
-}
-
-fn action(rule: &RouteRule) -> String {
-    match &rule.action {
-        RouteAction::Headers(_) => "changes headers".to_owned(),
-        RouteAction::Proxy { upstream, .. } => format!("proxy {upstream}"),
-        RouteAction::Static(files) => format!("files of {}", files.dir),
-        RouteAction::Redirect { to, status } => format!("redirect {status} to {to}"),
-        RouteAction::ToApp { app_id } => format!("app {app_id}"),
-    }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn json(explanation: &Explanation, own: Option<&str>) -> Result<String, Failure>
 mod tests {
     use super::*;
     use rip::contract::config::EdgeConfig;
-    use rip::contract::route::{Methods, RouteAction, RouteRule};
+    use rip::contract::route::{RouteAction, RouteRule};
     use rip::ids::AppId;
 
     #[test]
@@ -121,21 +121,8 @@ mod tests {
 
     #[test]
     fn the_servers_own_endpoints_come_first() {
-        let rule = RouteRule {
-            id: "example.com/*".to_owned(),
-            host: "example.com".to_owned(),
-            path_pattern: "/*".to_owned(),
-            methods: Methods::Any,
-            action: RouteAction::ToApp { app_id: AppId::new("api") },
-            priority: 0,
-            explicit: false,
-            headers: None,
-            timeouts: None,
-            body_limit: None,
-            compress: Default::default(),
-            stream_request: None,
-            line: Some(3),
-        };
+        let action = RouteAction::ToApp { app_id: AppId::new("api") };
+        let rule = RouteRule { line: Some(3), ..RouteRule::new("example.com", "/*", action) };
         let config =
             Config { edge: EdgeConfig::default(), routes: vec![rule], ..Config::default() };
         let own = |host: &str, path: &str| own_endpoint(&config, host.as_bytes(), path.as_bytes());
