@@ -70,6 +70,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A request's wait for a worker: 504 beyond.
 pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// An upgraded connection may be silent for this long.
+pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
+/// The same when one of its sides has ended.
+pub const TUNNEL_HALF_IDLE: Duration = Duration::from_secs(60);
 /// From spawn to join.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a shim gets beyond the start timeout to say why its app did not start.

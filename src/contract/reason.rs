@@ -25,6 +25,8 @@ pub enum Reason {
     MethodNotAllowed,
     /// Nothing is served at the path.
     NotFound,
+    /// The request has come here before, through the servers it was handed to.
+    ProxyLoop,
     /// The app's queue was full.
     QueueFull,
     /// No worker was free in time.
@@ -41,6 +43,16 @@ pub enum Reason {
     TargetTooLong,
     /// An unknown transfer coding.
     UnknownCoding,
+    /// The upstream could not be connected.
+    UpstreamConnect,
+    /// The upstream closed or reset before its answer was complete.
+    UpstreamGone,
+    /// The upstream's answer was not valid HTTP.
+    UpstreamMalformed,
+    /// The upstream could not be connected or did not answer in time.
+    UpstreamTimeout,
+    /// No server of the upstream is well.
+    UpstreamUnavailable,
     /// The HTTP version is not spoken here.
     VersionUnsupported,
     /// Every try was answered busy or draining.
@@ -59,7 +71,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 32] = [
         Self::AppAbandoned,
         Self::BodyTooLarge,
         Self::BodyTimeout,
@@ -71,6 +83,7 @@ impl Reason {
         Self::Malformed,
         Self::MethodNotAllowed,
         Self::NotFound,
+        Self::ProxyLoop,
         Self::QueueFull,
         Self::QueueTimeout,
         Self::RouteRemoved,
@@ -79,6 +92,11 @@ impl Reason {
         Self::SpoolFailed,
         Self::TargetTooLong,
         Self::UnknownCoding,
+        Self::UpstreamConnect,
+        Self::UpstreamGone,
+        Self::UpstreamMalformed,
+        Self::UpstreamTimeout,
+        Self::UpstreamUnavailable,
         Self::VersionUnsupported,
         Self::WorkerBusy,
         Self::WorkerConnect,
@@ -121,6 +139,7 @@ impl Reason {
                 ("method-not-allowed", 405, "The method is not allowed here.")
             }
             Self::NotFound => ("not-found", 404, "Nothing is served here."),
+            Self::ProxyLoop => ("proxy-loop", 508, "The request goes in a circle."),
             Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
             Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),
             Self::RouteRemoved => ("route-removed", 503, "The path is no longer served."),
@@ -129,6 +148,21 @@ impl Reason {
             Self::SpoolFailed => ("spool-failed", 500, "The request body could not be stored."),
             Self::TargetTooLong => ("target-too-long", 414, "The request target is too long."),
             Self::UnknownCoding => ("unknown-coding", 501, "The transfer coding is not known."),
+            Self::UpstreamConnect => {
+                ("upstream-connect", 502, "The server behind cannot be reached.")
+            }
+            Self::UpstreamGone => {
+                ("upstream-gone", 502, "The server behind ended before its answer was complete.")
+            }
+            Self::UpstreamMalformed => {
+                ("upstream-malformed", 502, "The answer of the server behind is not valid HTTP.")
+            }
+            Self::UpstreamTimeout => {
+                ("upstream-timeout", 504, "The server behind did not answer in time.")
+            }
+            Self::UpstreamUnavailable => {
+                ("upstream-unavailable", 503, "No server behind is well; try again in a moment.")
+            }
             Self::VersionUnsupported => {
                 ("version-unsupported", 505, "The HTTP version is not supported.")
             }

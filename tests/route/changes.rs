@@ -29,6 +29,7 @@ fn to_worker(request: &str, changes: Option<&dyn Changes>) -> String {
         keep_alive: true,
         underscores: true,
         changes,
+        upstream: None,
     };
     let mut out = Vec::new();
     forward_request(&head, request.as_bytes(), &with, &mut out);

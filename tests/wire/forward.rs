@@ -2,7 +2,8 @@
 
 use rip::http1::{
     BodyLength, Client, ClientRead, FieldWriter, ForwardRequest, Limits, Read, RequestHead,
-    ResponseHead, Server, Signals, forward_request, forward_response, signals,
+    ResponseHead, Server, Signals, ToUpstream, fields::has_passed, forward_request,
+    forward_response, signals,
 };
 use rip::time::UnixMillis;
 
@@ -16,6 +17,7 @@ const WITH: ForwardRequest<'static> = ForwardRequest {
     keep_alive: true,
     underscores: false,
     changes: None,
+    upstream: None,
 };
 
 const ADDED: &str =
@@ -149,4 +151,49 @@ fn workers_tell_the_edge_by_fields() {
         assert_eq!(told("200", streamed), Signals { unbuffered: true, ..nothing }, "{streamed}");
     }
     assert_eq!(told("200", "Content-Type: text/plain\r\nX-Accel-Buffering: yes\r\n"), nothing);
+}
+
+#[test]
+fn a_server_that_is_not_ours_is_told_who_passes_the_request_on() {
+    let upstream = ToUpstream { host: Some(b"inside"), pseudonym: b"rip-1" };
+    let with = ForwardRequest { upstream: Some(upstream), ..WITH };
+    let asked = "GET / HTTP/1.1\r\nHost: h\r\nVia: 1.1 other\r\n\r\n";
+    let text = forwarded(asked, &with);
+    assert!(text.starts_with("GET / HTTP/1.1\r\nHost: inside\r\nVia: 1.1 other\r\n"), "{text}");
+    assert!(text.contains("X-Forwarded-Host: h\r\n"), "{text}");
+    assert!(text.ends_with("Via: 1.1 rip-1\r\n\r\n"), "{text}");
+    let kept = ToUpstream { host: None, ..upstream };
+    let text = forwarded(
+        "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+        &ForwardRequest { upstream: Some(kept), ..WITH },
+    );
+    assert!(text.contains("Host: h\r\n") && text.contains("Via: 1.0 rip-1\r\n"), "{text}");
+}
+
+#[test]
+fn a_request_that_was_here_before_is_known_by_its_via() {
+    let passed = |via: &str| {
+        let request = format!("GET / HTTP/1.1\r\nHost: h\r\n{via}\r\n");
+        let (mut server, mut head) = (Server::new(), RequestHead::new());
+        let read = server.read(request.as_bytes(), &mut head, &Limits::default());
+        assert!(matches!(read, Ok(Read::Head { .. })), "{read:?}");
+        has_passed(&head, request.as_bytes(), b"rip-1")
+    };
+    for via in [
+        "Via: 1.1 rip-1\r\n",
+        "Via: 1.0 a, 1.1 RIP-1 (mine), 1.1 b\r\n",
+        "Via: 1.0 a\r\nvia: HTTP/1.1\trip-1\r\n",
+        "Connection: via\r\nVia: 1.1 rip-1\r\n",
+    ] {
+        assert!(passed(via), "{via}");
+    }
+    for via in [
+        "",
+        "Via: 1.1 rip-2\r\n",
+        "Via: rip-1\r\n",
+        "Via: 1.1 a (rip-1)\r\n",
+        "X-Via: 1.1 rip-1\r\n",
+    ] {
+        assert!(!passed(via), "{via}");
+    }
 }

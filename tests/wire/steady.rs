@@ -55,6 +55,7 @@ impl Loop {
                         keep_alive: true,
                         underscores: false,
                         changes: None,
+                        upstream: None,
                     };
                     forward_request(&self.request, input, &with, &mut self.to_worker);
                     input = &input[consumed..];

@@ -6,6 +6,7 @@ use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::mail::ControlMessage;
 use crate::shared::pools::AppPool;
 use crate::shared::snapshot::Snapshot;
+use crate::shared::upstreams::{Upstream, prepare};
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::config::Config;
@@ -71,7 +72,9 @@ impl Task {
         if let Err(idle) = self.overlay.apply(&mut config) {
             warnings.extend(idle);
         }
-        Ok(self.draft(config, warnings))
+        let upstreams = prepare(&config, &self.active.upstreams, &self.control)
+            .map_err(|why| Unmade::Rejected(Failure::new(AttemptCode::Invalid, why)))?;
+        Ok(self.draft(config, upstreams, warnings))
     }
 
     /// Takes up what the process has found out.
@@ -129,7 +132,7 @@ impl Task {
         Ok(())
     }
 
-    fn draft(self, config: Config, warnings: Vec<String>) -> Draft {
+    fn draft(self, config: Config, upstreams: Vec<Arc<Upstream>>, warnings: Vec<String>) -> Draft {
         let plan = plan(&self.active.config, &config);
         let mut work = Work {
             listeners: config.edge.http.clone(),
@@ -158,7 +161,8 @@ impl Task {
             pools.push(pool);
         }
         let urls = config.apps.iter().map(|app| config.urls_of(app)).collect();
-        let snapshot = Arc::new(Snapshot::new(self.version, config, pools));
+        let snapshot = Snapshot::new(self.version, config, pools).with_upstreams(upstreams);
+        let snapshot = Arc::new(snapshot);
         Draft { base: self.base, overlay: self.overlay, snapshot, urls, plan, work }
     }
 }

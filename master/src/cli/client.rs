@@ -144,9 +144,9 @@ impl Incoming {
                     continue;
                 }
                 ClientRead::Body { consumed, data } => (consumed, self.input[data].to_vec()),
-                ClientRead::Head { consumed } | ClientRead::Informational { consumed } => {
-                    (consumed, Vec::new())
-                }
+                ClientRead::Head { consumed }
+                | ClientRead::Informational { consumed }
+                | ClientRead::Switched { consumed } => (consumed, Vec::new()),
                 ClientRead::End { .. } => return Ok(None),
             };
             self.input.drain(..consumed);

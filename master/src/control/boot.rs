@@ -31,6 +31,7 @@ use crate::shared::pages::Pages;
 use crate::shared::pools::AppPool;
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
+use crate::shared::upstreams::prepare;
 use crate::sys::listen::{self, ListenError};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
@@ -91,8 +92,10 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let cap = capacity.connections(&settings.config);
     let gear = Gear { registry: registry()?, log: log.sink(), mail: control.clone() };
     let mut crews = Crews::new(gear);
+    let upstreams = prepare(&settings.config, &[], &control).map_err(StartError::configuration)?;
     let snapshot = first_snapshot(&settings.config, &mut crews, &control, clock.now())
-        .map_err(step("the control loop"))?;
+        .map_err(step("the control loop"))?
+        .with_upstreams(upstreams);
     let shared = Arc::new(Shared {
         current: Current::new(Arc::new(snapshot)),
         access_log: edge.log.access && !settings.quiet,

@@ -225,6 +225,7 @@ impl Master {
                     crew.last_lines(worker, lines, &self.clock);
                 }
             }
+            Happening::Mail(ControlMessage::Tell(event)) => self.tell(&event),
             Happening::Mail(ControlMessage::PoolLeft { index, pool }) => {
                 self.pool_left(index, pool);
             }

@@ -20,6 +20,7 @@ use rip::observe::access::Access;
 use rip::observe::counter::Counter;
 use rip::pool::Outcome;
 use rip::time::{Instant, UnixMillis};
+use rip::upstream::Outcome as UpstreamOutcome;
 use std::sync::Arc;
 
 impl Edge {
@@ -249,6 +250,15 @@ impl Edge {
                 None => self.release(exchange.pool, lease, Outcome::Unused),
             }
         }
+        if let Some(proxied) = &mut exchange.proxied
+            && exchange.tunnel.is_none()
+        {
+            // It is not ours to wait for, and a client that leaves shows nothing about it.
+            proxied.end(UpstreamOutcome::Unknown, self.clock.now());
+            if let Some(link) = exchange.link.take() {
+                self.close_link(link);
+            }
+        }
         exchange.spool.settle_budgets(&self.shared);
         if let Some(reason) = reason
             && exchange.record.status == 0
@@ -259,7 +269,12 @@ impl Edge {
         let front = exchange.front.unwrap_or_else(|| Key::from_u64(0));
         if let Some(pool) = self.seats.pool(exchange.pool).cloned() {
             self.tell_of(&exchange, front, pool.id.as_str(), reason);
+        } else if let Some(app) = exchange.tunnel.as_ref().and_then(|tunnel| tunnel.app()) {
+            self.tell_of(&exchange, front, app, reason);
+        } else if let Some(proxied) = &exchange.proxied {
+            self.tell_of(&exchange, front, &proxied.upstream.id, reason);
         }
+        self.close_tunnel(&mut exchange);
         self.snapshots.unpin(exchange.snapshot);
         if self.seats.leave(exchange.pool) {
             self.report_left(exchange.pool);

@@ -1,5 +1,6 @@
 //! The end of a loop's work: what was accepted is finished, then it says so.
 
+use super::exchange::State;
 use super::turn::Edge;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
@@ -54,7 +55,9 @@ impl Edge {
             let Some(exchange) = self.exchanges.get(key) else { continue };
             let born_with = self.snapshots.get(exchange.snapshot);
             let rule = born_with.and_then(|snapshot| snapshot.config.routes.get(exchange.rule));
-            if rule.is_some_and(|rule| !rules.contains(&*rule.id)) {
+            // A tunnel ends when one of its sides does.
+            let ends = exchange.state != State::Tunnelling;
+            if ends && rule.is_some_and(|rule| !rules.contains(&*rule.id)) {
                 self.fail(key, Reason::RouteRemoved);
             }
         }

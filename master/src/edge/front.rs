@@ -42,7 +42,7 @@ pub(super) struct Front {
     armed: Option<rip::time::Instant>,
     ending: Ending,
     /// The kernel may hold bytes for us.
-    readable: bool,
+    pub(super) readable: bool,
     /// The client will send nothing more.
     pub(super) read_closed: bool,
     /// It stands in the list of those that go on at the end of this turn.
@@ -64,7 +64,7 @@ impl Front {
     }
 
     /// We are the slow one now: the client's clock stands still until its body is read on.
-    fn rest_body_clock(&mut self) {
+    pub(super) fn rest_body_clock(&mut self) {
         self.deadlines.clear(Phase::Body);
         self.deadlines.clear(Phase::BodyRate);
     }
@@ -112,6 +112,15 @@ impl Edge {
     /// Events of a client's connection.
     pub(super) fn front_event(&mut self, key: Key, event: &mio::event::Event) {
         let Some(front) = self.fronts.get_mut(key) else { return };
+        if let Some(exchange) = front.exchange
+            && self.exchanges.get(exchange).is_some_and(|found| found.state == State::Tunnelling)
+        {
+            // Its last bytes and its end, or what is wrong, come up in their order.
+            let ended = event.is_read_closed() || event.is_error();
+            front.read_closed |= ended;
+            front.readable |= event.is_readable() || ended;
+            return self.pump(exchange);
+        }
         let lingers = matches!(front.ending, Ending::Lingering { .. });
         if event.is_error() || (event.is_write_closed() && !lingers) {
             // Reset, or closed in both directions: nobody is there to be answered. While lingering
@@ -141,6 +150,11 @@ impl Edge {
 
     /// Goes on with a connection: digests what was read, reads more, answers.
     pub(super) fn run_front(&mut self, key: Key) {
+        if let Some(exchange) = self.fronts.get(key).and_then(|front| front.exchange)
+            && self.is_tunnel(exchange)
+        {
+            return self.pump(exchange);
+        }
         let mut budget_bytes = BYTES_PER_GO;
         while self.digest(key) {
             let Some(front) = self.fronts.get_mut(key) else { return };
@@ -179,6 +193,7 @@ impl Edge {
         if !self.flush_front(key) {
             return;
         }
+        self.send_what_came(key);
         let Some(front) = self.fronts.get(key) else { return };
         let exchange = front.exchange;
         if was_behind && !front.is_behind() && front.has_more_to_read() {
@@ -187,6 +202,20 @@ impl Edge {
         }
         if let Some(exchange) = exchange {
             self.resume_response(exchange);
+        }
+    }
+
+    /// What was read of a body that is passed on as it comes goes on its way.
+    fn send_what_came(&mut self, key: Key) {
+        let Some(exchange_key) = self.fronts.get(key).and_then(|front| front.exchange) else {
+            return;
+        };
+        let Some(exchange) = self.exchanges.get(exchange_key) else { return };
+        if let Some(link) = exchange.link
+            && exchange.upload.is_some()
+            && exchange.state == State::Sending
+        {
+            self.send_upload(link, exchange_key);
         }
     }
 
@@ -230,11 +259,11 @@ impl Edge {
                 return false;
             }
             if let Some(exchange) = front.exchange.and_then(|key| self.exchanges.get(key)) {
-                if exchange.state != State::Receiving {
+                if !exchange.takes_body() {
                     // The next request has to wait for this one's answer.
                     return false;
                 }
-                if exchange.spool.is_full() {
+                if exchange.is_full() {
                     front.rest_body_clock();
                     return false;
                 }

@@ -1,5 +1,9 @@
 //! Whole loops on loopback sockets, with threads for workers.
 
+mod proxy;
+mod tls;
+mod tunnel;
+
 use super::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, mailbox};
@@ -12,6 +16,7 @@ use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pools::{Address, AppPool};
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
+use crate::shared::upstreams::prepare;
 use mio::{Poll, Token, Waker};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
@@ -30,20 +35,20 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// A loop with one app, whose only worker is a thread.
 struct House {
     shared: Arc<Shared>,
-    edges: Option<Edges>,
+    edges: Mutex<Option<Edges>>,
     address: SocketAddr,
     dir: PathBuf,
     /// One for each part of a spool file that may be read.
     permits: mpsc::Sender<()>,
     _log: LogSource,
-    _control: Receiver<ControlMessage>,
+    mail: Mutex<Receiver<ControlMessage>>,
     _poll: Poll,
 }
 
@@ -75,8 +80,10 @@ impl House {
         });
         let pool = Arc::new(AppPool::new(PoolNumber(0), &config.apps[0], control.clone()));
         let limits = config.edge.limits;
+        let upstreams = prepare(&config, &[], &control).unwrap();
+        let snapshot = Snapshot::new(1, config, vec![pool]).with_upstreams(upstreams);
         let shared = Arc::new(Shared {
-            current: Current::new(Arc::new(Snapshot::new(1, config, vec![pool]))),
+            current: Current::new(Arc::new(snapshot)),
             access_log: true,
             json: false,
             stats: Stats::new(1),
@@ -102,8 +109,17 @@ impl House {
         });
         let worker = Address { worker: WorkerId(1), socket_path, keep_alive: true, idle: None };
         shared.current.load().pools[0].join(Generation(1), worker, Clock::read());
-        let edges = Some(edges);
-        Self { shared, edges, address, dir, permits, _log: source, _control: mail, _poll: poll }
+        let edges = Mutex::new(Some(edges));
+        Self {
+            shared,
+            edges,
+            address,
+            dir,
+            permits,
+            _log: source,
+            mail: Mutex::new(mail),
+            _poll: poll,
+        }
     }
 
     fn client(&self) -> TcpStream {
@@ -130,7 +146,7 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        if let Some(edges) = self.edges.take() {
+        if let Ok(Some(edges)) = self.edges.get_mut().map(Option::take) {
             edges.stop();
         }
         self.shared.files.close();

@@ -7,11 +7,12 @@ use super::acceptor::Acceptor;
 use super::drain::Drain;
 use super::exchange::{Exchange, Record};
 use super::front::Front;
+use super::link::Links;
 use super::live_reload::LiveStreams;
 use super::routing::Routing;
 use super::seats::Seats;
 use super::snapshots::Snapshots;
-use super::worker_link::Links;
+use super::upstream_health::Checks;
 use crate::reactor::buffers::Blocks;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, Sender};
@@ -37,10 +38,12 @@ use std::time::Duration;
 pub(super) enum Timer {
     /// A client connection.
     Front(Key),
-    /// A worker connection.
+    /// A connection to a worker or an upstream.
     Link(Key),
     /// A worker connection whose exchange was abandoned.
     Stuck(Key),
+    /// Upstreams are to be asked how they are.
+    Checks,
     /// A pool's busy workers may be asked again.
     Pauses(PoolNumber),
     /// Accepting may be tried again.
@@ -77,6 +80,9 @@ pub(super) struct Edge {
     pub(super) accept_starved: bool,
     pub(super) drain: Option<Drain>,
     pub(super) live: LiveStreams,
+    pub(super) checks: Checks,
+    /// What this server calls itself in `Via`, so that it knows what it sent itself.
+    pub(super) pseudonym: String,
 
     pub(super) head_limits: Limits,
     /// Scratch: the head that is being read.
@@ -101,14 +107,15 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// A loop that reads `mail`; `own` is the sending side of the same mailbox.
+    /// A loop that reads the mailbox whose two sides it is given, and calls itself `pseudonym` before
+    /// upstreams.
     pub(super) fn new(
         index: LoopIndex,
         shared: Arc<Shared>,
         poll: Poll,
-        mail: Receiver<EdgeMessage>,
-        own: Sender<EdgeMessage>,
+        (own, mail): (Sender<EdgeMessage>, Receiver<EdgeMessage>),
         seed: u64,
+        pseudonym: String,
         acceptor: Option<Acceptor>,
     ) -> io::Result<Self> {
         let clock = Clock::new();
@@ -135,6 +142,8 @@ impl Edge {
             accept_starved: false,
             drain: None,
             live: LiveStreams::default(),
+            checks: Checks::default(),
+            pseudonym,
             head_limits: Limits { body_bytes: snapshots.active().body_bytes, ..Limits::default() },
             head: RequestHead::default(),
             answer_head: ResponseHead::default(),
@@ -156,6 +165,7 @@ impl Edge {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut inbox = Vec::new();
         let mut expired = Vec::new();
+        self.settle_checks();
         while !self.stopped {
             if let Err(error) = self.poll.poll(&mut events, self.patience()) {
                 if error.kind() == io::ErrorKind::Interrupted {
@@ -260,6 +270,7 @@ impl Edge {
         match timer {
             Timer::Front(key) => self.front_timer(key),
             Timer::Link(key) => self.link_timer(key),
+            Timer::Checks => self.checks_due(),
             Timer::Stuck(key) => self.tell_stuck(key),
             Timer::Pauses(pool) => {
                 let now = self.clock.now();
@@ -323,6 +334,7 @@ impl Edge {
         active.pools.iter().for_each(|pool| self.seats.learn(pool));
         self.head_limits.body_bytes = active.body_bytes;
         self.snapshots.activate(active);
+        self.settle_checks();
     }
 
     /// Deadlines of clients in the active configuration.

@@ -4,6 +4,7 @@
 use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::files::FileDone;
 use mio::net::TcpStream;
+use rip::contract::event::Event;
 use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
 use rip::ids::{LoopIndex, PoolNumber, WorkerId};
@@ -118,6 +119,8 @@ pub enum ControlMessage {
         /// Which, by name.
         paths: Vec<PathBuf>,
     },
+    /// Another thread has found out what is to be told.
+    Tell(Box<Event>),
     /// A retired worker's last lease has ended.
     WorkerIdle(WorkerId),
     /// A worker asked to be retired by a response field.

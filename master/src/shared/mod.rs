@@ -9,10 +9,14 @@ pub mod draft;
 pub mod files;
 pub mod log;
 pub mod mail;
+pub mod names;
 pub mod pages;
 pub mod pools;
 pub mod snapshot;
 pub mod stats;
+pub mod target;
+pub mod upstream_tls;
+pub mod upstreams;
 
 use crate::reactor::mailbox::Sender;
 use crate::shared::log::LogSink;
@@ -54,6 +58,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// How the active configuration's upstreams are.
+    pub fn upstreams(&self, now: Instant) -> Vec<upstreams::UpstreamView> {
+        self.current.load().upstreams.iter().map(|upstream| upstream.view(now)).collect()
+    }
+
     /// The short answer to "is it well?".
     pub fn status(&self, now: Instant) -> Status {
         let snapshot = self.current.load();

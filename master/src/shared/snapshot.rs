@@ -1,6 +1,7 @@
 //! The configuration as traffic sees it, and the one place where another one takes its place.
 
 use super::pools::AppPool;
+use super::upstreams::Upstream;
 use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
 use rip::contract::route::{RouteAction, RouteRule};
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub body_bytes: u64,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
+    /// Each of the configuration's upstreams, by its position there.
+    pub upstreams: Vec<Arc<Upstream>>,
     /// What each rule leads to, by its index.
     places: Vec<Option<usize>>,
 }
@@ -38,17 +41,46 @@ impl Snapshot {
             config.apps.iter().enumerate().map(|(index, app)| (&app.id, index)).collect();
         let place = |rule: &RouteRule| match &rule.action {
             RouteAction::ToApp { app_id } => numbers.get(app_id).copied(),
-            RouteAction::Headers(_)
-            | RouteAction::Proxy { .. }
-            | RouteAction::Redirect { .. }
-            | RouteAction::Static(_) => None,
+            RouteAction::Proxy { upstream, .. } => {
+                config.upstreams.iter().position(|known| known.id == *upstream)
+            }
+            RouteAction::Headers(_) | RouteAction::Redirect { .. } | RouteAction::Static(_) => None,
         };
         let places = config.routes.iter().map(place).collect();
-        Self { version, config, table, body_bytes, pools, places }
+        let upstreams = Vec::new();
+        Self { version, config, table, body_bytes, pools, upstreams, places }
+    }
+
+    /// The same with the upstreams of its configuration, in its order, as
+    /// [`prepare`](super::upstreams::prepare) makes them. Without them its rules for them answer that
+    /// nothing is served.
+    pub fn with_upstreams(self, upstreams: Vec<Arc<Upstream>>) -> Self {
+        Self { upstreams, ..self }
+    }
+
+    /// The upstream a rule hands requests to, and its position.
+    pub fn upstream_of(&self, rule: usize) -> Option<(usize, &Arc<Upstream>)> {
+        if !matches!(self.config.routes.get(rule)?.action, RouteAction::Proxy { .. }) {
+            return None;
+        }
+        let place = (*self.places.get(rule)?)?;
+        Some((place, self.upstreams.get(place)?))
+    }
+
+    /// `Host` of requests that a rule hands to `upstream`; `None` keeps the client's.
+    pub fn host_of<'s>(&'s self, rule: usize, upstream: &'s Upstream) -> Option<&'s str> {
+        let own = match &self.config.routes.get(rule)?.action {
+            RouteAction::Proxy { host, .. } => host.as_deref(),
+            _ => None,
+        };
+        own.or(upstream.host.as_deref())
     }
 
     /// The app a rule hands requests to, and its pool.
     pub fn app_of(&self, rule: usize) -> Option<(&AppDescriptor, &Arc<AppPool>)> {
+        if !matches!(self.config.routes.get(rule)?.action, RouteAction::ToApp { .. }) {
+            return None;
+        }
         let app = (*self.places.get(rule)?)?;
         Some((self.config.apps.get(app)?, self.pools.get(app)?))
     }
@@ -82,8 +114,10 @@ impl Current {
         Arc::clone(&self.lock())
     }
 
-    /// Makes `snapshot` the active one; what it replaces is returned.
+    /// Makes `snapshot` the active one; what it replaces is returned. Its upstreams follow its
+    /// settings from now on.
     pub fn activate(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        snapshot.upstreams.iter().for_each(|upstream| upstream.apply());
         let mut active = self.lock();
         self.version.store(snapshot.version, Ordering::Release);
         std::mem::replace(&mut *active, snapshot)
