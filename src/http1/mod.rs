@@ -33,7 +33,7 @@ pub use changes::Changes;
 pub use client::{Client, ClientRead};
 pub use date::DateCache;
 pub use encode::{CONTINUE, FieldWriter, ResponseLength};
-pub use fields::{ForwardRequest, Signals, forward_request, forward_response, signals};
+pub use fields::{ForwardRequest, Proxied, Signals, forward_request, forward_response, signals};
 pub use head::{BodyLength, Field, RequestHead, ResponseBody, ResponseHead, Span, Version};
 pub use known::Known;
 pub use method::Method;
