@@ -1,8 +1,8 @@
 //! Which fields pass to a worker and back, as text.
 
 use rip::http1::{
-    BodyLength, Client, ClientRead, FieldWriter, ForwardRequest, Limits, Proxied, Read, RequestHead,
-    ResponseHead, Server, Signals, forward_request, forward_response, signals,
+    BodyLength, Client, ClientRead, FieldWriter, ForwardRequest, Limits, Proxied, Read,
+    RequestHead, ResponseHead, Server, Signals, forward_request, forward_response, signals,
 };
 use rip::time::UnixMillis;
 

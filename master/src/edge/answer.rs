@@ -31,6 +31,18 @@ impl Edge {
         detail: &str,
         head: Option<(&RequestHead, &[u8])>,
     ) {
+        self.refuse_with(key, reason, detail, head, b"");
+    }
+
+    /// Refuses it with further fields in the answer, `fields`, as whole lines.
+    pub(super) fn refuse_with(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        detail: &str,
+        head: Option<(&RequestHead, &[u8])>,
+        fields: &[u8],
+    ) {
         let (id, accept) = match head {
             Some((head, buf)) => {
                 (self.request_id(head, buf), head.find(Known::Accept).unwrap_or_default().of(buf))
@@ -45,8 +57,8 @@ impl Edge {
             Some((head, buf)) => record.begin(head, buf, self.clock.now(), self.clock.wall()),
             None => record.began = self.clock.now(),
         }
-        record.peer = self.fronts.get(key).map(|front| front.peer.ip());
-        let refusal = Refusal { reason, accept, retry_after_secs: None, changes: None };
+        record.peer = self.client_ip(key, head);
+        let refusal = Refusal { reason, accept, retry_after_secs: None, fields, changes: None };
         self.write_refusal(key, &id, &refusal, &mut record);
         self.tell(key, &id, "", &record, Some(reason));
     }
@@ -77,6 +89,7 @@ impl Edge {
                 reason,
                 accept: field_of(&request, b"accept"),
                 retry_after_secs,
+                fields: b"",
                 changes: changes.as_ref().map(|changes| changes as &dyn Changes),
             };
             self.write_refusal(front_key, &id, &refusal, &mut record);
@@ -108,7 +121,7 @@ impl Edge {
         refusal: &Refusal<'_>,
         record: &mut Record,
     ) {
-        let Refusal { reason, accept, retry_after_secs, changes } = *refusal;
+        let Refusal { reason, accept, retry_after_secs, fields: more, changes } = *refusal;
         let mut body = std::mem::take(&mut self.scratch);
         body.clear();
         let allow = self.routing.take_allow();
@@ -122,6 +135,7 @@ impl Edge {
             if let Some(seconds) = retry_after_secs {
                 fields.raw(format!("Retry-After: {seconds}\r\n").as_bytes());
             }
+            fields.raw(more);
             if reason == Reason::MethodNotAllowed {
                 fields.field(b"Allow", allow.as_deref().unwrap_or(encode::ALLOW));
             }
@@ -175,6 +189,7 @@ impl Edge {
         record.clear();
         if self.shared.access_log {
             record.begin(head, buf, self.clock.now(), self.clock.wall());
+            record.peer = self.client_ip(front, Some((head, buf)));
         }
         record.status = own.status;
         record.media_type.extend_from_slice(own.content_type.as_bytes());
@@ -301,6 +316,8 @@ struct Refusal<'a> {
     /// The request's `Accept`.
     accept: &'a [u8],
     retry_after_secs: Option<u32>,
+    /// Further fields of the answer, as whole lines.
+    fields: &'a [u8],
     /// What the operator changes of the answer's head.
     changes: Option<&'a dyn Changes>,
 }

@@ -1,9 +1,11 @@
 //! The configuration as traffic sees it, and the one place where another one takes its place.
 
 use super::pools::AppPool;
+use super::rates::RateLimits;
 use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
 use rip::contract::route::{RouteAction, RouteRule};
+use rip::guard::cidr::{Cidr, CidrSet};
 use rip::ids::{AppId, PoolNumber};
 use rip::route::Table;
 use std::collections::HashMap;
@@ -21,6 +23,10 @@ pub struct Snapshot {
     pub table: Table,
     /// The largest request body that any rule takes, in bytes.
     pub body_bytes: u64,
+    /// Peers that are believed when they say whom they speak for.
+    pub trusted: CidrSet,
+    /// How often clients may ask.
+    pub rates: RateLimits,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
     /// What each rule leads to, by its index.
@@ -44,7 +50,9 @@ impl Snapshot {
             | RouteAction::Static(_) => None,
         };
         let places = config.routes.iter().map(place).collect();
-        Self { version, config, table, body_bytes, pools, places }
+        let trusted = networks(&config.edge.trusted_proxies);
+        let rates = RateLimits::new(&config);
+        Self { version, config, table, body_bytes, trusted, rates, pools, places }
     }
 
     /// The app a rule hands requests to, and its pool.
@@ -57,6 +65,18 @@ impl Snapshot {
     pub fn pool(&self, number: PoolNumber) -> Option<&Arc<AppPool>> {
         self.pools.iter().find(|pool| pool.number == number)
     }
+}
+
+/// What is no network trusts nobody: who normalized the configuration has refused it.
+fn networks(texts: &[String]) -> CidrSet {
+    let network = |text: &String| match text.parse::<Cidr>() {
+        Ok(network) => Some(network),
+        Err(error) => {
+            log::error!("no proxy is trusted as '{text}': {error}");
+            None
+        }
+    };
+    texts.iter().filter_map(network).collect()
 }
 
 /// The active snapshot.
