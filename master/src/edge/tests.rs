@@ -1,5 +1,7 @@
 //! Whole loops on loopback sockets, with threads for workers.
 
+mod clients;
+
 use super::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, mailbox};
@@ -7,7 +9,7 @@ use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
 use crate::shared::files::{FileQueue, Task, Work};
-use crate::shared::log::{LogSettings, LogSource, log_channel};
+use crate::shared::log::{Batch, LogSettings, LogSource, log_channel};
 use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pools::{Address, AppPool};
 use crate::shared::snapshot::{Current, Snapshot};
@@ -42,7 +44,7 @@ struct House {
     dir: PathBuf,
     /// One for each part of a spool file that may be read.
     permits: mpsc::Sender<()>,
-    _log: LogSource,
+    log: LogSource,
     _control: Receiver<ControlMessage>,
     _poll: Poll,
 }
@@ -78,7 +80,7 @@ impl House {
         let shared = Arc::new(Shared {
             current: Current::new(Arc::new(Snapshot::new(1, config, vec![pool]))),
             access_log: true,
-            json: false,
+            json: true,
             stats: Stats::new(1),
             connections: Connections::new(Caps::new(100, None), 1),
             spool_memory: Budget::new(limits.spool_memory_bytes),
@@ -103,7 +105,7 @@ impl House {
         let worker = Address { worker: WorkerId(1), socket_path, keep_alive: true, idle: None };
         shared.current.load().pools[0].join(Generation(1), worker, Clock::read());
         let edges = Some(edges);
-        Self { shared, edges, address, dir, permits, _log: source, _control: mail, _poll: poll }
+        Self { shared, edges, address, dir, permits, log: source, _control: mail, _poll: poll }
     }
 
     fn client(&self) -> TcpStream {
@@ -117,6 +119,13 @@ impl House {
         let mut client = self.client();
         client.write_all(b"GET /server HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         assert!(response(&mut client).ends_with("ok"));
+    }
+
+    /// The access lines that were written since the last call.
+    fn lines(&self) -> String {
+        let mut batch = Batch::default();
+        self.log.take(&mut batch);
+        String::from_utf8(batch.out.lines).unwrap()
     }
 
     fn inflight(&self) -> u32 {
