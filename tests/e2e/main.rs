@@ -31,6 +31,7 @@ mod request;
 mod rolls;
 mod scale;
 mod single_instance;
+mod slow_clients;
 mod streaming;
 mod strict;
 mod stuck;

@@ -386,11 +386,15 @@ impl Edge {
     /// What the client has is no whole answer, and only the way its connection ends can tell: it is
     /// reset.
     pub(super) fn reset_front(&mut self, key: Key) {
+        self.reset_on_close(key);
+        self.close_front(key);
+    }
+
+    fn reset_on_close(&mut self, key: Key) {
         if let Some(front) = self.fronts.get(key) {
             let socket = socket2::SockRef::from(&front.stream);
             let _ = socket.set_linger(Some(std::time::Duration::ZERO));
         }
-        self.close_front(key);
     }
 
     /// Between two requests.
@@ -489,10 +493,14 @@ impl Edge {
             (Phase::BodyRate, Some(exchange)) => self.check_body_rate(key, exchange),
             (Phase::Connect, Some(exchange)) => self.link_exchange(exchange),
             (Phase::Queue, Some(exchange)) => self.waited_too_long(exchange),
-            (Phase::Write, Some(_)) => self.cut_front(key, Reason::WriteTimeout),
+            // What the kernel holds for this client would stay there for minutes after a close.
+            (Phase::Write, Some(_)) => {
+                self.reset_on_close(key);
+                self.cut_front(key, Reason::WriteTimeout);
+            }
             (Phase::Write, None) => {
                 self.shard().add(Counter::Refusal(Reason::WriteTimeout), 1);
-                self.close_front(key);
+                self.reset_front(key);
             }
             // Idle and lingering connections are closed without a word: an answer now could be
             // taken for that of the next request.
