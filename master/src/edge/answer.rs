@@ -20,6 +20,7 @@ use rip::observe::access::Access;
 use rip::observe::counter::Counter;
 use rip::pool::Outcome;
 use rip::time::{Instant, UnixMillis};
+use std::sync::Arc;
 
 impl Edge {
     /// Refuses what came on a connection that carries no exchange. `head` is what was read of the
@@ -31,17 +32,44 @@ impl Edge {
         detail: &str,
         head: Option<(&RequestHead, &[u8])>,
     ) {
-        self.refuse_with(key, reason, detail, head, b"");
+        self.refuse_changed(key, reason, detail, head, b"", None);
     }
 
-    /// Refuses it with further fields in the answer, `fields`, as whole lines.
+    /// Refuses a request with further fields in the answer, `fields`, as whole lines.
     pub(super) fn refuse_with(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        head: (&RequestHead, &[u8]),
+        fields: &[u8],
+    ) {
+        self.refuse_changed(key, reason, "", Some(head), fields, None);
+    }
+
+    /// The same for a request that a rule has taken: its answer is changed as all of that route are.
+    pub(super) fn refuse_on_route(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        head: (&RequestHead, &[u8]),
+        rule: usize,
+    ) {
+        let snapshot = Arc::clone(self.snapshots.active());
+        let mut rules = Vec::new();
+        self.collect_changes(rule, &mut rules);
+        let changes = snapshot.table.headers().response(&rules);
+        let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
+        self.refuse_changed(key, reason, "", Some(head), b"", changes);
+    }
+
+    fn refuse_changed(
         &mut self,
         key: Key,
         reason: Reason,
         detail: &str,
         head: Option<(&RequestHead, &[u8])>,
         fields: &[u8],
+        changes: Option<&dyn Changes>,
     ) {
         let (id, accept) = match head {
             Some((head, buf)) => {
@@ -58,7 +86,7 @@ impl Edge {
             None => record.began = self.clock.now(),
         }
         record.peer = self.client_ip(key, head);
-        let refusal = Refusal { reason, accept, retry_after_secs: None, fields, changes: None };
+        let refusal = Refusal { reason, accept, retry_after_secs: None, fields, changes };
         self.write_refusal(key, &id, &refusal, &mut record);
         self.tell(key, &id, "", &record, Some(reason));
     }

@@ -24,7 +24,7 @@ impl Edge {
         }
         let Some(client) = self.client_ip(front, Some((head, buf))) else { return false };
         let Some(over) = active.rates.check(host, client, self.clock.now()) else { return false };
-        self.refuse_with(front, Reason::RateLimited, "", Some((head, buf)), &over.fields);
+        self.refuse_with(front, Reason::RateLimited, (head, buf), &over.fields);
         true
     }
 }

@@ -33,6 +33,7 @@ impl Tree {
             cwd: self.root.clone(),
             programs: vec![self.root.join("bin")],
             packages: vec![self.root.join("site-packages")],
+            written: Written::CommandLine,
         }
     }
 
