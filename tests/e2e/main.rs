@@ -40,6 +40,7 @@ mod rolls;
 mod routing;
 mod scale;
 mod single_instance;
+mod slow_clients;
 mod streaming;
 mod strict;
 mod stuck;
