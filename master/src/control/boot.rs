@@ -111,7 +111,8 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let seed = random_seed().map_err(step("/dev/urandom"))?;
     let edges = Edges::start(&shared, listeners, loops, seed).map_err(step("the edge loops"))?;
     let longest = |of: fn(&AppTimeouts) -> Duration| {
-        settings.config.apps.iter().map(|app| of(&app.timeouts)).max().unwrap_or_default()
+        let apps = settings.config.apps.iter().map(|app| of(&app.timeouts)).max();
+        apps.unwrap_or_else(|| of(&AppTimeouts::default()))
     };
     let (drain, kill) = (longest(|app| app.drain), longest(|app| app.kill));
     let shutdown = Shutdown::new(drain, kill, clock.now());

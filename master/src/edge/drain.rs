@@ -1,5 +1,6 @@
 //! The end of a loop's work: what was accepted is finished, then it says so.
 
+use super::front::Front;
 use super::turn::Edge;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
@@ -64,11 +65,7 @@ impl Edge {
     pub(super) fn cut_everything(&mut self) -> u64 {
         let mut cut = 0;
         for key in self.fronts.keys().collect::<Vec<_>>() {
-            if self
-                .fronts
-                .get(key)
-                .is_some_and(|front| front.exchange.is_some() || !front.output.is_empty())
-            {
+            if self.fronts.get(key).is_some_and(Front::is_busy) {
                 cut += 1;
             }
             self.cut_front(key, Reason::Stopping);

@@ -36,7 +36,8 @@ impl Edge {
                 _ => self.begin_exchange(front, head, buf, &errand),
             },
             Way::Redirect(rule) => self.redirect(front, head, buf, rule),
-            Way::Proxy(_) | Way::Static(_) => {
+            Way::Static(rule) => self.answer_with_file(front, head, buf, rule),
+            Way::Proxy(_) => {
                 self.refuse(front, Reason::NotFound, "", Some((head, buf)));
             }
             Way::Refused(reason) => self.refuse(front, reason, "", Some((head, buf))),

@@ -1,7 +1,7 @@
 //! What travels between threads. Messages that carry an obligation are never refused: connections
 //! and tickets bound their number.
 
-use crate::shared::files::FileDone;
+use crate::shared::files::{FileDone, SearchDone};
 use mio::net::TcpStream;
 use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
@@ -40,6 +40,8 @@ pub enum EdgeMessage {
         /// When to come again.
         retry_after_secs: u32,
     },
+    /// The files agent looked beneath a directory.
+    Beneath(SearchDone),
     /// The files agent did a job.
     File(FileDone),
     /// Files that pages of a registered prefix are made of have changed.

@@ -10,8 +10,10 @@ pub mod log;
 pub mod mail;
 pub mod pages;
 pub mod pools;
+pub mod sites;
 pub mod snapshot;
 pub mod stats;
+pub mod stored;
 
 use crate::reactor::mailbox::Sender;
 use crate::shared::log::LogSink;

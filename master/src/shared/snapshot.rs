@@ -1,6 +1,7 @@
 //! The configuration as traffic sees it, and the one place where another one takes its place.
 
 use super::pools::AppPool;
+use super::sites::Site;
 use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
 use rip::contract::route::{RouteAction, RouteRule};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub pools: Vec<Arc<AppPool>>,
     /// What each rule leads to, by its index.
     places: Vec<Option<usize>>,
+    /// The files of each rule that serves some, by its index.
+    sites: Vec<Option<Arc<Site>>>,
 }
 
 impl Snapshot {
@@ -44,13 +47,24 @@ impl Snapshot {
             | RouteAction::Static(_) => None,
         };
         let places = config.routes.iter().map(place).collect();
-        Self { version, config, table, body_bytes, pools, places }
+        let sites = config.routes.iter().map(Site::of).collect();
+        Self { version, config, table, body_bytes, pools, places, sites }
     }
 
     /// The app a rule hands requests to, and its pool.
     pub fn app_of(&self, rule: usize) -> Option<(&AppDescriptor, &Arc<AppPool>)> {
         let app = (*self.places.get(rule)?)?;
         Some((self.config.apps.get(app)?, self.pools.get(app)?))
+    }
+
+    /// The files a rule answers with.
+    pub fn site_of(&self, rule: usize) -> Option<&Arc<Site>> {
+        self.sites.get(rule)?.as_ref()
+    }
+
+    /// Every rule's files.
+    pub fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
+        self.sites.iter().flatten()
     }
 
     /// A pool by its number.
