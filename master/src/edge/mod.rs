@@ -15,6 +15,8 @@ mod exchange;
 mod file_cache;
 mod file_search;
 mod file_send;
+#[cfg(test)]
+mod file_tests;
 mod front;
 mod live_reload;
 mod relay;
