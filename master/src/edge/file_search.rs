@@ -39,7 +39,7 @@ pub(super) struct Files {
     key: Vec<u8>,
     /// Scratch: the rules that change the answer's head.
     changes: Vec<usize>,
-    /// Directories that were told of as missing.
+    /// The directory that was last told of as missing.
     told_missing: Option<Arc<str>>,
 }
 
@@ -100,6 +100,7 @@ impl Edge {
             Next::Answer(found) => self.send_found(&answer, found, None),
             Next::Look => match self.files.roots.of(&site.dir, began) {
                 Ok(root) => {
+                    self.files.told_missing = None;
                     let found = self.search_on(&mut search, Next::Look, &request, &answer, &root);
                     match found {
                         Outcome::Answer(found, file) => self.send_found(&answer, found, file),
@@ -119,10 +120,11 @@ impl Edge {
                         }
                     }
                 }
-                Err(error) => {
+                Err(error) if stored::says_missing(&error) => {
                     self.tell_missing_root(&site.dir, &error);
                     self.send_found(&answer, Answer::NotFound, None);
                 }
+                Err(error) => self.search_failed(&answer, &error),
             },
         }
         self.files.path = search.into_buffer();

@@ -300,10 +300,16 @@ impl Edge {
             let Some(front) = self.fronts.get_mut(key) else { return false };
             let Some(FileWork::Sending(send)) = front.file.as_deref_mut() else { return true };
             if !front.output.is_empty() {
+                let before = front.output.len();
                 match front.output.flush(&mut MoreFollows(&front.stream)) {
                     Ok(Flush::Done) => {}
                     // It is tried again, and its deadline set, by who called.
-                    Ok(Flush::Blocked) => return true,
+                    Ok(Flush::Blocked) => {
+                        if front.output.len() < before {
+                            front.deadlines.clear(Phase::Write);
+                        }
+                        return true;
+                    }
                     Err(_) => {
                         self.close_front(key);
                         return false;

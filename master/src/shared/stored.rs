@@ -175,8 +175,8 @@ fn small(file: &File, mut facts: Facts, wait: Wait) -> io::Result<Option<Part>> 
     Ok(None)
 }
 
-/// The path names nothing that is served. Everything else is our own trouble.
-fn says_missing(error: &io::Error) -> bool {
+/// Whether the path names nothing that is served. Everything else is our own trouble.
+pub fn says_missing(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(
