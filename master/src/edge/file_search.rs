@@ -46,9 +46,9 @@ pub(super) struct Files {
 /// What a front is busy with that answers with a file.
 pub(super) enum FileWork {
     /// The disk is asked.
-    Waiting(FileWait),
+    Waiting(Box<FileWait>),
     /// The file is on its way.
-    Sending(FileSend),
+    Sending(Box<FileSend>),
 }
 
 /// A request that waits for the disk.
@@ -106,7 +106,7 @@ impl Edge {
                         Outcome::Answer(found, file) => self.send_found(&answer, found, file),
                         Outcome::Failed(error) => self.search_failed(&answer, &error),
                         Outcome::Ask(question) => {
-                            let wait = FileWait {
+                            let wait = Box::new(FileWait {
                                 head: head.clone(),
                                 buf: buf.to_vec(),
                                 began,
@@ -115,7 +115,7 @@ impl Edge {
                                 changes: changes.clone(),
                                 search: search.clone(),
                                 root,
-                            };
+                            });
                             self.ask_agent(key, wait, question);
                         }
                     }
@@ -135,17 +135,17 @@ impl Edge {
     pub(super) fn beneath_done(&mut self, done: SearchDone) {
         let key = Key::from_u64(done.key);
         let Some(front) = self.fronts.get_mut(key) else { return };
-        let mut wait = match front.file.take().map(|work| *work) {
+        let mut wait = match front.file.take() {
             Some(FileWork::Waiting(wait)) => wait,
             Some(FileWork::Sending(mut send)) => {
                 send.warmed(&done.result);
-                front.file = Some(Box::new(FileWork::Sending(send)));
+                front.file = Some(FileWork::Sending(send));
                 self.flush_front(key);
                 return;
             }
             None => return,
         };
-        let FileWait { head, buf, began, snapshot, site, changes, search, root } = &mut wait;
+        let FileWait { head, buf, began, snapshot, site, changes, search, root } = &mut *wait;
         let answer = FileAnswer { key, head, buf, began: *began, snapshot, site, changes };
         let outcome = match done.result {
             Ok(Beneath::Looked(looked)) => {
@@ -220,9 +220,9 @@ impl Edge {
         }
     }
 
-    fn ask_agent(&mut self, key: Key, wait: FileWait, search: Question) {
+    fn ask_agent(&mut self, key: Key, wait: Box<FileWait>, search: Question) {
         let Some(front) = self.fronts.get_mut(key) else { return };
-        front.file = Some(Box::new(FileWork::Waiting(wait)));
+        front.file = Some(FileWork::Waiting(wait));
         let reply = self.own.clone();
         self.shared.files.search(SearchJob { search, reply, key: key.as_u64() });
     }

@@ -207,7 +207,7 @@ impl Edge {
             self.record = record;
             return self.answer_ended(ask.key, after);
         }
-        front.file = Some(Box::new(FileWork::Sending(FileSend {
+        front.file = Some(FileWork::Sending(Box::new(FileSend {
             source,
             offset,
             left,
@@ -298,7 +298,7 @@ impl Edge {
         let mut budget_bytes = BYTES_PER_GO;
         loop {
             let Some(front) = self.fronts.get_mut(key) else { return false };
-            let Some(FileWork::Sending(send)) = front.file.as_deref_mut() else { return true };
+            let Some(FileWork::Sending(send)) = &mut front.file else { return true };
             if !front.output.is_empty() {
                 let before = front.output.len();
                 match front.output.flush(&mut MoreFollows(&front.stream)) {
@@ -359,7 +359,7 @@ impl Edge {
 
     fn send_piece(&mut self, key: Key, budget_bytes: usize) -> Step {
         let Some(front) = self.fronts.get_mut(key) else { return Step::Failed };
-        let Some(FileWork::Sending(send)) = front.file.as_deref_mut() else { return Step::Failed };
+        let Some(FileWork::Sending(send)) = &mut front.file else { return Step::Failed };
         if send.is_warming {
             return Step::Cold;
         }
@@ -428,7 +428,7 @@ impl Edge {
     fn end_file(&mut self, key: Key, reason: Option<Reason>) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let Some(work) = front.file.take() else { return };
-        let FileWork::Sending(send) = *work else { return };
+        let FileWork::Sending(send) = work else { return };
         front.deadlines.clear(Phase::Write);
         let after = match reason {
             None => front.server.end(front.output.bytes_mut()),

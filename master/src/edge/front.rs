@@ -40,7 +40,7 @@ pub(super) struct Front {
     /// What it carries instead of an exchange.
     pub(super) live: Option<Box<LiveStream>>,
     /// The same, where a file is the answer.
-    pub(super) file: Option<Box<FileWork>>,
+    pub(super) file: Option<FileWork>,
     pub(super) deadlines: Deadlines,
     armed: Option<rip::time::Instant>,
     ending: Ending,
@@ -525,7 +525,7 @@ impl Edge {
             self.client_gone(exchange, reason);
         }
         if let Some(work) = front.file {
-            self.forget_file(key, *work, reason);
+            self.forget_file(key, work, reason);
         }
         if let Some(stream) = front.live {
             self.forget_live_stream(key, &stream);
