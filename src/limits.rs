@@ -145,8 +145,12 @@ pub const CHECK_SUCCESS_COUNT: u32 = 2;
 pub const EDGEFILE_BYTES: usize = 1024 * 1024;
 /// Blocks within blocks of an Edgefile: refused beyond, before it is parsed.
 pub const EDGEFILE_DEPTH: usize = 32;
+/// Nodes of an Edgefile: refused beyond, before it is parsed.
+pub const EDGEFILE_NODE_COUNT: usize = 50_000;
 /// Diagnostics of one Edgefile that are kept.
 pub const DIAGNOSTIC_COUNT: usize = 100;
+/// Rules that the hosts and routes of one Edgefile may stand for: refused beyond.
+pub const RULE_COUNT: usize = 20_000;
 /// An Edgefile is compiled within this.
 pub const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A configuration that became active must be well within this.

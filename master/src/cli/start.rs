@@ -1,5 +1,7 @@
 //! `start`: flags, words and the machine become [`Settings`].
 
+pub mod edgefile;
+
 use super::args::Start;
 use super::entry::{self, Entry, Files, Found, Places};
 use super::exit::Failure;
@@ -16,7 +18,7 @@ use rip::ids::AppId;
 use rip::limits;
 use rip::wire::runtime_dir::{is_name, sanitise_name};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What `start` looks at besides its arguments.
@@ -47,6 +49,11 @@ impl World {
         let cwd = std::env::current_dir().map_err(|error| {
             Failure::configuration(format!("the current directory cannot be told: {error}"))
         })?;
+        Ok(Self::seen_from(cwd))
+    }
+
+    /// As it is now, seen from the absolute directory `cwd`.
+    pub fn seen_from(cwd: PathBuf) -> Self {
         let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
         let programs: Vec<_> = std::env::var_os("PATH")
             .map(|paths| std::env::split_paths(&paths).collect())
@@ -59,8 +66,8 @@ impl World {
         );
         // Aware of affinity and of the cgroup's quota.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self {
-            places: Places { cwd, programs, packages },
+        Self {
+            places: Places { cwd, programs, packages, ..Places::default() },
             cores: u32::try_from(cores).unwrap_or(1),
             rights: Rights::look(),
             executable: std::env::current_exe()
@@ -68,7 +75,7 @@ impl World {
             port: text("PORT"),
             web_concurrency: text("WEB_CONCURRENCY"),
             cache_directory: text("CACHE_DIRECTORY"),
-        })
+        }
     }
 }
 
@@ -85,7 +92,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         // The command is looked for where the app would look for it.
         places.programs = std::env::split_paths(path).collect();
     }
-    let mut found = entry::resolve(words.entry, start.command.as_deref(), &places)?;
+    let mut found = entry::find(words.entry, start.command.as_deref(), &places)?;
     match &mut found {
         Found::App(entry) => {
             apply_launch_flags(start, entry)?;
@@ -240,6 +247,11 @@ fn refuse_app_flags(start: &Start, files: &Files) -> Result<(), Failure> {
     }
 }
 
+/// The name of a directory, else that of any app.
+fn name_after(directory: Option<&Path>) -> String {
+    directory.and_then(entry::name_of_directory).unwrap_or_else(|| "app".to_owned())
+}
+
 fn apply_launch_flags(start: &Start, entry: &mut Entry) -> Result<(), Failure> {
     if let Some(listen) = start.app.listen {
         if entry.launch.runtime != Runtime::Command {
@@ -276,7 +288,8 @@ fn check_placeholders(launch: &Launch) -> Result<(), Failure> {
     Ok(())
 }
 
-fn app(
+/// The app that `entry` is under these flags.
+pub(super) fn app(
     start: &Start,
     world: &World,
     id: AppId,
@@ -402,15 +415,20 @@ fn phases(start: &Start) -> Phases {
     }
 }
 
-fn listen_addresses(start: &Start, world: &World) -> Result<Vec<ListenAddress>, Failure> {
-    let port = match (start.edge.port, &world.port) {
-        (Some(port), _) => port,
-        (None, Some(text)) => value::port(text).map_err(|why| {
+/// The port of the flag, else that of `$PORT`.
+fn listen_port(start: &Start, world: &World) -> Result<Option<u16>, Failure> {
+    match (start.edge.port, &world.port) {
+        (Some(port), _) => Ok(Some(port)),
+        (None, Some(text)) => value::port(text).map(Some).map_err(|why| {
             Failure::usage(format!("PORT is '{text}' in the environment: {why}"))
                 .tip("unset it, or name the port: http:8080")
-        })?,
-        (None, None) => 80,
-    };
+        }),
+        (None, None) => Ok(None),
+    }
+}
+
+fn listen_addresses(start: &Start, world: &World) -> Result<Vec<ListenAddress>, Failure> {
+    let port = listen_port(start, world)?.unwrap_or(80);
     world.rights.check(port, &world.executable)?;
     if start.edge.host.is_empty() {
         return Ok(vec![ListenAddress { ip: None, port }]);

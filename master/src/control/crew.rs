@@ -313,6 +313,11 @@ impl Crew {
         &self.app
     }
 
+    /// The public URLs that workers are told of.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
     /// Whether the worker is one of them.
     pub fn has(&self, worker: WorkerId) -> bool {
         self.workers.contains_key(&worker) || self.core.worker(worker).is_some()

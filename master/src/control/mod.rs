@@ -9,6 +9,8 @@
 
 mod boot;
 mod boot_pipe;
+mod capacity;
+mod compiler;
 mod crew;
 mod crews;
 mod feed;
@@ -20,9 +22,11 @@ mod notify;
 mod orders;
 mod orphans;
 mod outcome;
+mod reload;
 mod runtime_dir;
 mod server;
 mod source;
+mod source_file;
 mod start_error;
 mod verbs;
 mod watcher;

@@ -21,6 +21,7 @@ use rip::observe::access::Access;
 use rip::observe::counter::Counter;
 use rip::pool::Outcome;
 use rip::time::{Instant, UnixMillis};
+use std::sync::Arc;
 
 impl Edge {
     /// Refuses what came on a connection that carries no exchange. `head` is what was read of the
@@ -31,6 +32,33 @@ impl Edge {
         reason: Reason,
         detail: &str,
         head: Option<(&RequestHead, &[u8])>,
+    ) {
+        self.refuse_changed(key, reason, detail, head, None);
+    }
+
+    /// The same for a request that a rule has taken: its answer is changed as all of that route are.
+    pub(super) fn refuse_on_route(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        head: (&RequestHead, &[u8]),
+        rule: usize,
+    ) {
+        let snapshot = Arc::clone(self.snapshots.active());
+        let mut rules = Vec::new();
+        self.collect_changes(rule, &mut rules);
+        let changes = snapshot.table.headers().response(&rules);
+        let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
+        self.refuse_changed(key, reason, "", Some(head), changes);
+    }
+
+    fn refuse_changed(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        detail: &str,
+        head: Option<(&RequestHead, &[u8])>,
+        changes: Option<&dyn Changes>,
     ) {
         let (id, accept) = match head {
             Some((head, buf)) => {
@@ -47,7 +75,7 @@ impl Edge {
             None => record.began = self.clock.now(),
         }
         record.peer = self.fronts.get(key).map(|front| front.peer.ip());
-        let refusal = Refusal { reason, accept, retry_after_secs: None, size: None, changes: None };
+        let refusal = Refusal { reason, accept, retry_after_secs: None, size: None, changes };
         self.write_refusal(key, &id, &refusal, &mut record);
         self.tell(key, &id, "", &record, Some(reason));
     }

@@ -31,7 +31,7 @@ impl Edge {
         match self.way(head, buf) {
             Way::App(errand) => match head.body() {
                 BodyLength::Length(length) if length > errand.body_limit => {
-                    self.refuse(front, Reason::BodyTooLarge, "", Some((head, buf)));
+                    self.refuse_on_route(front, Reason::BodyTooLarge, (head, buf), errand.rule);
                 }
                 _ => self.begin_exchange(front, head, buf, &errand),
             },

@@ -15,6 +15,8 @@ use rip::route::{Found, Scratch, host};
 /// What lookups work with; warm after the first few.
 #[derive(Default)]
 pub(super) struct Routing {
+    /// The authority noted last, as it was sent: most requests of a loop name the same.
+    authority: Vec<u8>,
     host: Vec<u8>,
     path: PathRoom,
     scratch: Scratch,
@@ -78,7 +80,13 @@ pub(super) struct Errand {
 impl Edge {
     /// Notes whom a request is for.
     pub(super) fn note_host(&mut self, head: &RequestHead, buf: &[u8]) {
-        host::normalize(head.authority(buf), &mut self.routing.host);
+        let authority = head.authority(buf);
+        let Routing { authority: last, host, .. } = &mut self.routing;
+        if last != authority {
+            last.clear();
+            last.extend_from_slice(authority);
+            host::normalize(authority, host);
+        }
     }
 
     /// Whether the edge's own endpoints are served at the host noted last: at every host that is
@@ -91,7 +99,7 @@ impl Edge {
     /// The active configuration's way for a request to the host noted last.
     pub(super) fn way(&mut self, head: &RequestHead, buf: &[u8]) -> Way {
         let snapshot = self.snapshots.active();
-        let Routing { host, path, scratch, allow } = &mut self.routing;
+        let Routing { host, path, scratch, allow, .. } = &mut self.routing;
         let path = match routing_path(head.path(), buf, path) {
             // A question about the server as a whole is one about its root.
             b"*" => b"/",

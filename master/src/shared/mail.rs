@@ -1,6 +1,7 @@
 //! What travels between threads. Messages that carry an obligation are never refused: connections
 //! and tickets bound their number.
 
+use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::files::{FileDone, SearchDone};
 use mio::net::TcpStream;
 use rip::contract::listen::ListenAddress;
@@ -105,6 +106,13 @@ pub struct StuckExchange {
 
 /// To the control loop.
 pub enum ControlMessage {
+    /// A configuration has been made ready, or not.
+    Drafted {
+        /// Which.
+        id: DraftId,
+        /// What came of it.
+        result: Result<Box<Draft>, Unmade>,
+    },
     /// A scan found other files than the one before it.
     FilesChanged {
         /// Where.

@@ -5,6 +5,7 @@
 
 pub mod budget;
 pub mod connections;
+pub mod draft;
 pub mod files;
 pub mod log;
 pub mod mail;

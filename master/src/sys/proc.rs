@@ -29,6 +29,15 @@ pub fn first_nofile() -> Option<(u64, u64)> {
     FIRST_NOFILE.get().copied()
 }
 
+/// The system's monotonic clock in microseconds, as other processes read it.
+pub fn monotonic_micros() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes into a structure that lives in this frame; the clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let (seconds, nanos) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
+    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1000)
+}
+
 /// The memory `pid` holds, if it lives and we may know.
 pub fn rss_bytes(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;

@@ -11,8 +11,7 @@ use std::net::IpAddr;
 
 /// The edge that `node` describes; without one all by default.
 pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeConfig {
-    let mut edge = EdgeConfig::default();
-    edge.http = listeners(node, bench);
+    let mut edge = EdgeConfig { http: listeners(node, bench), ..EdgeConfig::default() };
     let Some(node) = node else { return edge };
     if let Some(timeouts) = node.child("timeouts") {
         phases(timeouts, &mut edge.phases);

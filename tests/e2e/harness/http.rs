@@ -81,17 +81,35 @@ impl Client {
 
     /// Sends a request with a body of known length.
     pub fn request(&mut self, method: &str, target: &str, fields: &str, body: &[u8]) {
+        self.request_at("a.test", method, target, fields, body);
+    }
+
+    /// The same for another host.
+    pub fn request_at(
+        &mut self,
+        host: &str,
+        method: &str,
+        target: &str,
+        fields: &str,
+        body: &[u8],
+    ) {
         let length = match body.len() {
             0 => String::new(),
             length => format!("Content-Length: {length}\r\n"),
         };
-        self.send(format!("{method} {target} HTTP/1.1\r\nHost: a.test\r\n{length}{fields}\r\n"));
+        self.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{length}{fields}\r\n"));
         self.send(body);
     }
 
     /// One whole request and answer.
     pub fn ask(&mut self, method: &str, target: &str) -> Response {
         self.request(method, target, "", b"");
+        self.response_to(method)
+    }
+
+    /// One whole request for another host, and its answer.
+    pub fn ask_at(&mut self, host: &str, method: &str, target: &str) -> Response {
+        self.request_at(host, method, target, "", b"");
         self.response_to(method)
     }
 

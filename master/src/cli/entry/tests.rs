@@ -1,14 +1,6 @@
 use super::*;
 use std::fs;
 
-/// What is found, where that is an app.
-fn resolve(word: Option<&str>, argv: Option<&[String]>, places: &Places) -> Result<Entry, Failure> {
-    match super::resolve(word, argv, places)? {
-        Found::App(entry) => Ok(entry),
-        Found::Files(files) => panic!("{files:?}"),
-    }
-}
-
 /// A directory of its own with the given files; names that end in `/` are directories, names that
 /// end in `*` are executable.
 pub(crate) struct Tree {
@@ -41,6 +33,7 @@ impl Tree {
             cwd: self.root.clone(),
             programs: vec![self.root.join("bin")],
             packages: vec![self.root.join("site-packages")],
+            written: Written::CommandLine,
         }
     }
 
@@ -158,7 +151,9 @@ fn what_is_missing_is_named_with_what_was_looked_for() {
     assert!(module.message.starts_with("module 'pkg.wbe' not found: looked for pkg/wbe.py"));
     assert!(failure("nosuch:app").message.contains("nosuch.py and nosuch/ in"));
 
-    for word in ["examples/helo", "pkg.wbe:app", "nosuch:app"] {
+    let empty = failure("empty");
+    assert!(empty.message.contains("nothing to start in") && empty.message.contains("app.py"));
+    for word in ["examples/helo", "pkg.wbe:app", "nosuch:app", "empty"] {
         assert_eq!(failure(word).exit.code(), 78, "{word}");
     }
 }
@@ -167,7 +162,7 @@ fn what_is_missing_is_named_with_what_was_looked_for() {
 fn a_directory_with_nothing_to_start_is_one_of_files() {
     let tree =
         Tree::new("files", &["My Site/index.html", "app/app.py", "notes.txt", "node/server.js"]);
-    let found = |word| super::resolve(word, None, &tree.places());
+    let found = |word| find(word, None, &tree.places());
     let files = |shown: &str, name: &str, dir: &str| {
         let (shown, name) = (shown.to_owned(), name.to_owned());
         Found::Files(Files { shown, name, dir: tree.path(dir).trim_end_matches('/').to_owned() })
