@@ -271,7 +271,7 @@ fn a_plan_needs_a_master() {
 fn an_edgefile_is_started_with_flags_above_it() {
     let text = "\
 version 1
-edge { http \"127.0.0.1:9\" }
+edge { http \"127.0.0.1:PORT\" }
 app \"hello\" { entry \"builtin:hello\"; workers 3 }
 site \"*\" {
     route \"/*\" { to-app \"hello\" }

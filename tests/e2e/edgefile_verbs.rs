@@ -6,6 +6,7 @@ use std::fs;
 
 const RIGHT: &str = "\
 version 1
+edge { http \"127.0.0.1:PORT\" }
 app \"api\" {
     entry \"builtin:hello\"
     workers 1

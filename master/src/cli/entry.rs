@@ -118,6 +118,8 @@ fn named(word: &str, places: &Places) -> Result<Entry, Failure> {
 }
 
 fn missing(word: &str, path: &Path, written: Written) -> Failure {
+    // Without what says nothing: `./`.
+    let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let failure =
         Failure::configuration(format!("'{word}' not found: looked for {}", path.display()));
     if path.with_extension("py").is_file() {
