@@ -338,6 +338,7 @@ fn listeners_come_and_go_without_a_word_to_the_connections_of_others() {
     let sockets = || processes::descriptor_count(server.pid());
     let before = sockets();
     for _ in 0..5 {
+        eventually("a closed listener", || is_refused(first.number));
         server.take_up(&file(&[first.number], &steady));
         server.take_up(&file(&[], &steady));
     }
