@@ -232,6 +232,9 @@ impl Master {
                     crew.last_lines(worker, lines, &self.clock);
                 }
             }
+            Happening::Mail(ControlMessage::ListenerClosed(address)) => {
+                self.reload.closing.remove(&address);
+            }
             Happening::Mail(ControlMessage::PoolLeft { index, pool }) => {
                 self.pool_left(index, pool);
             }
@@ -362,6 +365,7 @@ impl Master {
         if self.state.stop_reason.is_none() {
             self.state.stop_reason = Some(reason);
             self.reload.pipeline.stop();
+            self.reload.closing.clear();
             self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
         }
         let now = self.clock.now();

@@ -9,7 +9,7 @@ use crate::reactor::mailbox::{Receiver, Sender};
 use crate::reactor::slab::{TokenKind, plain_token};
 use crate::shared::Shared;
 use crate::shared::connections::Connections;
-use crate::shared::mail::{EdgeMessage, Listening};
+use crate::shared::mail::{ControlMessage, EdgeMessage, Listening};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry};
 use rip::contract::listen::ListenAddress;
@@ -162,6 +162,7 @@ impl Edge {
         let shared = Arc::clone(&self.shared);
         acceptor.close(address, &shared.connections, |_, stream, peer| self.welcome(stream, peer));
         self.acceptor = Some(acceptor);
+        shared.control.send(ControlMessage::ListenerClosed(address));
     }
 
     /// The last go: the backlogs are emptied, then the listeners are closed.
@@ -237,6 +238,7 @@ pub(super) fn run(
                 }
                 AcceptorMessage::Close(address) => {
                     acceptor.close(address, &shared.connections, deal);
+                    shared.control.send(ControlMessage::ListenerClosed(address));
                 }
                 AcceptorMessage::Drain { idle_until } => {
                     acceptor.accept(&shared.connections, true, deal);
