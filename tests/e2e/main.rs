@@ -43,5 +43,6 @@ mod strict;
 mod stuck;
 mod timeouts;
 mod traps;
+mod tunnel;
 mod verbs;
 mod wsgi;
