@@ -73,13 +73,18 @@ async def hold(url):
         lines = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-        try:
-            while line := (await lines.readline()).decode().strip():
-                await connection.send(line)
+        end = asyncio.ensure_future(connection.wait_closed())
+        while not end.done():
+            said = asyncio.ensure_future(lines.readline())
+            await asyncio.wait([end, said], return_when=asyncio.FIRST_COMPLETED)
+            if end.done():
+                said.cancel()
+                break
+            try:
+                await connection.send(said.result().decode().strip())
                 print(await connection.recv(), flush=True)
-            await connection.wait_closed()
-        except ConnectionClosed:
-            pass
+            except ConnectionClosed:
+                break
         print(f"closed {connection.close_code}", flush=True)
 
 
