@@ -3,6 +3,8 @@
 /// A refusal or failure answered by the edge.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Reason {
+    /// The client's address had too many connections.
+    AddressCap,
     /// Every worker slot was given up after crashes.
     AppAbandoned,
     /// The body was larger than allowed.
@@ -17,6 +19,8 @@ pub enum Reason {
     HeadTimeout,
     /// No site is for the host.
     HostNotFound,
+    /// A connection asked nothing for too long.
+    IdleTimeout,
     /// The head was larger or had more fields than allowed.
     HeadTooLarge,
     /// The request was not valid HTTP/1.1.
@@ -27,10 +31,16 @@ pub enum Reason {
     NotFound,
     /// The request has come here before, through the servers it was handed to.
     ProxyLoop,
+    /// The connection had to begin with a PROXY header, and did not, or not in time.
+    ProxyHeader,
+    /// Who connected to a listener for proxies is none that is trusted.
+    ProxyUntrusted,
     /// The app's queue was full.
     QueueFull,
     /// No worker was free in time.
     QueueTimeout,
+    /// The client asked more often than it may.
+    RateLimited,
     /// The rule that took the request was removed, and it did not end in time.
     RouteRemoved,
     /// The server is stopping and the request could not be finished.
@@ -71,7 +81,8 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
+        Self::AddressCap,
         Self::AppAbandoned,
         Self::BodyTooLarge,
         Self::BodyTimeout,
@@ -79,13 +90,17 @@ impl Reason {
         Self::ExpectationFailed,
         Self::HeadTimeout,
         Self::HostNotFound,
+        Self::IdleTimeout,
         Self::HeadTooLarge,
         Self::Malformed,
         Self::MethodNotAllowed,
         Self::NotFound,
         Self::ProxyLoop,
+        Self::ProxyHeader,
+        Self::ProxyUntrusted,
         Self::QueueFull,
         Self::QueueTimeout,
+        Self::RateLimited,
         Self::RouteRemoved,
         Self::Stopping,
         Self::SpoolFull,
@@ -112,7 +127,8 @@ impl Reason {
     }
 
     /// The status the client gets. [`Self::ClientGone`] and [`Self::WriteTimeout`] are only logged,
-    /// as 499 and 408.
+    /// as 499 and 408; [`Self::AddressCap`], [`Self::IdleTimeout`], [`Self::ProxyHeader`] and
+    /// [`Self::ProxyUntrusted`] close a connection without a word and are only counted.
     pub const fn status(self) -> u16 {
         self.row().1
     }
@@ -124,6 +140,9 @@ impl Reason {
 
     const fn row(self) -> (&'static str, u16, &'static str) {
         match self {
+            Self::AddressCap => {
+                ("address-cap", 429, "There are too many connections from this address.")
+            }
             Self::AppAbandoned => ("app-abandoned", 503, "The application does not start."),
             Self::BodyTooLarge => ("body-too-large", 413, "The request body is too large."),
             Self::BodyTimeout => ("body-timeout", 408, "The request body arrived too slowly."),
@@ -133,6 +152,7 @@ impl Reason {
             }
             Self::HeadTimeout => ("head-timeout", 408, "The request head arrived too slowly."),
             Self::HostNotFound => ("host-not-found", 404, "Host not found"),
+            Self::IdleTimeout => ("idle-timeout", 408, "The connection was idle for too long."),
             Self::HeadTooLarge => ("head-too-large", 431, "The request head is too large."),
             Self::Malformed => ("malformed", 400, "The request is not valid HTTP."),
             Self::MethodNotAllowed => {
@@ -140,8 +160,13 @@ impl Reason {
             }
             Self::NotFound => ("not-found", 404, "Nothing is served here."),
             Self::ProxyLoop => ("proxy-loop", 508, "The request goes in a circle."),
+            Self::ProxyHeader => ("proxy-header", 400, "The connection has no PROXY header."),
+            Self::ProxyUntrusted => {
+                ("proxy-untrusted", 403, "The connection does not come from a trusted proxy.")
+            }
             Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
             Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),
+            Self::RateLimited => ("rate-limited", 429, "Too many requests; try again in a moment."),
             Self::RouteRemoved => ("route-removed", 503, "The path is no longer served."),
             Self::Stopping => ("stopping", 503, "The server is stopping."),
             Self::SpoolFull => ("spool-full", 503, "The server has no room for the request body."),

@@ -15,10 +15,12 @@ use crate::time::UnixMillis;
 pub struct ForwardRequest<'a> {
     /// `X-Request-Id`.
     pub request_id: &'a [u8],
-    /// `X-Forwarded-For`.
+    /// `X-Forwarded-For`: the address of who is at the other end of the connection.
     pub client_ip: &'a [u8],
     /// `X-Forwarded-Proto`: `http` or `https`.
     pub proto: &'static str,
+    /// At the other end is a proxy that is trusted.
+    pub proxied: Option<Proxied<'a>>,
     /// `X-Request-Start`: when the request's head was complete.
     pub received: UnixMillis,
     /// How the body is sent.
@@ -43,6 +45,14 @@ pub struct ToUpstream<'a> {
     pub host: Option<&'a [u8]>,
     /// What this server calls itself in `Via`.
     pub pseudonym: &'a [u8],
+}
+
+/// What a trusted proxy said of the client it stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Proxied<'a> {
+    /// `X-Forwarded-Host`: the host that the client asked; empty when it named none. In
+    /// `X-Forwarded-For` what the proxy sent is kept, and its own address appended.
+    pub host: &'a [u8],
 }
 
 /// Appends a whole request head for a worker, its final empty line included.
@@ -85,10 +95,20 @@ pub fn forward_request_fields(
         }
     }
     encode::line(b"X-Request-Id", with.request_id, out);
-    encode::line(b"X-Forwarded-For", with.client_ip, out);
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if with.proxied.is_some() {
+        let chain = head.fields().iter().filter(|field| field.known == Known::XForwardedFor);
+        for value in chain.map(|field| field.value.of(buf)).filter(|value| !value.is_empty()) {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(with.client_ip);
+    out.extend_from_slice(b"\r\n");
     encode::line(b"X-Forwarded-Proto", with.proto.as_bytes(), out);
-    if !authority.is_empty() {
-        encode::line(b"X-Forwarded-Host", authority, out);
+    let asked = with.proxied.map_or(authority, |proxied| proxied.host);
+    if !asked.is_empty() {
+        encode::line(b"X-Forwarded-Host", asked, out);
     }
     out.extend_from_slice(b"X-Request-Start: t=");
     encode::decimal(with.received.0, out);

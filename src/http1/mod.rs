@@ -35,7 +35,9 @@ pub use changes::Changes;
 pub use client::{Client, ClientRead};
 pub use date::DateCache;
 pub use encode::{CONTINUE, FieldWriter, ResponseLength};
-pub use fields::{ForwardRequest, Signals, ToUpstream, forward_request, forward_response, signals};
+pub use fields::{
+    ForwardRequest, Proxied, Signals, ToUpstream, forward_request, forward_response, signals,
+};
 pub use head::{BodyLength, Field, RequestHead, ResponseBody, ResponseHead, Span, Version};
 pub use known::Known;
 pub use method::Method;

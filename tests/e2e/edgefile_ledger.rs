@@ -143,7 +143,9 @@ fn apps_and_hosts_come_and_go_and_move_under_load() {
         world.apps.insert("three", App { workers: 2, release: 1, max_queue: 1000 });
         world.places.insert(("c.test", ""), "three");
     });
-    change(&server, &|world| drop(world.places.insert(("b.test", ""), "one")));
+    change(&server, &|world| {
+        world.places.insert(("b.test", ""), "one");
+    });
     change(&server, &|world| world.app("one").workers = 4);
     eventually("four workers", || server.family("one").len() == 4);
     assert!(ones.iter().all(|(worker, own)| server.family("one").get(worker) == Some(own)));
@@ -254,7 +256,10 @@ fn two_hundred_reloads_in_a_row_lose_double_and_misroute_nothing() {
         }
         if change == Change::Invalid {
             let (mistake, code) = MISTAKES[turn % MISTAKES.len()];
-            let attempt = server.refuses_up(&format!("{}{mistake}\n", world.text()), code);
+            // Whatever else it says is not to be taken up either.
+            let mut wrong = world.clone();
+            wrong.places.values_mut().for_each(|app| *app = "still");
+            let attempt = server.refuses_up(&format!("{}{mistake}\n", wrong.text()), code);
             assert_eq!(attempt["result"], "rejected", "{attempt}");
             rejected += 1;
             ledger.assert_no_failure(&server);

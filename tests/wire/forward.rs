@@ -1,8 +1,8 @@
 //! Which fields pass to a worker and back, as text.
 
 use rip::http1::{
-    BodyLength, Client, ClientRead, FieldWriter, ForwardRequest, Limits, Read, RequestHead,
-    ResponseHead, Server, Signals, ToUpstream, fields::has_passed, forward_request,
+    BodyLength, Client, ClientRead, FieldWriter, ForwardRequest, Limits, Proxied, Read,
+    RequestHead, ResponseHead, Server, Signals, ToUpstream, fields::has_passed, forward_request,
     forward_response, signals,
 };
 use rip::time::UnixMillis;
@@ -11,6 +11,7 @@ const WITH: ForwardRequest<'static> = ForwardRequest {
     request_id: b"req-1",
     client_ip: b"192.0.2.1",
     proto: "http",
+    proxied: None,
     received: UnixMillis(1_700_000_000_123),
     body: BodyLength::None,
     target: None,
@@ -57,6 +58,26 @@ fn a_request_gets_what_the_edge_asserts() {
     let old = forwarded("GET / HTTP/1.0\r\n\r\n", &WITH);
     assert!(old.starts_with("GET / HTTP/1.1\r\nHost: \r\nX-Request-Id"), "{old}");
     assert!(!old.contains("X-Forwarded-Host"), "{old}");
+}
+
+#[test]
+fn what_a_trusted_proxy_says_is_kept_and_its_own_address_appended() {
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.9, junk\r\nA: b\r\n\
+        X-Forwarded-For:\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: gopher\r\n\r\n";
+    let with = ForwardRequest {
+        proto: "https",
+        proxied: Some(Proxied { host: b"public.example:8443" }),
+        ..WITH
+    };
+    let text = forwarded(request, &with);
+    assert!(text.contains(
+        "\r\nX-Forwarded-For: 203.0.113.9, junk, 10.0.0.1, 192.0.2.1\r\nX-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: public.example:8443\r\n"
+    ), "{text}");
+    assert_eq!(text.matches("X-Forwarded-For").count(), 1);
+    assert!(text.contains("\r\nHost: h\r\n"), "{text}");
+    let silent = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert!(forwarded(silent, &with).contains("\r\nX-Forwarded-For: 192.0.2.1\r\n"));
 }
 
 #[test]

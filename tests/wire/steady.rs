@@ -49,6 +49,7 @@ impl Loop {
                         request_id: b"req-0123456789ab",
                         client_ip: b"192.0.2.1",
                         proto: "https",
+                        proxied: None,
                         received: now,
                         body: BodyLength::Length(5),
                         target: None,

@@ -31,6 +31,7 @@ use crate::reactor::mailbox::Receiver;
 use crate::shared::Shared;
 use crate::shared::draft::DraftId;
 use crate::shared::mail::ControlMessage;
+use crate::sys::proc::thread_time;
 use crate::sys::signals::Signals;
 use mio::{Events, Poll};
 use nix::sys::signal::Signal;
@@ -83,6 +84,8 @@ pub(super) struct State {
     /// Who waits for a worker's quit to be answered.
     quits: BTreeMap<WorkerId, Vec<ConnectionId>>,
     announced: bool,
+    /// How long the control loop had been computing when its turn began.
+    computed: Duration,
     drained_loops: usize,
     cut: u64,
     /// What asked the server to end, first.
@@ -143,7 +146,8 @@ impl Master {
         self.clock.refresh();
         let turn = self.clock.now().since(woke);
         if turn > LONG_TURN {
-            log::debug!("a turn of the control loop took {turn:?}");
+            let busy = thread_time().saturating_sub(self.state.computed);
+            log::debug!("a turn of the control loop took {turn:?}, {busy:?} of it computing");
         }
         let deadlines = [
             self.crews.next_deadline(),
@@ -158,6 +162,9 @@ impl Master {
                 return Err(StartError::system("the control loop", &error));
             }
             Ok(()) | Err(_) => self.clock.refresh(),
+        }
+        if log::log_enabled!(log::Level::Debug) {
+            self.state.computed = thread_time();
         }
         let now = self.clock.now();
         let mut requests = Vec::new();

@@ -33,7 +33,18 @@ impl Edge {
         detail: &str,
         head: Option<(&RequestHead, &[u8])>,
     ) {
-        self.refuse_changed(key, reason, detail, head, None);
+        self.refuse_changed(key, reason, detail, head, b"", None);
+    }
+
+    /// Refuses a request with further fields in the answer, `fields`, as whole lines.
+    pub(super) fn refuse_with(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        head: (&RequestHead, &[u8]),
+        fields: &[u8],
+    ) {
+        self.refuse_changed(key, reason, "", Some(head), fields, None);
     }
 
     /// The same for a request that a rule has taken: its answer is changed as all of that route are.
@@ -49,7 +60,7 @@ impl Edge {
         self.collect_changes(rule, &mut rules);
         let changes = snapshot.table.headers().response(&rules);
         let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
-        self.refuse_changed(key, reason, "", Some(head), changes);
+        self.refuse_changed(key, reason, "", Some(head), b"", changes);
     }
 
     fn refuse_changed(
@@ -58,6 +69,7 @@ impl Edge {
         reason: Reason,
         detail: &str,
         head: Option<(&RequestHead, &[u8])>,
+        fields: &[u8],
         changes: Option<&dyn Changes>,
     ) {
         let (id, accept) = match head {
@@ -74,8 +86,8 @@ impl Edge {
             Some((head, buf)) => record.begin(head, buf, self.clock.now(), self.clock.wall()),
             None => record.began = self.clock.now(),
         }
-        record.peer = self.fronts.get(key).map(|front| front.peer.ip());
-        let refusal = Refusal { reason, accept, retry_after_secs: None, changes };
+        record.peer = self.client_ip(key, head);
+        let refusal = Refusal { reason, accept, retry_after_secs: None, fields, changes };
         self.write_refusal(key, &id, &refusal, &mut record);
         self.tell(key, &id, "", &record, Some(reason));
     }
@@ -106,6 +118,7 @@ impl Edge {
                 reason,
                 accept: field_of(&request, b"accept"),
                 retry_after_secs,
+                fields: b"",
                 changes: changes.as_ref().map(|changes| changes as &dyn Changes),
             };
             self.write_refusal(front_key, &id, &refusal, &mut record);
@@ -137,7 +150,7 @@ impl Edge {
         refusal: &Refusal<'_>,
         record: &mut Record,
     ) {
-        let Refusal { reason, accept, retry_after_secs, changes } = *refusal;
+        let Refusal { reason, accept, retry_after_secs, fields: more, changes } = *refusal;
         let mut body = std::mem::take(&mut self.scratch);
         body.clear();
         let allow = self.routing.take_allow();
@@ -151,6 +164,7 @@ impl Edge {
             if let Some(seconds) = retry_after_secs {
                 fields.raw(format!("Retry-After: {seconds}\r\n").as_bytes());
             }
+            fields.raw(more);
             if reason == Reason::MethodNotAllowed {
                 fields.field(b"Allow", allow.as_deref().unwrap_or(encode::ALLOW));
             }
@@ -204,6 +218,7 @@ impl Edge {
         record.clear();
         if self.shared.access_log {
             record.begin(head, buf, self.clock.now(), self.clock.wall());
+            record.peer = self.client_ip(front, Some((head, buf)));
         }
         record.status = own.status;
         record.media_type.extend_from_slice(own.content_type.as_bytes());
@@ -344,6 +359,8 @@ struct Refusal<'a> {
     /// The request's `Accept`.
     accept: &'a [u8],
     retry_after_secs: Option<u32>,
+    /// Further fields of the answer, as whole lines.
+    fields: &'a [u8],
     /// What the operator changes of the answer's head.
     changes: Option<&'a dyn Changes>,
 }

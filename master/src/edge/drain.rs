@@ -1,6 +1,7 @@
 //! The end of a loop's work: what was accepted is finished, then it says so.
 
 use super::exchange::State;
+use super::identity::Entry;
 use super::turn::Edge;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
@@ -27,8 +28,12 @@ impl Edge {
         for key in self.fronts.keys().collect::<Vec<_>>() {
             let Some(front) = self.fronts.get_mut(key) else { continue };
             front.server.close_after_this();
+            let awaits_header = front.entry == Entry::HeaderAwaited;
             if front.deadlines.at(Phase::Idle).is_some() {
                 self.front_deadline(key, Phase::Idle, idle_until);
+            } else if let Some(at) = front.deadlines.at(Phase::Head).filter(|_| awaits_header) {
+                // A connection that a proxy holds ready is an idle one.
+                self.front_deadline(key, Phase::Head, at.min(idle_until));
             }
         }
     }

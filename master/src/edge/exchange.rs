@@ -142,6 +142,7 @@ pub(super) struct Record {
     /// The target as received.
     pub(super) path: Vec<u8>,
     pub(super) host: Vec<u8>,
+    /// Who asked.
     pub(super) peer: Option<IpAddr>,
     pub(super) media_type: Vec<u8>,
     pub(super) mark: Vec<u8>,

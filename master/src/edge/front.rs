@@ -12,11 +12,13 @@
 //! a socket with unread bytes resets it and may destroy the answer on its way (RFC 9112 §9.6).
 
 use super::exchange::State;
+use super::identity::Entry;
 use super::live_reload::LiveStream;
 use super::turn::{Edge, Timer};
 use crate::reactor::buffers::Buffer;
 use crate::reactor::outbox::{Flush, Outbox};
 use crate::reactor::slab::{Key, TokenKind, token};
+use crate::shared::mail::Arrival;
 use mio::Interest;
 use mio::net::TcpStream;
 use rip::contract::reason::Reason;
@@ -26,12 +28,17 @@ use rip::http1::server::{After, Read as Step, Server};
 use rip::limits;
 use rip::observe::counter::Counter;
 use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::ops::ControlFlow;
 
 /// One client connection. An idle one holds no buffer.
 pub(super) struct Front {
     pub(super) stream: TcpStream,
+    /// Who is at the other end: who connected, or whom its PROXY header names.
     pub(super) peer: SocketAddr,
+    pub(super) entry: Entry,
+    /// The address it was counted for.
+    counted: Option<IpAddr>,
     pub(super) server: Server,
     pub(super) input: Option<Buffer>,
     pub(super) output: Outbox,
@@ -77,11 +84,19 @@ impl Front {
 
 impl Edge {
     /// Takes in a new client.
-    pub(super) fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
+    pub(super) fn welcome(&mut self, arrival: Arrival) {
         self.shard().add(Counter::Connections, 1);
+        self.look_at_configuration();
+        let Some(entry) = self.entry(arrival.peer.ip(), arrival.at) else {
+            self.shard().add(Counter::Refusal(Reason::ProxyUntrusted), 1);
+            return self.shared.connections.leave(arrival.counted, usize::from(self.index.0));
+        };
+        let Arrival { stream, peer, counted, .. } = arrival;
         let key = self.fronts.insert(Front {
             stream,
             peer,
+            entry,
+            counted,
             server: Server::new(),
             input: None,
             output: Outbox::default(),
@@ -95,6 +110,9 @@ impl Edge {
             read_closed: false,
             runs_later: false,
         });
+        if entry == Entry::HeaderAwaited {
+            self.front_deadline(key, Phase::Head, self.clock.now() + self.phases().head);
+        }
         self.run_front(key);
         let Some(front) = self.fronts.get_mut(key) else { return };
         // Registered once, for both directions; the kernel tells of each change once.
@@ -241,6 +259,12 @@ impl Edge {
                 Ending::Open if front.live.is_some() => {
                     input.consume(input.len());
                     return true;
+                }
+                Ending::Open if front.entry == Entry::HeaderAwaited => {
+                    match self.read_proxy_header(key, input) {
+                        ControlFlow::Continue(()) => continue,
+                        ControlFlow::Break(wants_more) => return wants_more,
+                    }
                 }
                 Ending::Open => {}
                 Ending::Flushing { .. } => return false,
@@ -391,15 +415,19 @@ impl Edge {
     /// What the client has is no whole answer, and only the way its connection ends can tell: it is
     /// reset.
     pub(super) fn reset_front(&mut self, key: Key) {
+        self.reset_on_close(key);
+        self.close_front(key);
+    }
+
+    fn reset_on_close(&mut self, key: Key) {
         if let Some(front) = self.fronts.get(key) {
             let socket = socket2::SockRef::from(&front.stream);
             let _ = socket.set_linger(Some(std::time::Duration::ZERO));
         }
-        self.close_front(key);
     }
 
     /// Between two requests.
-    fn front_idles(&mut self, key: Key) {
+    pub(super) fn front_idles(&mut self, key: Key) {
         let idle = match &self.drain {
             Some(drain) => drain.idle,
             None => self.phases().idle,
@@ -486,18 +514,29 @@ impl Edge {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let exchange = front.exchange;
         match (phase, exchange) {
+            (Phase::Head, None) if front.entry == Entry::HeaderAwaited => {
+                self.close_without_header(key, "none came in time");
+            }
             (Phase::Head, None) => self.refuse(key, Reason::HeadTimeout, "head too slow", None),
             (Phase::Body, Some(exchange)) => self.fail(exchange, Reason::BodyTimeout),
             (Phase::BodyRate, Some(exchange)) => self.check_body_rate(key, exchange),
             (Phase::Connect, Some(exchange)) => self.link_exchange(exchange),
             (Phase::Queue, Some(exchange)) => self.waited_too_long(exchange),
-            (Phase::Write, Some(_)) => self.cut_front(key, Reason::WriteTimeout),
+            // What the kernel holds for this client would stay there for minutes after a close.
+            (Phase::Write, Some(_)) => {
+                self.reset_on_close(key);
+                self.cut_front(key, Reason::WriteTimeout);
+            }
             (Phase::Write, None) => {
                 self.shard().add(Counter::Refusal(Reason::WriteTimeout), 1);
-                self.close_front(key);
+                self.reset_front(key);
             }
             // Idle and lingering connections are closed without a word: an answer now could be
             // taken for that of the next request.
+            (Phase::Idle, None) if self.drain.is_none() => {
+                self.shard().add(Counter::Refusal(Reason::IdleTimeout), 1);
+                self.close_front(key);
+            }
             _ => self.close_front(key),
         }
     }
@@ -532,7 +571,7 @@ impl Edge {
         if let Some(spare) = front.output.release() {
             self.blocks.give_vec(spare);
         }
-        self.shared.connections.leave(front.peer.ip(), usize::from(self.index.0));
+        self.shared.connections.leave(front.counted, usize::from(self.index.0));
         if let Some(exchange) = front.exchange {
             self.client_gone(exchange, reason);
         }

@@ -10,7 +10,7 @@ use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
 use rip::guard::request_id::RequestId;
 use rip::http1::changes::Changes;
-use rip::http1::fields::{self, ForwardRequest, ToUpstream};
+use rip::http1::fields::{self, ForwardRequest, Proxied, ToUpstream};
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::known::Known;
 use rip::http1::{encode, upgrade};
@@ -27,7 +27,10 @@ impl Edge {
         }
         self.look_at_configuration();
         self.note_host(head, buf);
-        if self.answer_builtin(front, head, buf) || self.begin_live_stream(front, head, buf) {
+        if self.answer_builtin(front, head, buf)
+            || self.refuse_for_rate(front, head, buf)
+            || self.begin_live_stream(front, head, buf)
+        {
             return;
         }
         match self.way(head, buf) {
@@ -69,7 +72,8 @@ impl Edge {
         exchange.request_id = request_id;
         exchange.idempotent = head.method_kind().is_idempotent();
         exchange.head_only = head.method_kind() == rip::http1::method::Method::Head;
-        exchange.record.peer = Some(front.peer.ip());
+        let client = front.client(head, buf, self.snapshots.active());
+        exchange.record.peer = Some(client.ip);
         exchange.record.begin(head, buf, now, self.clock.wall());
 
         let mut address = AddressText::default();
@@ -85,7 +89,8 @@ impl Edge {
             &ForwardRequest {
                 request_id: exchange.request_id.as_bytes(),
                 client_ip: peer,
-                proto: "http",
+                proto: client.scheme.as_str(),
+                proxied: client.is_proxied.then_some(Proxied { host: client.host }),
                 received: self.clock.wall(),
                 body: BodyLength::None,
                 target: None,

@@ -25,6 +25,16 @@ pub(super) struct Routing {
 }
 
 impl Routing {
+    /// The host noted last.
+    pub(super) fn host(&self) -> &[u8] {
+        &self.host
+    }
+
+    /// What the refusal that follows says: the path takes these methods.
+    pub(super) fn set_allow(&mut self, methods: &[u8]) {
+        self.allow = Some(methods.to_vec());
+    }
+
     /// Where `template` sends a request for `target` to the host noted last.
     pub(super) fn location(
         &mut self,

@@ -1,5 +1,6 @@
 //! Whole loops on loopback sockets, with threads for workers.
 
+mod clients;
 mod proxy;
 mod tls;
 mod tunnel;
@@ -11,7 +12,7 @@ use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
 use crate::shared::files::{FileQueue, Task, Work};
-use crate::shared::log::{LogSettings, LogSource, log_channel};
+use crate::shared::log::{Batch, LogSettings, LogSource, log_channel};
 use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pools::{Address, AppPool};
 use crate::shared::snapshot::{Current, Snapshot};
@@ -47,7 +48,7 @@ struct House {
     dir: PathBuf,
     /// One for each part of a spool file that may be read.
     permits: mpsc::Sender<()>,
-    _log: LogSource,
+    log: LogSource,
     mail: Mutex<Receiver<ControlMessage>>,
     _poll: Poll,
 }
@@ -85,7 +86,7 @@ impl House {
         let shared = Arc::new(Shared {
             current: Current::new(Arc::new(snapshot)),
             access_log: true,
-            json: false,
+            json: true,
             stats: Stats::new(1),
             connections: Connections::new(Caps::new(100, None), 1),
             spool_memory: Budget::new(limits.spool_memory_bytes),
@@ -116,7 +117,7 @@ impl House {
             address,
             dir,
             permits,
-            _log: source,
+            log: source,
             mail: Mutex::new(mail),
             _poll: poll,
         }
@@ -133,6 +134,13 @@ impl House {
         let mut client = self.client();
         client.write_all(b"GET /server HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         assert!(response(&mut client).ends_with("ok"));
+    }
+
+    /// The access lines that were written since the last call.
+    fn lines(&self) -> String {
+        let mut batch = Batch::default();
+        self.log.take(&mut batch);
+        String::from_utf8(batch.out.lines).unwrap()
     }
 
     fn inflight(&self) -> u32 {

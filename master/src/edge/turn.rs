@@ -235,7 +235,7 @@ impl Edge {
 
     fn receive(&mut self, message: EdgeMessage) {
         match message {
-            EdgeMessage::Accepted { stream, peer } => self.welcome(stream, peer),
+            EdgeMessage::Accepted(arrival) => self.welcome(arrival),
             EdgeMessage::Grant { pool, key, lease } => {
                 self.granted(pool, Key::from_u64(key), lease);
             }

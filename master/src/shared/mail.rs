@@ -10,7 +10,7 @@ use rip::contract::reason::Reason;
 use rip::ids::{LoopIndex, PoolNumber, WorkerId};
 use rip::pool::Lease;
 use rip::time::Instant;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,7 @@ use std::time::Duration;
 /// To an edge loop.
 pub enum EdgeMessage {
     /// A client connected.
-    Accepted {
-        /// The connection, non-blocking, not registered anywhere.
-        stream: TcpStream,
-        /// Who connected.
-        peer: SocketAddr,
-    },
+    Accepted(Arrival),
     /// A ticket of this loop got its worker. If the exchange is gone the lease goes back.
     Grant {
         /// Whose worker it is.
@@ -74,6 +69,18 @@ pub enum EdgeMessage {
     },
     /// Cut what is left and end the thread.
     Stop,
+}
+
+/// A client that connected and was counted.
+pub struct Arrival {
+    /// The connection, non-blocking, not registered anywhere.
+    pub stream: TcpStream,
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// The listener it came by.
+    pub at: ListenAddress,
+    /// The address it was counted for; to be given back with it.
+    pub counted: Option<IpAddr>,
 }
 
 /// A socket that listens.

@@ -1,10 +1,12 @@
 //! The configuration as traffic sees it, and the one place where another one takes its place.
 
 use super::pools::AppPool;
+use super::rates::RateLimits;
 use super::upstreams::Upstream;
 use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
 use rip::contract::route::{RouteAction, RouteRule};
+use rip::guard::cidr::{Cidr, CidrSet};
 use rip::ids::{AppId, PoolNumber};
 use rip::route::Table;
 use std::collections::HashMap;
@@ -22,6 +24,10 @@ pub struct Snapshot {
     pub table: Table,
     /// The largest request body that any rule takes, in bytes.
     pub body_bytes: u64,
+    /// Peers that are believed when they say whom they speak for.
+    pub trusted: CidrSet,
+    /// How often clients may ask.
+    pub rates: RateLimits,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
     /// Each of the configuration's upstreams, by its position there.
@@ -47,8 +53,10 @@ impl Snapshot {
             RouteAction::Headers(_) | RouteAction::Redirect { .. } | RouteAction::Static(_) => None,
         };
         let places = config.routes.iter().map(place).collect();
+        let trusted = networks(&config.edge.trusted_proxies);
+        let rates = RateLimits::new(&config);
         let upstreams = Vec::new();
-        Self { version, config, table, body_bytes, pools, upstreams, places }
+        Self { version, config, table, body_bytes, trusted, rates, pools, upstreams, places }
     }
 
     /// The same with the upstreams of its configuration, in its order, as
@@ -89,6 +97,18 @@ impl Snapshot {
     pub fn pool(&self, number: PoolNumber) -> Option<&Arc<AppPool>> {
         self.pools.iter().find(|pool| pool.number == number)
     }
+}
+
+/// What is no network trusts nobody: who normalized the configuration has refused it.
+fn networks(texts: &[String]) -> CidrSet {
+    let network = |text: &String| match text.parse::<Cidr>() {
+        Ok(network) => Some(network),
+        Err(error) => {
+            log::error!("no proxy is trusted as '{text}': {error}");
+            None
+        }
+    };
+    texts.iter().filter_map(network).collect()
 }
 
 /// The active snapshot.

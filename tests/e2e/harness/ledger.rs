@@ -111,8 +111,8 @@ impl Ledger {
         Self { shared, clients }
     }
 
-    /// Somebody else, or [`NOBODY`], is about to answer there: until [`Self::changed`] or
-    /// [`Self::unchanged`] both may. A place that is not known yet is asked from now on.
+    /// Somebody else, or [`NOBODY`], is about to answer there: until [`Self::changed`] both
+    /// may. A place that is not known yet is asked from now on.
     pub fn changing(&self, host: &str, path: &str, who: &str) {
         self.shared.aims.changing(host, path, who);
     }
@@ -120,11 +120,6 @@ impl Ledger {
     /// The change is done: requests that begin from now on are answered by the new one.
     pub fn changed(&self) {
         self.shared.aims.changed();
-    }
-
-    /// The change has not come about.
-    pub fn unchanged(&self) {
-        self.shared.aims.unchanged();
     }
 
     /// Answers so far.

@@ -50,6 +50,8 @@ impl Master {
                 take_up(crew, app.clone(), urls, workers, now);
             }
         }
+        self.make_active(Arc::clone(&snapshot));
+        // Not before: how connections of a listener begin is said by the active configuration.
         for address in &snapshot.config.edge.http {
             if let Some(listener) = self.reload.bound.remove(address)
                 && let Some(edges) = &self.edges
@@ -57,7 +59,6 @@ impl Master {
                 edges.open(Listening { address: *address, listener });
             }
         }
-        self.make_active(snapshot);
         self.reload.undo = Some(Undo { previous, crews });
     }
 
@@ -75,21 +76,14 @@ impl Master {
     }
 
     fn make_active(&mut self, snapshot: Arc<Snapshot>) {
-        self.apply_edge(&snapshot.config);
-        self.shared.current.activate(snapshot);
+        let config = &snapshot.config;
+        let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
+        self.shutdown.configure(drain, kill);
+        let max_connections = self.capacity.connections(config);
+        self.shared.activate(snapshot, max_connections);
         if let Some(edges) = &self.edges {
             edges.tell(|| EdgeMessage::Activated);
         }
-    }
-
-    fn apply_edge(&mut self, config: &Config) {
-        let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
-        self.shutdown.configure(drain, kill);
-        let limits = &config.edge.limits;
-        let cap = self.capacity.connections(config);
-        self.shared.connections.configure(cap, limits.per_address);
-        self.shared.spool_memory.configure(limits.spool_memory_bytes);
-        self.shared.spool_disk.configure(limits.spool_disk_bytes);
     }
 
     /// Gives a listener up: one that never accepted anybody at once, another one when its backlog

@@ -97,18 +97,6 @@ impl Aims {
         }
     }
 
-    /// From now on only those answer who did before the change.
-    pub fn unchanged(&self) {
-        let now = SystemTime::now();
-        for aim in self.list.write().expect("the places").iter_mut() {
-            let (_, may) = aim.spans.last().expect("a span");
-            if let [first, _, ..] = may.as_slice() {
-                let first = vec![first.clone()];
-                aim.spans.push((now, first));
-            }
-        }
-    }
-
     /// What is wrong when `who` had to do with a request that was sent to `place` in this time.
     pub fn fault(
         &self,
