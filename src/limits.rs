@@ -107,6 +107,8 @@ pub const FILE_PATH_BYTES: usize = 4095;
 pub const RANGE_COUNT: usize = 16;
 /// Names on the page of a directory; the page says how many are left out.
 pub const LISTING_COUNT: usize = 10_000;
+/// Names of a directory that are looked at for its page; what comes behind them is not on it.
+pub const LISTING_LOOK_COUNT: usize = 100_000;
 /// A file younger than this may change again without its time changing: its tag is weak.
 pub const FRESH_FILE_AGE: Duration = Duration::from_secs(2);
 /// A body must be longer than this to be worth compressing.

@@ -7,6 +7,8 @@ pub enum Reason {
     AddressCap,
     /// Every worker slot was given up after crashes.
     AppAbandoned,
+    /// The path is none that a file could have.
+    BadPath,
     /// The body was larger than allowed.
     BodyTooLarge,
     /// The body stalled or dripped.
@@ -15,6 +17,8 @@ pub enum Reason {
     ClientGone,
     /// `Expect` named something other than `100-continue`.
     ExpectationFailed,
+    /// A file could not be read, or not to its end.
+    FileFailed,
     /// The head did not arrive in time.
     HeadTimeout,
     /// No site is for the host.
@@ -35,12 +39,16 @@ pub enum Reason {
     ProxyHeader,
     /// Who connected to a listener for proxies is none that is trusted.
     ProxyUntrusted,
+    /// A precondition of the request does not hold.
+    PreconditionFailed,
     /// The app's queue was full.
     QueueFull,
     /// No worker was free in time.
     QueueTimeout,
     /// The client asked more often than it may.
     RateLimited,
+    /// No byte of the ranges that were asked for exists.
+    RangeNotSatisfiable,
     /// The rule that took the request was removed, and it did not end in time.
     RouteRemoved,
     /// The server is stopping and the request could not be finished.
@@ -81,13 +89,15 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::AddressCap,
         Self::AppAbandoned,
+        Self::BadPath,
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::ClientGone,
         Self::ExpectationFailed,
+        Self::FileFailed,
         Self::HeadTimeout,
         Self::HostNotFound,
         Self::IdleTimeout,
@@ -98,9 +108,11 @@ impl Reason {
         Self::ProxyLoop,
         Self::ProxyHeader,
         Self::ProxyUntrusted,
+        Self::PreconditionFailed,
         Self::QueueFull,
         Self::QueueTimeout,
         Self::RateLimited,
+        Self::RangeNotSatisfiable,
         Self::RouteRemoved,
         Self::Stopping,
         Self::SpoolFull,
@@ -144,12 +156,14 @@ impl Reason {
                 ("address-cap", 429, "There are too many connections from this address.")
             }
             Self::AppAbandoned => ("app-abandoned", 503, "The application does not start."),
+            Self::BadPath => ("bad-path", 400, "The path is not one that a file could have."),
             Self::BodyTooLarge => ("body-too-large", 413, "The request body is too large."),
             Self::BodyTimeout => ("body-timeout", 408, "The request body arrived too slowly."),
             Self::ClientGone => ("client-gone", 499, "The client went away."),
             Self::ExpectationFailed => {
                 ("expectation-failed", 417, "Only 100-continue can be expected.")
             }
+            Self::FileFailed => ("file-failed", 500, "The file could not be read."),
             Self::HeadTimeout => ("head-timeout", 408, "The request head arrived too slowly."),
             Self::HostNotFound => ("host-not-found", 404, "Host not found"),
             Self::IdleTimeout => ("idle-timeout", 408, "The connection was idle for too long."),
@@ -167,6 +181,14 @@ impl Reason {
             Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
             Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),
             Self::RateLimited => ("rate-limited", 429, "Too many requests; try again in a moment."),
+            Self::PreconditionFailed => {
+                ("precondition-failed", 412, "The file is not in the state that was asked for.")
+            }
+            Self::RangeNotSatisfiable => (
+                "range-not-satisfiable",
+                416,
+                "The file has none of the bytes that were asked for.",
+            ),
             Self::RouteRemoved => ("route-removed", 503, "The path is no longer served."),
             Self::Stopping => ("stopping", 503, "The server is stopping."),
             Self::SpoolFull => ("spool-full", 503, "The server has no room for the request body."),

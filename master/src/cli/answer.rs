@@ -121,9 +121,9 @@ pub struct Status {
     /// The master's version.
     #[serde(default)]
     pub version: String,
-    /// The first app.
+    /// The first app; `None` where only files are served.
     #[serde(default)]
-    pub app: String,
+    pub app: Option<String>,
     /// Workers of all apps that may get requests.
     #[serde(default)]
     pub workers: serde_json::Value,

@@ -23,6 +23,26 @@ pub struct Entry {
     pub launch: Launch,
 }
 
+/// What the words of the command line name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// Something whose processes are started.
+    App(Entry),
+    /// A directory with nothing to start in it: its files are served.
+    Files(Files),
+}
+
+/// A directory whose files are served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Files {
+    /// As the operator wrote it.
+    pub shown: String,
+    /// A name made from the directory's.
+    pub name: String,
+    /// The directory, absolute.
+    pub dir: String,
+}
+
 /// Where things are looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
@@ -81,8 +101,30 @@ pub fn resolve(
     argv: Option<&[String]>,
     places: &Places,
 ) -> Result<Entry, Failure> {
+    match find(word, argv, places)? {
+        Found::App(entry) => Ok(entry),
+        Found::Files(files) => Err(Failure::configuration(format!(
+            "nothing to start in {}: looked for {}, a manage.py with */wsgi.py, and marks of other \
+             runtimes ({})",
+            files.dir,
+            python::FILES.join(", "),
+            FOREIGN.join(", ")
+        ))
+        .tip(format!("name the entry, or give a command: {}", places.written.command()))),
+    }
+}
+
+/// The same, or the directory whose files are served because there is nothing to start in it.
+///
+/// # Errors
+/// Likewise, but for such a directory.
+pub fn find(
+    word: Option<&str>,
+    argv: Option<&[String]>,
+    places: &Places,
+) -> Result<Found, Failure> {
     match (word, argv) {
-        (word, Some(argv)) => command(word, argv, places),
+        (word, Some(argv)) => command(word, argv, places).map(Found::App),
         (None, None) => directory(".", &places.cwd, places.written),
         (Some(word), None) => named(word, places),
     }
@@ -93,16 +135,21 @@ pub fn is_entry(word: &str, places: &Places) -> bool {
     word.contains(['/', ':']) || word.starts_with('.') || places.cwd.join(word).exists()
 }
 
-fn named(word: &str, places: &Places) -> Result<Entry, Failure> {
+fn named(word: &str, places: &Places) -> Result<Found, Failure> {
+    let path = places.cwd.join(word);
+    if path.is_dir() && !word.starts_with("builtin:") {
+        return directory(word, &absolute(&path)?, places.written);
+    }
+    single(word, &path, places).map(Found::App)
+}
+
+/// An entry that is no directory.
+fn single(word: &str, path: &Path, places: &Places) -> Result<Entry, Failure> {
     if let Some(name) = word.strip_prefix("builtin:") {
         return builtin(word, name, places);
     }
-    let path = places.cwd.join(word);
-    if path.is_dir() {
-        return directory(word, &absolute(&path)?, places.written);
-    }
     if path.is_file() {
-        return file(word, &absolute(&path)?, places.written);
+        return file(word, &absolute(path)?, places.written);
     }
     match word.rsplit_once(':') {
         Some((file, attribute)) if file.ends_with(".py") => {
@@ -113,7 +160,7 @@ fn named(word: &str, places: &Places) -> Result<Entry, Failure> {
             python::file(word, &absolute(&path)?, Some(attribute))
         }
         Some((module, _)) if !module.contains('/') => python::module(word, module, places),
-        _ => Err(missing(word, &path, places.written)),
+        _ => Err(missing(word, path, places.written)),
     }
 }
 
@@ -240,9 +287,9 @@ fn file(word: &str, path: &Path, written: Written) -> Result<Entry, Failure> {
     })
 }
 
-fn directory(word: &str, path: &Path, written: Written) -> Result<Entry, Failure> {
+fn directory(word: &str, path: &Path, written: Written) -> Result<Found, Failure> {
     if let Some(entry) = python::in_directory(word, path)? {
-        return Ok(entry);
+        return Ok(Found::App(entry));
     }
     for base in FOREIGN {
         if path.join(base).exists() {
@@ -250,15 +297,11 @@ fn directory(word: &str, path: &Path, written: Written) -> Result<Entry, Failure
                 .unwrap_or_else(|| Failure::configuration(format!("'{base}' cannot be started"))));
         }
     }
-    Err(Failure::configuration(format!(
-        "nothing to start in {}: looked for {}, a manage.py with */wsgi.py, and marks of other \
-         runtimes ({})",
-        path.display(),
-        python::FILES.join(", "),
-        FOREIGN.join(", ")
-    ))
-    .tip(format!("name the entry, or give a command: {}", written.command()))
-    .tip("serving files of a directory is not available in this version yet"))
+    Ok(Found::Files(Files {
+        shown: word.to_owned(),
+        name: name_of_directory(path).unwrap_or_else(|| "files".to_owned()),
+        dir: text(path)?,
+    }))
 }
 
 /// The refusal of an entry that another runtime would run, with the command that runs it today.
@@ -322,7 +365,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Marks of apps that need a runtime this version does not start by itself.
-const FOREIGN: &[&str] = &[
+pub(super) const FOREIGN: &[&str] = &[
     "asgi.py",
     "server.js",
     "server.mjs",

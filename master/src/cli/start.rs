@@ -3,7 +3,7 @@
 pub mod edgefile;
 
 use super::args::Start;
-use super::entry::{self, Entry, Places};
+use super::entry::{self, Entry, Files, Found, Places};
 use super::exit::Failure;
 use super::port::Rights;
 use super::{changes, env, python, value};
@@ -13,7 +13,7 @@ use rip::contract::app::{
 };
 use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases};
 use rip::contract::listen::ListenAddress;
-use rip::contract::settings::{Settings, Source, single_app};
+use rip::contract::settings::{Settings, Source, file_site, single_app};
 use rip::ids::AppId;
 use rip::limits;
 use rip::wire::runtime_dir::{is_name, sanitise_name};
@@ -92,12 +92,17 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         // The command is looked for where the app would look for it.
         places.programs = std::env::split_paths(path).collect();
     }
-    let mut entry = entry::resolve(words.entry, start.command.as_deref(), &places)?;
-    apply_launch_flags(start, &mut entry)?;
-    entry.launch.setup = changes::setup(start, &entry.launch)?;
-    let id = match words.name {
-        Some(name) => checked_name(name)?,
-        None => entry.name.clone(),
+    let mut found = entry::find(words.entry, start.command.as_deref(), &places)?;
+    match &mut found {
+        Found::App(entry) => {
+            apply_launch_flags(start, entry)?;
+            entry.launch.setup = changes::setup(start, &entry.launch)?;
+        }
+        Found::Files(files) => refuse_app_flags(start, files)?,
+    }
+    let id = match (words.name, &found) {
+        (Some(name), _) => checked_name(name)?,
+        (None, Found::App(Entry { name, .. }) | Found::Files(Files { name, .. })) => name.clone(),
     };
     let name = match &start.app.name {
         Some(name) => checked_name(name)?,
@@ -114,10 +119,16 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         spool_dir: spool_directory(start, world)?,
         ..EdgeConfig::default()
     };
-    let app = AppDescriptor { env, ..app(start, world, AppId::new(&id), hosts, entry)? };
+    let config = match found {
+        Found::App(entry) => {
+            let app = app(start, world, AppId::new(&id), hosts, entry)?;
+            single_app(AppDescriptor { env, ..app }, edge)
+        }
+        Found::Files(files) => file_site(&files.dir, &hosts, edge),
+    };
     Ok(Settings {
         name,
-        config: single_app(app, edge),
+        config,
         source: Source::CommandLine,
         quiet: start.output.quiet,
         debug: start.output.debug,
@@ -206,6 +217,34 @@ fn checked_name(name: &str) -> Result<String, Failure> {
         Some(near) => failure.tip(format!("did you mean '{near}'?")),
         None => failure,
     })
+}
+
+/// Flags about an app, where there is none.
+fn refuse_app_flags(start: &Start, files: &Files) -> Result<(), Failure> {
+    let (app, changes) = (&start.app, &start.changes);
+    let given = [
+        ("--workers", app.workers.is_some()),
+        ("--concurrency", app.concurrency.is_some()),
+        ("--select", app.select.is_some()),
+        ("--listen", app.listen.is_some()),
+        ("--ready", app.ready.is_some()),
+        ("--health-path", app.health_path.is_some()),
+        ("--env", !app.env.is_empty()),
+        ("--setup", changes.setup.is_some()),
+        ("--reload", changes.reload.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((flag, _)) => Err(Failure::configuration(format!(
+            "{flag} is about an app, and there is none in {}: looked for {}, a manage.py with \
+             */wsgi.py, and marks of other runtimes ({})",
+            files.dir,
+            python::FILES.join(", "),
+            entry::FOREIGN.join(", ")
+        ))
+        .tip("name the entry, or give a command after --")
+        .tip(format!("to serve the files of '{}', leave {flag} out", files.shown))),
+    }
 }
 
 /// The name of a directory, else that of any app.

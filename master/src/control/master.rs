@@ -125,6 +125,10 @@ impl Master {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
         });
+        if self.settings.config.apps.is_empty() {
+            // Nobody has to join first.
+            self.announce();
+        }
         let mut events = Events::with_capacity(EVENT_COUNT);
         loop {
             self.settle();
@@ -313,16 +317,7 @@ impl Master {
         }
         match news {
             News::Event(event) => self.tell(&event),
-            News::Admitted if self.state.announced => {}
-            News::Admitted => {
-                self.state.announced = true;
-                self.notifier.tell("READY=1\nSTATUS=serving");
-                let took = self.clock.now().since(self.started);
-                self.tell(&Event::ServerReady {
-                    urls: self.shared.current.load().config.urls(),
-                    took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                });
-            }
+            News::Admitted => self.announce(),
             News::QuitAnswered { worker, drained } => {
                 self.answer_quits(
                     worker,
@@ -346,6 +341,19 @@ impl Master {
                 self.stop("the app cannot start", true);
             }
         }
+    }
+
+    /// Clients are served from now on: that is told once.
+    fn announce(&mut self) {
+        if std::mem::replace(&mut self.state.announced, true) {
+            return;
+        }
+        self.notifier.tell("READY=1\nSTATUS=serving");
+        let took = self.clock.now().since(self.started);
+        self.tell(&Event::ServerReady {
+            urls: self.shared.current.load().config.urls(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        });
     }
 
     /// The init system has heard that the server is ready.

@@ -9,6 +9,7 @@ use crate::reactor::buffers::Blocks;
 use crate::reactor::outbox::Outbox;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
+use rip::files::range;
 use rip::guard::request_id::RequestId;
 use rip::http1::changes::Changes;
 use rip::http1::fields::Signals;
@@ -87,7 +88,8 @@ impl Edge {
             None => record.began = self.clock.now(),
         }
         record.peer = self.client_ip(key, head);
-        let refusal = Refusal { reason, accept, retry_after_secs: None, fields, changes };
+        let refusal =
+            Refusal { reason, accept, retry_after_secs: None, fields, size: None, changes };
         self.write_refusal(key, &id, &refusal, &mut record);
         self.tell(key, &id, "", &record, Some(reason));
     }
@@ -119,6 +121,7 @@ impl Edge {
                 accept: field_of(&request, b"accept"),
                 retry_after_secs,
                 fields: b"",
+                size: None,
                 changes: changes.as_ref().map(|changes| changes as &dyn Changes),
             };
             self.write_refusal(front_key, &id, &refusal, &mut record);
@@ -143,14 +146,14 @@ impl Edge {
     }
 
     /// Writes the whole answer to a refused request and settles the connection's future.
-    fn write_refusal(
+    pub(super) fn write_refusal(
         &mut self,
         key: Key,
         id: &RequestId,
         refusal: &Refusal<'_>,
         record: &mut Record,
     ) {
-        let Refusal { reason, accept, retry_after_secs, fields: more, changes } = *refusal;
+        let Refusal { reason, accept, retry_after_secs, fields: more, size, changes } = *refusal;
         let mut body = std::mem::take(&mut self.scratch);
         body.clear();
         let allow = self.routing.take_allow();
@@ -165,6 +168,11 @@ impl Edge {
                 fields.raw(format!("Retry-After: {seconds}\r\n").as_bytes());
             }
             fields.raw(more);
+            if let Some(size) = size {
+                let mut value = Vec::new();
+                range::content_range_of_none(size, &mut value);
+                fields.field(b"Content-Range", &value);
+            }
             if reason == Reason::MethodNotAllowed {
                 fields.field(b"Allow", allow.as_deref().unwrap_or(encode::ALLOW));
             }
@@ -243,7 +251,7 @@ impl Edge {
     }
 
     /// Sends an answer, and sees to the request that may wait behind it.
-    fn flush_and_go_on(&mut self, key: Key) {
+    pub(super) fn flush_and_go_on(&mut self, key: Key) {
         if self.flush_front(key) && self.fronts.get(key).is_some_and(Front::has_more_to_read) {
             self.run_later(key);
         }
@@ -354,15 +362,17 @@ impl Edge {
 }
 
 /// Why and how a request is refused.
-struct Refusal<'a> {
-    reason: Reason,
+pub(super) struct Refusal<'a> {
+    pub(super) reason: Reason,
     /// The request's `Accept`.
-    accept: &'a [u8],
-    retry_after_secs: Option<u32>,
+    pub(super) accept: &'a [u8],
+    pub(super) retry_after_secs: Option<u32>,
     /// Further fields of the answer, as whole lines.
-    fields: &'a [u8],
+    pub(super) fields: &'a [u8],
+    /// The size of the file none of whose bytes was asked for.
+    pub(super) size: Option<u64>,
     /// What the operator changes of the answer's head.
-    changes: Option<&'a dyn Changes>,
+    pub(super) changes: Option<&'a dyn Changes>,
 }
 
 /// An answer of the edge's own.

@@ -1,6 +1,7 @@
 //! The end of a loop's work: what was accepted is finished, then it says so.
 
 use super::exchange::State;
+use super::front::Front;
 use super::identity::Entry;
 use super::turn::Edge;
 use rip::contract::reason::Reason;
@@ -72,11 +73,7 @@ impl Edge {
     pub(super) fn cut_everything(&mut self) -> u64 {
         let mut cut = 0;
         for key in self.fronts.keys().collect::<Vec<_>>() {
-            if self
-                .fronts
-                .get(key)
-                .is_some_and(|front| front.exchange.is_some() || !front.output.is_empty())
-            {
+            if self.fronts.get(key).is_some_and(Front::is_busy) {
                 cut += 1;
             }
             self.cut_front(key, Reason::Stopping);

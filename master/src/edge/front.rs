@@ -12,6 +12,7 @@
 //! a socket with unread bytes resets it and may destroy the answer on its way (RFC 9112 §9.6).
 
 use super::exchange::State;
+use super::file_search::FileWork;
 use super::identity::Entry;
 use super::live_reload::LiveStream;
 use super::turn::{Edge, Timer};
@@ -45,6 +46,8 @@ pub(super) struct Front {
     pub(super) exchange: Option<Key>,
     /// What it carries instead of an exchange.
     pub(super) live: Option<Box<LiveStream>>,
+    /// The same, where a file is the answer.
+    pub(super) file: Option<FileWork>,
     pub(super) deadlines: Deadlines,
     armed: Option<rip::time::Instant>,
     ending: Ending,
@@ -68,6 +71,11 @@ impl Front {
     /// There is, or may be, more of the client's to read.
     pub(super) fn has_more_to_read(&self) -> bool {
         self.readable || self.input.is_some()
+    }
+
+    /// Something is still to be answered, or on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.exchange.is_some() || self.file.is_some() || !self.output.is_empty()
     }
 
     /// We are the slow one now: the client's clock stands still until its body is read on.
@@ -102,6 +110,7 @@ impl Edge {
             output: Outbox::default(),
             exchange: None,
             live: None,
+            file: None,
             deadlines: Deadlines::default(),
             armed: None,
             ending: Ending::Open,
@@ -266,6 +275,8 @@ impl Edge {
                         ControlFlow::Break(wants_more) => return wants_more,
                     }
                 }
+                // The next request has to wait for this one's answer.
+                Ending::Open if front.file.is_some() => return false,
                 Ending::Open => {}
                 Ending::Flushing { .. } => return false,
                 Ending::Lingering { thrown_away_bytes } => {
@@ -437,6 +448,9 @@ impl Edge {
 
     /// Writes what the kernel takes. False when the connection is gone.
     pub(super) fn flush_front(&mut self, key: Key) -> bool {
+        if self.fronts.get(key).is_some_and(|front| front.file.is_some()) && !self.send_file(key) {
+            return false;
+        }
         let Some(front) = self.fronts.get_mut(key) else { return false };
         if !front.output.is_empty() {
             let before = front.output.len();
@@ -527,6 +541,10 @@ impl Edge {
                 self.reset_on_close(key);
                 self.cut_front(key, Reason::WriteTimeout);
             }
+            (Phase::Write, None) if front.file.is_some() => {
+                self.reset_on_close(key);
+                self.cut_front(key, Reason::WriteTimeout);
+            }
             (Phase::Write, None) => {
                 self.shard().add(Counter::Refusal(Reason::WriteTimeout), 1);
                 self.reset_front(key);
@@ -574,6 +592,9 @@ impl Edge {
         self.shared.connections.leave(front.counted, usize::from(self.index.0));
         if let Some(exchange) = front.exchange {
             self.client_gone(exchange, reason);
+        }
+        if let Some(work) = front.file {
+            self.forget_file(key, work, reason);
         }
         if let Some(stream) = front.live {
             self.forget_live_stream(key, &stream);

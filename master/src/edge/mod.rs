@@ -12,10 +12,14 @@ mod dispatch;
 mod drain;
 mod edges;
 mod exchange;
+mod file_cache;
+mod file_search;
+mod file_send;
+#[cfg(test)]
+mod file_tests;
 mod front;
 mod identity;
 mod link;
-mod live_reload;
 mod live_reload;
 mod proxy;
 mod rate_limit;

@@ -10,7 +10,7 @@ use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
 use rip::guard::request_id::RequestId;
 use rip::http1::changes::Changes;
-use rip::http1::fields::{self, ForwardRequest, Proxied, ToUpstream};
+use rip::http1::fields::{self, ForwardRequest, ToUpstream};
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::known::Known;
 use rip::http1::{encode, upgrade};
@@ -44,9 +44,7 @@ impl Edge {
                 _ => self.begin_exchange(front, head, buf, &errand),
             },
             Way::Redirect(rule) => self.redirect(front, head, buf, rule),
-            Way::Static(_) => {
-                self.refuse(front, Reason::NotFound, "", Some((head, buf)));
-            }
+            Way::Static(rule) => self.answer_with_file(front, head, buf, rule),
             Way::Refused(reason) => self.refuse(front, reason, "", Some((head, buf))),
         }
     }
@@ -90,7 +88,7 @@ impl Edge {
                 request_id: exchange.request_id.as_bytes(),
                 client_ip: peer,
                 proto: client.scheme.as_str(),
-                proxied: client.is_proxied.then_some(Proxied { host: client.host }),
+                proxied: client.is_proxied.then_some(fields::Proxied { host: client.host }),
                 received: self.clock.wall(),
                 body: BodyLength::None,
                 target: None,

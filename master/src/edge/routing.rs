@@ -50,6 +50,11 @@ impl Routing {
         location
     }
 
+    /// The refusal that follows says that these methods are taken.
+    pub(super) fn say_allow(&mut self, methods: &[u8]) {
+        self.allow = Some(methods.to_vec());
+    }
+
     /// The methods that a path takes which was just refused for its method.
     pub(super) fn take_allow(&mut self) -> Option<Vec<u8>> {
         self.allow.take()

@@ -11,13 +11,15 @@ use crate::reactor::mailbox::{Receiver, mailbox};
 use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
-use crate::shared::files::{FileQueue, Task, Work};
+use crate::shared::files::{Beneath, FileQueue, Search, Task, Work};
 use crate::shared::log::{Batch, LogSettings, LogSource, log_channel};
 use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pools::{Address, AppPool};
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
+use crate::shared::stored;
 use crate::shared::upstreams::prepare;
+use crate::sys::beneath::Wait;
 use mio::{Poll, Token, Waker};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
@@ -32,6 +34,7 @@ use rip::ids::{AppId, Generation, PoolNumber, WorkerId};
 use rip::observe::counter::Counter;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -41,8 +44,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A loop with one app, whose only worker is a thread.
-struct House {
-    shared: Arc<Shared>,
+pub(super) struct House {
+    pub(super) shared: Arc<Shared>,
     edges: Mutex<Option<Edges>>,
     address: SocketAddr,
     dir: PathBuf,
@@ -55,7 +58,7 @@ struct House {
 
 impl House {
     /// `serve` is the worker: it is called with each connection and its number, one at a time.
-    fn new(
+    pub(super) fn new(
         adjust: impl FnOnce(&mut Config),
         mut serve: impl FnMut(usize, UnixStream) + Send + 'static,
     ) -> Self {
@@ -123,14 +126,14 @@ impl House {
         }
     }
 
-    fn client(&self) -> TcpStream {
+    pub(super) fn client(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
     /// The loop still turns.
-    fn turn(&self) {
+    pub(super) fn turn(&self) {
         let mut client = self.client();
         client.write_all(b"GET /server HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         assert!(response(&mut client).ends_with("ok"));
@@ -147,7 +150,7 @@ impl House {
         self.shared.current.load().pools[0].view(rip::pool::Pool::inflight)
     }
 
-    fn count(&self, counter: Counter) -> u64 {
+    pub(super) fn count(&self, counter: Counter) -> u64 {
         self.shared.stats.read().value(counter)
     }
 }
@@ -200,7 +203,15 @@ fn app() -> AppDescriptor {
 /// A files agent that reads only when it is permitted to.
 fn serve_files(files: &FileQueue, path: &std::path::Path, permitted: &mpsc::Receiver<()>) {
     while let Some(task) = files.next() {
-        let Task::Job(mut job) = task else { continue };
+        let mut job = match task {
+            Task::Job(job) => job,
+            Task::Search(job) => {
+                let result = beneath(&job.search);
+                job.answer(result);
+                continue;
+            }
+            Task::Close(_) => continue,
+        };
         let file = match job.file.file() {
             Some(file) => file,
             None => {
@@ -223,8 +234,21 @@ fn serve_files(files: &FileQueue, path: &std::path::Path, permitted: &mpsc::Rece
     }
 }
 
+fn beneath(search: &Search) -> std::io::Result<Beneath> {
+    match search {
+        Search::Look { root, path, known } => {
+            stored::look(root.as_fd(), path, known.as_deref(), Wait::Disk).map(Beneath::Looked)
+        }
+        Search::Page { root, path, mount, dotfiles } => {
+            let page = stored::page(root.as_fd(), path, mount, *dotfiles)?;
+            Ok(Beneath::Page(page.map(Into::into)))
+        }
+        Search::Warm { .. } => Ok(Beneath::Warm),
+    }
+}
+
 /// Reads up to and including the empty line.
-fn head(stream: &mut impl Read) -> Option<String> {
+pub(super) fn head(stream: &mut impl Read) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -247,7 +271,7 @@ fn response(stream: &mut impl Read) -> String {
     text
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "{what}");
@@ -255,7 +279,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const STREAM: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: 1\n\n";
 

@@ -6,6 +6,7 @@
 use super::acceptor::Acceptor;
 use super::drain::Drain;
 use super::exchange::{Exchange, Record};
+use super::file_search::Files;
 use super::front::Front;
 use super::link::Links;
 use super::live_reload::LiveStreams;
@@ -101,6 +102,8 @@ pub(super) struct Edge {
     pub(super) seats: Seats,
     /// Scratch: how requests find their rules.
     pub(super) routing: Routing,
+    /// Files that requests are answered with.
+    pub(super) files: Files,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
     stopped: bool,
@@ -154,6 +157,7 @@ impl Edge {
             snapshots,
             seats,
             routing: Routing::default(),
+            files: Files::default(),
             lines: Vec::new(),
             stopped: false,
             shared,
@@ -242,6 +246,7 @@ impl Edge {
             EdgeMessage::Refused { key, reason, retry_after_secs } => {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
+            EdgeMessage::Beneath(done) => self.beneath_done(done),
             EdgeMessage::File(done) => self.file_done(done),
             EdgeMessage::FilesChanged { prefix, styles_only } => {
                 self.tell_of_changes(&prefix, styles_only);
@@ -333,6 +338,7 @@ impl Edge {
         let active = self.shared.current.load();
         active.pools.iter().for_each(|pool| self.seats.learn(pool));
         self.head_limits.body_bytes = active.body_bytes;
+        self.files.take_up(&active);
         self.snapshots.activate(active);
         self.settle_checks();
     }

@@ -2,7 +2,7 @@
 //! and tickets bound their number.
 
 use crate::shared::draft::{Draft, DraftId, Unmade};
-use crate::shared::files::FileDone;
+use crate::shared::files::{FileDone, SearchDone};
 use mio::net::TcpStream;
 use rip::contract::event::Event;
 use rip::contract::listen::ListenAddress;
@@ -37,6 +37,8 @@ pub enum EdgeMessage {
         /// When to come again.
         retry_after_secs: u32,
     },
+    /// The files agent looked beneath a directory.
+    Beneath(SearchDone),
     /// The files agent did a job.
     File(FileDone),
     /// Files that pages of a registered prefix are made of have changed.

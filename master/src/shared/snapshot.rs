@@ -2,6 +2,7 @@
 
 use super::pools::AppPool;
 use super::rates::RateLimits;
+use super::sites::Site;
 use super::upstreams::Upstream;
 use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     /// What each rule leads to, by its index.
     places: Vec<Option<usize>>,
+    /// The files of each rule that serves some, by its index.
+    sites: Vec<Option<Arc<Site>>>,
 }
 
 impl Snapshot {
@@ -56,7 +59,8 @@ impl Snapshot {
         let trusted = networks(&config.edge.trusted_proxies);
         let rates = RateLimits::new(&config);
         let upstreams = Vec::new();
-        Self { version, config, table, body_bytes, trusted, rates, pools, upstreams, places }
+        let sites = config.routes.iter().map(Site::of).collect();
+        Self { version, config, table, body_bytes, trusted, rates, pools, upstreams, places, sites }
     }
 
     /// The same with the upstreams of its configuration, in its order, as
@@ -91,6 +95,16 @@ impl Snapshot {
         }
         let app = (*self.places.get(rule)?)?;
         Some((self.config.apps.get(app)?, self.pools.get(app)?))
+    }
+
+    /// The files a rule answers with.
+    pub fn site_of(&self, rule: usize) -> Option<&Arc<Site>> {
+        self.sites.get(rule)?.as_ref()
+    }
+
+    /// Every rule's files.
+    pub fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
+        self.sites.iter().flatten()
     }
 
     /// A pool by its number.

@@ -83,11 +83,9 @@ const EDGE: &[NodeRule] = &[
         .default("\"/var/tmp\""),
     node("trusted-proxies", "addresses whose X-Forwarded-For is believed")
         .list("NETWORK", Kind::Network)
-        .many()
-        .later(),
+        .many(),
     node("rate-limit", "requests of one client in a window of time")
         .one("REQUESTS", POSITIVE)
-        .later()
         .properties(&[WINDOW]),
     node("underscores", "client fields whose names contain _ reach the apps")
         .one("ON", Kind::Bool)
@@ -404,5 +402,5 @@ const INTERVAL: PropertyRule = property("interval", Kind::Duration, "how often")
 const TIMEOUT: PropertyRule =
     property("timeout", Kind::Duration, "how long an answer may take").default("2s");
 const PROXY_PROTOCOL: PropertyRule =
-    property("proxy-protocol", Kind::Bool, "connections begin with a PROXY header").later();
+    property("proxy-protocol", Kind::Bool, "connections begin with a PROXY header");
 const POSITIVE: Kind = Kind::Number { least: 1, most: 100_000_000 };

@@ -121,6 +121,16 @@ impl Setup {
         setup
     }
 
+    /// A directory of files, `site` in the test's own; `make` fills it.
+    pub fn files(make: impl FnOnce(&Path)) -> Self {
+        let mut setup = Self::bare();
+        let site = setup.path("site");
+        fs::create_dir(&site).expect("the directory of files");
+        make(&site);
+        setup.entry = Some(setup.text("site"));
+        setup
+    }
+
     fn bare() -> Self {
         let directory = Directory::new();
         for name in ["run", "app", "cache"] {

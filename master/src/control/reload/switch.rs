@@ -147,5 +147,6 @@ fn take_up(
 
 /// The longest of a deadline over all apps.
 pub(in crate::control) fn longest(config: &Config, of: fn(&AppTimeouts) -> Duration) -> Duration {
-    config.apps.iter().map(|app| of(&app.timeouts)).max().unwrap_or_default()
+    let apps = config.apps.iter().map(|app| of(&app.timeouts)).max();
+    apps.unwrap_or_else(|| of(&AppTimeouts::default()))
 }
