@@ -462,8 +462,6 @@ fn not_served(name: &str) -> String {
 fn not_served_hint(name: &str) -> &'static str {
     match name {
         "https" | "acme" | "hsts" => "this version serves plain HTTP; put TLS before it",
-        "proxy" | "upstream" => "`to-app` and `redirect` are",
-        "static" => "an app can serve the files",
         _ => "leave it out",
     }
 }

@@ -80,12 +80,29 @@ impl Surroundings for Machine {
         Ok((absolute(path), path.contains("open")))
     }
 
-    fn certificate(&self, cert: &str, key: &str) -> Result<(), Trouble> {
+    fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {
         if key.contains("other") {
             let message = format!("{key} is not the key of {cert}");
             return trouble(AttemptCode::CertUnreadable, message, "name the key it was made with");
         }
-        Ok(())
+        Ok(cert.contains("old").then(|| Trouble {
+            code: AttemptCode::CertUnreadable,
+            message: "the certificate expired on 2021-01-01".to_owned(),
+            hint: Some("renew it".to_owned()),
+        }))
+    }
+
+    fn authorities(&self, path: &str) -> Result<String, Trouble> {
+        let (found, _) = self.readable_file(path)?;
+        if path.contains("empty") {
+            let message = format!("{found} has no certificate in it");
+            return trouble(AttemptCode::CertUnreadable, message, "export it as PEM");
+        }
+        Ok(found)
+    }
+
+    fn is_readable_by_others(&self) -> bool {
+        false
     }
 
     fn may_listen(&self, port: u16) -> Result<(), Trouble> {
