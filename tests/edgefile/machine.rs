@@ -122,3 +122,52 @@ impl Surroundings for Machine {
         Ok(())
     }
 }
+
+/// The same machine, where others than its owner may read the Edgefile.
+pub struct OpenMachine;
+
+impl Surroundings for OpenMachine {
+    fn directory(&self) -> &str {
+        "/srv"
+    }
+
+    fn cores(&self) -> u32 {
+        Machine.cores()
+    }
+
+    fn entry(&self, entry: &str, asked: &Asked<'_>) -> Result<Resolved, Trouble> {
+        Machine.entry(entry, asked)
+    }
+
+    fn command(&self, argv: &[String], asked: &Asked<'_>) -> Result<Resolved, Trouble> {
+        Machine.command(argv, asked)
+    }
+
+    fn existing_directory(&self, path: &str) -> Result<String, Trouble> {
+        Machine.existing_directory(path)
+    }
+
+    fn readable_file(&self, path: &str) -> Result<(String, bool), Trouble> {
+        Machine.readable_file(path)
+    }
+
+    fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {
+        Machine.certificate(cert, key)
+    }
+
+    fn authorities(&self, path: &str) -> Result<String, Trouble> {
+        Machine.authorities(path)
+    }
+
+    fn is_readable_by_others(&self) -> bool {
+        true
+    }
+
+    fn may_listen(&self, port: u16) -> Result<(), Trouble> {
+        Machine.may_listen(port)
+    }
+
+    fn user(&self, name: &str) -> Result<(), Trouble> {
+        Machine.user(name)
+    }
+}

@@ -217,8 +217,9 @@ pub(super) fn file_path(text: &str) -> Result<(), Wrong> {
         Err(Wrong::new(format!("\"{seen}\" is no file below the directory: {why}"), hint))
     };
     if let Some(odd) = text.chars().find(|char| char.is_control()) {
-        let why = format!("it has the character U+{:04X} in it", u32::from(odd));
-        return wrong(&why, "leave it out".to_owned());
+        let message =
+            format!("the character U+{:04X} may not stand in the name of a file", u32::from(odd));
+        return Err(Wrong::new(message, "leave it out"));
     }
     if text.contains('\\') {
         return wrong("it has a backslash in it", "paths are divided by /".to_owned());

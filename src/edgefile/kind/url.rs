@@ -13,8 +13,8 @@ pub(super) fn url(text: &str) -> Result<(), Wrong> {
     let for_example =
         || "for example \"http://10.0.0.7:8080\" or \"unix:/run/app.sock\"".to_owned();
     if let Some(odd) = text.chars().find(|char| !char.is_ascii_graphic()) {
-        let why = format!("the character U+{:04X} may not stand in one", u32::from(odd));
-        return wrong(&why, "write it as %XX, in a name as the DNS has it".to_owned());
+        let message = format!("the character U+{:04X} may not stand in a URL", u32::from(odd));
+        return Err(Wrong::new(message, "write it as %XX, in a name as the DNS has it"));
     }
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -65,12 +65,17 @@ pub(super) fn url(text: &str) -> Result<(), Wrong> {
 
 /// `Host` as it is sent.
 pub(super) fn authority(text: &str) -> Result<(), Wrong> {
+    if let Some(odd) = text.chars().find(|char| !char.is_ascii_graphic()) {
+        let message = format!("the character U+{:04X} may not stand in a host", u32::from(odd));
+        return Err(Wrong::new(message, "write the name as the DNS has it"));
+    }
     let Some((why, hint)) = authority_error(text) else { return Ok(()) };
-    let hint = match text.split_once("://") {
+    let (why, hint) = match text.split_once("://") {
         Some((_, rest)) => {
-            format!("write \"{}\"", shown(rest.split('/').next().unwrap_or_default()))
+            let host = shown(rest.split('/').next().unwrap_or_default());
+            ("it is a URL".to_owned(), format!("write \"{host}\""))
         }
-        None => hint,
+        None => (why, hint),
     };
     Err(Wrong::new(format!("\"{}\" is no host: {why}", shown(text)), hint))
 }
