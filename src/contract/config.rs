@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(urls(&config), (named[1..].to_vec(), named.to_vec()));
         config.routes.push(rule("*", "b"));
         let bare = "http://localhost:8080/".to_owned();
-        let all = [named.as_slice(), &[bare.clone()]].concat();
+        let all = [named.as_slice(), std::slice::from_ref(&bare)].concat();
         assert_eq!(urls(&config), (vec![named[1].clone(), bare.clone()], all));
         config.apps.clear();
         assert_eq!(config.urls(), [bare]);
