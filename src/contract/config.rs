@@ -51,17 +51,21 @@ impl Config {
     }
 
     /// The URLs under which clients reach the app: its hosts and those of the rules that lead to it,
-    /// on each listener, then each listener by its own address.
+    /// on each listener, then, where it is served on every host, each listener by its own address.
     pub fn urls_of(&self, app: &AppDescriptor) -> Vec<String> {
         let hosts = self.hosts_of(app);
         let named: Vec<_> = hosts.into_iter().filter(|host| !host.starts_with('*')).collect();
-        listen::public_urls(&named, &self.edge.http)
+        let mut urls = listen::named_urls(&named, &self.edge.http);
+        if self.routes.iter().any(|rule| rule.host == "*" && leads_to(rule, app)) {
+            urls.extend(listen::bare_urls(&self.edge.http));
+        }
+        urls
     }
 
     /// The hosts that lead to the app, each once, every host left out.
     pub fn hosts_of<'c>(&'c self, app: &'c AppDescriptor) -> Vec<&'c str> {
-        let leads = |rule: &&RouteRule| matches!(&rule.action, RouteAction::ToApp { app_id } if *app_id == app.id);
-        let of_rules = self.routes.iter().filter(leads).map(|rule| &rule.host);
+        let leads = self.routes.iter().filter(|rule| leads_to(rule, app));
+        let of_rules = leads.map(|rule| &rule.host);
         let mut hosts: Vec<&str> = Vec::new();
         for host in app.hosts.iter().chain(of_rules) {
             if host != "*" && !hosts.contains(&host.as_str()) {
@@ -71,18 +75,26 @@ impl Config {
         hosts
     }
 
-    /// The URLs of the first app; every request of a server with one app goes there. Without apps those
-    /// of every host.
+    /// The URLs of all apps, each once; where none has any, those of every host, and else those of
+    /// the listeners.
     pub fn urls(&self) -> Vec<String> {
-        match self.apps.first() {
-            Some(app) => self.urls_of(app),
-            None => {
-                let hosts = self.hosts();
-                let named = hosts.iter().map(String::as_str).filter(|host| !host.starts_with('*'));
-                listen::public_urls(&named.collect::<Vec<_>>(), &self.edge.http)
+        let mut urls: Vec<String> = Vec::new();
+        for url in self.apps.iter().flat_map(|app| self.urls_of(app)) {
+            if !urls.contains(&url) {
+                urls.push(url);
             }
         }
+        if urls.is_empty() {
+            let hosts = self.hosts();
+            let named = hosts.iter().map(String::as_str).filter(|host| !host.starts_with('*'));
+            urls = listen::public_urls(&named.collect::<Vec<_>>(), &self.edge.http);
+        }
+        urls
     }
+}
+
+fn leads_to(rule: &RouteRule, app: &AppDescriptor) -> bool {
+    matches!(&rule.action, RouteAction::ToApp { app_id } if *app_id == app.id)
 }
 
 /// The server's own side of a configuration.
@@ -282,5 +294,62 @@ impl Default for Phases {
             write: limits::WRITE_TIMEOUT,
             linger: limits::LINGER_TIMEOUT,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::route::Methods;
+
+    fn app(id: &str, hosts: &[&str]) -> AppDescriptor {
+        let json = serde_json::json!({
+            "id": id, "entry": "x", "hosts": hosts, "prefixes": [], "workers": 1, "concurrency": 1,
+            "maxQueue": 1, "maxInflight": 1, "select": "lifo", "env": {},
+            "restartPolicy": {"maxRestarts": 1, "backoffMs": 1, "windowMs": 1},
+            "healthCheck": {"path": "/", "intervalMs": 1, "timeoutMs": 1, "unhealthyThreshold": 1},
+            "recycle": {}, "surge": {"count": 1}, "reload": "none", "watch": [],
+            "timeouts": {"connectMs": 1, "readMs": 1, "queueMs": 1, "startMs": 1, "drainMs": 1,
+                         "killMs": 1, "stuckMs": 1, "keepaliveMs": null},
+            "runtime": "builtin", "argv": ["x"], "cwd": "/", "listen": "fd", "readyBy": "http",
+            "stopSignal": "TERM",
+        });
+        serde_json::from_value(json).expect("a descriptor")
+    }
+
+    fn rule(host: &str, app: &str) -> RouteRule {
+        RouteRule {
+            id: String::new(),
+            host: host.to_owned(),
+            path_pattern: "/*".to_owned(),
+            methods: Methods::Any,
+            action: RouteAction::ToApp { app_id: AppId::new(app) },
+            priority: 0,
+            explicit: false,
+            headers: None,
+            timeouts: None,
+            body_limit: None,
+            line: None,
+        }
+    }
+
+    #[test]
+    fn urls_are_those_that_lead_to_an_app() {
+        let http = vec![ListenAddress { ip: None, port: 8080 }];
+        let mut config = Config {
+            edge: EdgeConfig { http, ..EdgeConfig::default() },
+            apps: vec![app("a", &["a.test"]), app("b", &[])],
+            routes: vec![rule("a.test", "a"), rule("b.test", "b"), rule("*.b.test", "b")],
+            certs: Vec::new(),
+        };
+        let urls = |config: &Config| (config.urls_of(&config.apps[1]), config.urls());
+        let named = ["http://a.test:8080/".to_owned(), "http://b.test:8080/".to_owned()];
+        assert_eq!(urls(&config), (named[1..].to_vec(), named.to_vec()));
+        config.routes.push(rule("*", "b"));
+        let bare = "http://localhost:8080/".to_owned();
+        let all = [named.as_slice(), std::slice::from_ref(&bare)].concat();
+        assert_eq!(urls(&config), (vec![named[1].clone(), bare.clone()], all));
+        config.apps.clear();
+        assert_eq!(config.urls(), [bare]);
     }
 }

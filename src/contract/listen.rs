@@ -46,10 +46,13 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// The URLs under which the app answers: each of `hosts` on each listener, then each listener by
-/// its own address, `localhost` for a wildcard.
-pub fn public_urls(hosts: &[&str], listeners: &[ListenAddress]) -> Vec<String> {
-    let named = listeners.iter().flat_map(|at| hosts.iter().map(|host| at.url(host)));
+/// Each of `hosts` on each listener.
+pub fn named_urls(hosts: &[&str], listeners: &[ListenAddress]) -> Vec<String> {
+    listeners.iter().flat_map(|at| hosts.iter().map(|host| at.url(host))).collect()
+}
+
+/// Each listener by its own address, `localhost` for a wildcard.
+pub fn bare_urls(listeners: &[ListenAddress]) -> Vec<String> {
     let bare = listeners.iter().map(|at| {
         at.url(&match at.ip.filter(|ip| !ip.is_unspecified()) {
             Some(IpAddr::V4(ip)) => ip.to_string(),
@@ -57,7 +60,7 @@ pub fn public_urls(hosts: &[&str], listeners: &[ListenAddress]) -> Vec<String> {
             None => "localhost".to_owned(),
         })
     });
-    named.chain(bare).collect()
+    bare.collect()
 }
 
 impl std::str::FromStr for ListenAddress {
@@ -112,11 +115,8 @@ mod tests {
         );
         let six = ListenAddress { ip: Some(Ipv6Addr::LOCALHOST.into()), port: 80 };
         assert_eq!(six.to_string(), "[::1]:80");
-        assert_eq!(public_urls(&[], &[every, six]), ["http://localhost:8080/", "http://[::1]/"]);
+        assert_eq!(bare_urls(&[every, six]), ["http://localhost:8080/", "http://[::1]/"]);
         let hosts = ["a.local", "b.local"];
-        assert_eq!(
-            public_urls(&hosts, &[every]),
-            ["http://a.local:8080/", "http://b.local:8080/", "http://localhost:8080/"]
-        );
+        assert_eq!(named_urls(&hosts, &[every]), ["http://a.local:8080/", "http://b.local:8080/"]);
     }
 }

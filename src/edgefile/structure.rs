@@ -12,6 +12,7 @@
 
 use super::lexer::{Fault, Kind, Token, Tokens, shown};
 use super::span::Span;
+use super::suggest::nearest;
 use crate::limits;
 
 /// How a text is divided.
@@ -78,7 +79,7 @@ pub(super) fn secrets(text: &str, tokens: &[Token]) -> Vec<Span> {
     let mut within: Option<usize> = None;
     for (index, token) in tokens.iter().enumerate() {
         match (token.kind, within) {
-            (Kind::Word, None) if is_start && token.span.of(text) == "env" => within = Some(0),
+            (Kind::Word, None) if is_start && is_env(token.span.of(text)) => within = Some(0),
             (Kind::Newline | Kind::Semicolon, Some(0)) => within = None,
             (Kind::Open, Some(depth)) => within = Some(depth + 1),
             (Kind::Close, Some(depth)) => within = depth.checked_sub(1),
@@ -99,6 +100,11 @@ pub(super) fn secrets(text: &str, tokens: &[Token]) -> Vec<Span> {
         is_start = starts || is_start && keeps;
     }
     found
+}
+
+/// Whether a node of this name most likely sets variables.
+pub(super) fn is_env(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("env") || nearest(name, ["env"]).is_some()
 }
 
 struct Divider<'a> {
@@ -570,5 +576,10 @@ mod tests {
         let secrets = secrets(text, &tokens(text).list);
         let found: Vec<&str> = secrets.iter().map(|span| span.of(text)).collect();
         assert_eq!(found, ["1", "\"2\"", "\"3\"", "4", "6"]);
+        for text in ["env:\"7\"\n", "env: A=\"7\"\n", "ENV A \"7\"\n", "evn A=\"7\"\n"] {
+            let secrets = super::secrets(text, &tokens(text).list);
+            assert!(secrets.iter().any(|span| span.of(text) == "\"7\""), "{text}");
+        }
+        assert!(["edge", "entry", "set", "hosts", "user"].iter().all(|name| !is_env(name)));
     }
 }

@@ -9,6 +9,7 @@ use super::lexer::shown;
 use super::report::Report;
 use super::schema::{self, Arguments, Free, NodeRule, PropertyRule};
 use super::span::Span;
+use super::structure::is_env;
 use super::suggest::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -352,7 +353,7 @@ fn unknown_node(
     around: &Around<'_>,
     report: &mut Report<'_>,
 ) -> Option<&'static str> {
-    if node.name.to_ascii_lowercase().contains("env") || nearest(&node.name, ["env"]).is_some() {
+    if is_env(&node.name) {
         // Most likely variables, and their values may be secrets.
         hide_values(node, report);
     }

@@ -41,6 +41,9 @@ pub enum Refusal {
     /// Nothing new is begun any more.
     #[error("the server is ending")]
     Ending,
+    /// The app goes, the server stays.
+    #[error("another configuration has taken the app's workers out of service")]
+    Replaced,
     /// The worker has been told to go.
     #[error("the worker is leaving")]
     Leaving,
@@ -266,10 +269,11 @@ impl Supervisor {
         self.check_invariants();
     }
 
-    /// Ends the app gently: workers finish what they have, and none is started any more.
+    /// Ends the app gently: workers finish what they have, and none is started any more. Without
+    /// [`Self::wind_down`] before, it is the app alone that ends.
     pub fn retire_all(&mut self, now: Instant) {
         self.wake(now);
-        self.leave_off(now);
+        self.leave_off(Refusal::Replaced, now);
         self.desired = Desired::Gone;
         for worker in self.workers.values_mut() {
             worker.retire(&self.policy.patience, now, &mut self.outputs);
@@ -280,7 +284,7 @@ impl Supervisor {
     /// Ends the app at once: SIGTERM to every worker, SIGKILL after `kill`.
     pub fn terminate_all(&mut self, kill: Duration, now: Instant) {
         self.wake(now);
-        self.leave_off(now);
+        self.leave_off(Refusal::Ending, now);
         self.desired = Desired::Gone;
         for worker in self.workers.values_mut() {
             worker.terminate(kill, now, &mut self.outputs);
@@ -291,7 +295,7 @@ impl Supervisor {
     /// Ends the app by force: SIGKILL to every process group.
     pub fn kill_all(&mut self, now: Instant) {
         self.wake(now);
-        self.leave_off(now);
+        self.leave_off(Refusal::Ending, now);
         self.desired = Desired::Gone;
         for worker in self.workers.values_mut() {
             worker.kill(self.policy.patience.kill, now, &mut self.outputs);

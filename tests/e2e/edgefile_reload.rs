@@ -268,6 +268,11 @@ fn a_number_of_workers_that_was_chosen_by_hand_stays_until_the_file_says_another
         (server.app_called("api")["workers"].clone(), server.ready_workers().len()),
         (json!(4), 4)
     );
+    let replaced = applied(&server, &with(2, "; env KEY=\"other\""));
+    assert!(replaced["details"].to_string().contains("replaced"), "{replaced}");
+    let api = server.app_called("api");
+    let count = (api["workers"].clone(), api["ready"].clone());
+    assert_eq!(count, (json!(4), json!(4)), "fresh processes change nothing about it");
     applied(&server, &with(3, "; max-queue 9"));
     eventually("three workers", || server.ready_workers().len() == 3);
 }
@@ -423,4 +428,16 @@ fn a_master_without_an_edgefile_keeps_a_history_of_its_rolls() {
         .collect();
     let row = |id: u64, source: &str| (json!(id), json!(source), json!("applied"));
     assert_eq!(told, [row(3, "signal"), row(2, "api"), row(1, "start")]);
+}
+
+#[test]
+fn another_address_with_the_port_of_an_own_listener_is_refused_by_its_name() {
+    let server = started(HELLO);
+    let port = server.port();
+    server.write_edgefile(&file(HELLO).replace("127.0.0.1:PORT", ":PORT"));
+    let (status, attempt) = reload(&server);
+    assert_eq!((status, &attempt["code"]), (409, &json!("listen_failed")), "{attempt}");
+    let told = attempt["details"][0].as_str().expect("a detail");
+    assert!(told.contains(&format!("the server itself listens at 127.0.0.1:{port}")), "{told}");
+    assert_eq!(ask(&server, "a.test", "/").status, 200);
 }

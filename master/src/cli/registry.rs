@@ -91,18 +91,22 @@ fn asked(host: &str, target: Option<&str>) -> Result<Map<String, Value>, Failure
 fn table(registry: &Registry, paint: Paint) -> String {
     let mut table =
         Table::new(&[("HOST", Align::Left), ("APP", Align::Left), ("ADDED", Align::Left)]);
-    for host in &registry.hosts {
-        let mut apps: Vec<String> = registry
+    let idle = registry.added.iter().map(|added| &added.host);
+    let idle = idle.filter(|host| !registry.hosts.contains(host));
+    for host in registry.hosts.iter().chain(idle) {
+        let apps: Vec<String> = registry
             .apps
             .iter()
             .filter(|(_, hosts)| hosts.contains(host))
             .map(|(app, _)| app.to_string())
             .collect();
         let added = registry.added.iter().find(|added| added.host == *host);
-        if let (true, Some(app)) = (apps.is_empty(), added.and_then(|added| added.app.as_ref())) {
-            apps.push(app.to_string());
-        }
+        // The Edgefile goes before what was added, and may have other apps by now.
+        let is_idle = |added: &AddedHost| {
+            added.app.as_ref().is_some_and(|app| !apps.contains(&app.to_string()))
+        };
         let how = match added {
+            Some(added) if is_idle(added) => "without effect".to_owned(),
             Some(AddedHost { path: Some(path), .. }) => format!("from {path}"),
             Some(_) => "yes".to_owned(),
             None => String::new(),
@@ -134,15 +138,19 @@ mod tests {
     #[test]
     fn hosts_are_a_table() {
         let registry: Registry = serde_json::from_str(
-            r#"{"ok":true,"hosts":["a.example.com","b.local"],
-                "apps":{"api":["a.example.com"],"shop":[]},
-                "added":[{"host":"b.local","app":"shop","path":"/srv/shop"}]}"#,
+            r#"{"ok":true,"hosts":["a.example.com","b.local","c.local"],
+                "apps":{"api":["a.example.com"],"shop":["b.local"]},
+                "added":[{"host":"b.local","app":"shop","path":"/srv/shop"},
+                         {"host":"c.local","app":"hello","path":"builtin:hello"},
+                         {"host":"d.local","app":"gone"}]}"#,
         )
         .unwrap();
         let golden = "\
 HOST           APP   ADDED
 a.example.com  api   -
 b.local        shop  from /srv/shop
+c.local        -     without effect
+d.local        -     without effect
 ";
         assert_eq!(table(&registry, Paint::Plain), golden);
         assert_eq!(table(&Registry::default(), Paint::Plain), "HOST  APP  ADDED\n");

@@ -459,6 +459,10 @@ impl Part {
                 "the workers it has go on serving; starting the others is tried again",
             ),
         };
+        let hint = match reason == Refusal::Replaced.to_string() {
+            true => "`rip-master ctl history` shows what has changed",
+            false => hint,
+        };
         let generation = match self.goal {
             Goal::Reloaded { new, .. } | Goal::Rolled(new) => Some(new),
             _ => None,

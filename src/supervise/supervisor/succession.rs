@@ -103,7 +103,7 @@ impl Supervisor {
     /// serves is kept until [`Self::retire_all`].
     pub fn wind_down(&mut self, now: Instant) {
         self.wake(now);
-        self.leave_off(now);
+        self.leave_off(Refusal::Ending, now);
         self.check_invariants();
     }
 
@@ -257,13 +257,13 @@ impl Supervisor {
         }
     }
 
-    /// Nothing new is begun any more, and nobody waits for it in vain.
-    pub(super) fn leave_off(&mut self, now: Instant) {
+    /// Nothing new is begun any more, and nobody waits for it in vain: they are told `why`.
+    pub(super) fn leave_off(&mut self, why: Refusal, now: Instant) {
         if self.desired != Desired::Serving {
             return;
         }
         self.desired = Desired::Finishing;
-        let ending = Refusal::Ending.to_string();
+        let ending = why.to_string();
         if self.rolls.current.is_some() {
             self.abort_roll(None, ending.clone(), now);
         }

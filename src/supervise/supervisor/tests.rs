@@ -491,3 +491,18 @@ fn the_end_answers_everybody_who_waits() {
     assert_eq!(stand.core.roll(Cause::new("api"), stand.now), Err(Refusal::Ending));
     assert_eq!(stand.core.ready_count(), 1, "what serves is kept");
 }
+
+#[test]
+fn who_waits_for_an_app_that_is_replaced_is_not_told_that_the_server_ends() {
+    let mut stand = Stand::new(1);
+    stand.serve();
+    stand.core.roll(Cause::new("api"), stand.now).expect("it serves");
+    stand.settle();
+    stand.core.retire_all(stand.now);
+    let outputs = stand.settle();
+    let replaced = Refusal::Replaced.to_string();
+    position(
+        &outputs,
+        |output| matches!(output, Output::RollAborted { reason, .. } if *reason == replaced),
+    );
+}

@@ -8,6 +8,7 @@ use crate::control::compiler::Made;
 use crate::control::master::Master;
 use crate::control::server::ConnectionId;
 use crate::shared::draft::{Draft, DraftId};
+use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::config::Config;
 use rip::contract::listen::ListenAddress;
@@ -188,9 +189,22 @@ impl Master {
                 self.reload.pipeline.listening(address, now);
             }
             Err(error) => {
-                self.reload.pipeline.listen_failed(address, &error.to_string(), now);
+                let own = self.own_listener_on(address.port).filter(|_| error.is_busy());
+                let reason = match own {
+                    Some(own) => format!(
+                        "the server itself listens at {own}; another address with the same port \
+                         needs a restart of the server"
+                    ),
+                    None => error.to_string(),
+                };
+                self.reload.pipeline.listen_failed(address, &reason, now);
             }
         }
+    }
+
+    fn own_listener_on(&self, port: u16) -> Option<ListenAddress> {
+        let active = self.shared.current.load();
+        active.config.edge.http.iter().find(|own| own.port == port).copied()
     }
 
     /// Starts the workers of a pool that no request is given to yet.
@@ -218,7 +232,29 @@ impl Master {
         if let Some(edges) = &self.edges {
             edges.connect(&pool);
         }
-        self.crews.found(pool, app, generation, urls, now).map_err(|error| error.to_string())
+        let chosen = self.chosen_workers(&app);
+        let founded = self.crews.found(pool, app, generation, urls, now);
+        founded.map_err(|error| error.to_string())?;
+        self.keep_chosen(number, chosen, now);
+        Ok(())
+    }
+
+    /// How many workers the pool that serves an app has, where `app` leaves it at that: a number that
+    /// was chosen by hand holds for fresh processes as well.
+    pub(super) fn chosen_workers(&self, app: &AppDescriptor) -> Option<usize> {
+        let serving = self.crews.get(self.active_pool(&app.id)?)?;
+        (serving.descriptor().workers == app.workers).then(|| serving.wanted())
+    }
+
+    /// Gives a fresh pool that many workers.
+    pub(super) fn keep_chosen(&mut self, pool: PoolNumber, workers: Option<usize>, now: Instant) {
+        if let Some(workers) = workers
+            && let Some(crew) = self.crews.get_mut(pool)
+            && crew.wanted() != workers
+            && let Err(refusal) = crew.scale(workers, now)
+        {
+            log::debug!("a fresh pool keeps its number of workers: {refusal}");
+        }
     }
 
     /// What the next code of an app is called: one more than any it has had since it is served.

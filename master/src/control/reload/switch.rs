@@ -42,6 +42,9 @@ impl Master {
                 // A pause is the app's, whoever serves it.
                 let old = previous.pools.iter().find(|old| old.id == pool.id);
                 pool.hold(old.is_some_and(|old| old.view(|old| old.is_held())), now);
+                // It may have been chosen while the pool was started.
+                let chosen = self.chosen_workers(app);
+                self.keep_chosen(pool.number, chosen, now);
             } else if let Some(crew) = self.crews.get_mut(pool.number) {
                 crews.push(Before::of(crew));
                 // A number that was chosen by hand stays unless the configuration has another one.
