@@ -3,6 +3,7 @@
 use super::crew::{Crew, Hosted};
 use super::crews::Crews;
 use super::reload::Added;
+use crate::shared::upstreams::UpstreamView;
 use crate::sys::proc::rss_bytes;
 use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
@@ -166,6 +167,20 @@ impl<'a> AppRow<'a> {
             rolling: Rolling::of(crew),
             last_exit,
         }
+    }
+}
+
+/// `GET /upstreams`.
+#[derive(Serialize)]
+pub struct Upstreams {
+    ok: bool,
+    upstreams: Vec<UpstreamView>,
+}
+
+impl Upstreams {
+    /// As they are.
+    pub fn of(upstreams: Vec<UpstreamView>) -> Self {
+        Self { ok: true, upstreams }
     }
 }
 

@@ -10,7 +10,7 @@ use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
 use super::feed::Feed;
 use super::follow::Pages;
-use super::listing::{AppNotes, Apps, Registry, Workers};
+use super::listing::{AppNotes, Apps, Registry, Upstreams, Workers};
 use super::notify::Notifier;
 use super::orders::{self, Orders};
 use super::orphans::Orphans;
@@ -436,6 +436,9 @@ impl Master {
                 let added = self.reload.overlay().into_iter().flat_map(Overlay::entries);
                 let added = added.map(Added::from).collect();
                 Some(Answer::ok(&Registry::of(&active.config, added)))
+            }
+            Ok(Verb::Upstreams) => {
+                Some(Answer::ok(&Upstreams::of(self.shared.upstreams(self.clock.now()))))
             }
             Ok(Verb::Status) => {
                 let status = self.shared.status(self.clock.now());

@@ -62,6 +62,8 @@ pub enum Verb {
         /// Without waiting for what is in flight.
         now: bool,
     },
+    /// The servers that are not ours, and how they are.
+    Upstreams,
     /// Pages below a prefix want to hear of changed files.
     Watch(WatchPages),
     /// A worker joins or quits.
@@ -145,7 +147,7 @@ impl Route {
 }
 
 /// Those of one path stand together.
-const ROUTES: [Route; 20] = [
+const ROUTES: [Route; 21] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
     Route { path: "/config", allow: "GET", understand: |_| Ok(Verb::Config) },
     Route { path: "/control/drain", allow: "POST", understand: drain },
@@ -175,6 +177,7 @@ const ROUTES: [Route; 20] = [
     Route { path: "/registry", allow: "POST", understand: add_host },
     Route { path: "/registry", allow: "DELETE", understand: remove_host },
     Route { path: "/status", allow: "GET", understand: |_| Ok(Verb::Status) },
+    Route { path: "/upstreams", allow: "GET", understand: |_| Ok(Verb::Upstreams) },
     Route { path: "/watch", allow: "POST", understand: watch },
     Route { path: "/worker", allow: "POST", understand: worker },
     Route { path: "/workers", allow: "GET", understand: |_| Ok(Verb::Workers) },
@@ -403,6 +406,7 @@ mod tests {
     #[test]
     fn paths_methods_and_bodies_are_checked_in_that_order() {
         assert_eq!(ask(Method::Get, "/apps", ""), Ok(Verb::Apps));
+        assert_eq!(ask(Method::Get, "/upstreams", ""), Ok(Verb::Upstreams));
         assert_eq!(ask(Method::Head, "/workers", ""), Ok(Verb::Workers));
         assert_eq!(ask(Method::Post, "/control/stop", ""), Ok(Verb::Stop { now: false }));
         let now = ask(Method::Post, "/control/stop", r#"{"now":true}"#);
