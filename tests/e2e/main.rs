@@ -39,6 +39,7 @@ mod routing;
 mod scale;
 mod single_instance;
 mod static_browser;
+mod static_edgefile;
 mod static_escapes;
 mod static_files;
 mod streaming;
