@@ -45,6 +45,7 @@ mod scale;
 mod single_instance;
 mod slow_clients;
 mod static_browser;
+mod static_edgefile;
 mod static_escapes;
 mod static_files;
 mod streaming;
