@@ -89,6 +89,9 @@ impl Config {
             let named = hosts.iter().map(String::as_str).filter(|host| !host.starts_with('*'));
             urls = listen::public_urls(&named.collect::<Vec<_>>(), &self.edge.http);
         }
+        if urls.is_empty() {
+            urls = listen::bare_urls(&self.edge.http);
+        }
         urls
     }
 }
