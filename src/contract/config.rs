@@ -87,7 +87,7 @@ impl Config {
         if urls.is_empty() {
             let hosts = self.hosts();
             let named = hosts.iter().map(String::as_str).filter(|host| !host.starts_with('*'));
-            urls = listen::public_urls(&named.collect::<Vec<_>>(), &self.edge.http);
+            urls = listen::named_urls(&named.collect::<Vec<_>>(), &self.edge.http);
         }
         if urls.is_empty() {
             urls = listen::bare_urls(&self.edge.http);
@@ -303,7 +303,6 @@ impl Default for Phases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::route::Methods;
 
     fn app(id: &str, hosts: &[&str]) -> AppDescriptor {
         let json = serde_json::json!({
@@ -321,19 +320,8 @@ mod tests {
     }
 
     fn rule(host: &str, app: &str) -> RouteRule {
-        RouteRule {
-            id: String::new(),
-            host: host.to_owned(),
-            path_pattern: "/*".to_owned(),
-            methods: Methods::Any,
-            action: RouteAction::ToApp { app_id: AppId::new(app) },
-            priority: 0,
-            explicit: false,
-            headers: None,
-            timeouts: None,
-            body_limit: None,
-            line: None,
-        }
+        let action = RouteAction::ToApp { app_id: AppId::new(app) };
+        RouteRule::new(host, "/*", action)
     }
 
     #[test]
@@ -343,7 +331,7 @@ mod tests {
             edge: EdgeConfig { http, ..EdgeConfig::default() },
             apps: vec![app("a", &["a.test"]), app("b", &[])],
             routes: vec![rule("a.test", "a"), rule("b.test", "b"), rule("*.b.test", "b")],
-            certs: Vec::new(),
+            ..Config::default()
         };
         let urls = |config: &Config| (config.urls_of(&config.apps[1]), config.urls());
         let named = ["http://a.test:8080/".to_owned(), "http://b.test:8080/".to_owned()];
@@ -353,6 +341,8 @@ mod tests {
         let all = [named.as_slice(), std::slice::from_ref(&bare)].concat();
         assert_eq!(urls(&config), (vec![named[1].clone(), bare.clone()], all));
         config.apps.clear();
+        assert_eq!(config.urls(), named, "of hosts that others answer");
+        config.routes.drain(..3);
         assert_eq!(config.urls(), [bare]);
     }
 }
