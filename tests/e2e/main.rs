@@ -32,6 +32,7 @@ mod orphans;
 mod peers;
 mod phases;
 mod promises;
+mod proxy;
 mod proxy_protocol;
 mod queue;
 mod rate_limit;

@@ -22,6 +22,6 @@ sockets.on('connection', (socket) => {
   });
 });
 const port = process.argv[2];
-if (port) server.listen(Number(port), '127.0.0.1');
+if (port) server.listen(Number(port), '127.0.0.1', 2000);
 else server.listen({ fd: 3 });
 process.on('SIGTERM', () => process.exit(0));

@@ -39,7 +39,7 @@ async def echo(connection):
 async def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    how = {"max_size": None, "compression": None, "ping_interval": None, "close_timeout": 5}
+    how = {"max_size": None, "compression": None, "ping_interval": None, "close_timeout": 5, "backlog": 2000}
     if len(sys.argv) > 1:
         server = serve(echo, "127.0.0.1", int(sys.argv[1]), **how)
     else:
