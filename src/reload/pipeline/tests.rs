@@ -88,7 +88,10 @@ fn same() -> Work {
 fn ended(mut outputs: Vec<Output>) -> (Attempt, Vec<Waiter>, Vec<Output>) {
     let is_report = |output: &Output| matches!(output, Output::Report { .. });
     assert_eq!(outputs.iter().filter(|output| is_report(output)).count(), 1, "{outputs:?}");
-    match outputs.remove(outputs.iter().position(is_report).unwrap()) {
+    let at = outputs.iter().position(is_report).unwrap();
+    let is_close = |output: &Output| matches!(output, Output::Close { .. });
+    assert!(!outputs[at..].iter().any(is_close), "closed before it is told: {outputs:?}");
+    match outputs.remove(at) {
         Output::Report { attempt, waiters } => (attempt, waiters, outputs),
         _ => unreachable!(),
     }
@@ -138,7 +141,7 @@ fn an_attempt_compiles_stages_activates_verifies_and_retires_the_old() {
     };
     assert_eq!(attempt, expected);
     assert_eq!(waiters, [Waiter(7)]);
-    assert_eq!(others, [retire(1), close(1)]);
+    assert_eq!(others, [close(1), retire(1)]);
     assert_eq!((stand.pipe.version(), stand.pipe.previous_version()), (2, Some(1)));
     assert_eq!((stand.pipe.attempt(), stand.pipe.next_deadline()), (None, None));
 }
@@ -168,7 +171,7 @@ fn who_does_not_ask_for_healthy_apps_does_not_wait_for_their_probation() {
     stand.pipe.listening(at(2), stand.now);
     stand.turn();
     stand.pipe.pool_ready(PoolNumber(2), stand.now);
-    let rest = [Output::Activate { version: 2 }, retire(1), close(1)];
+    let rest = [Output::Activate { version: 2 }, close(1), retire(1)];
     assert_ended(stand.turn(), AttemptResult::Applied, AttemptCode::Ok, &rest);
 }
 
@@ -310,7 +313,7 @@ fn after_the_probation_a_loss_counts_only_while_nobody_is_ready() {
     stand.pipe.worker_lost(PoolNumber(2), "exited 3", stand.now);
     assert_eq!(stand.turn_after(100), []);
     stand.unready.clear();
-    let rest = [retire(1), close(1)];
+    let rest = [close(1), retire(1)];
     assert_ended(stand.turn(), AttemptResult::Applied, AttemptCode::Ok, &rest);
 }
 
@@ -363,7 +366,7 @@ fn a_window_shorter_than_the_probation_is_the_probation() {
     stand.turn();
     stand.pipe.pool_ready(PoolNumber(2), stand.now);
     stand.turn();
-    let rest = [retire(1), close(1)];
+    let rest = [close(1), retire(1)];
     assert_ended(stand.turn_after(300), AttemptResult::Applied, AttemptCode::Ok, &rest);
 }
 
@@ -519,7 +522,7 @@ fn a_loop_that_was_asleep_blames_nobody_for_it() {
     stand.pipe.pool_ready(PoolNumber(2), stand.now);
     assert_eq!(stand.turn(), [Output::Activate { version: 2 }]);
     assert_eq!(stand.turn_after(3_600_000), [], "the probation was not watched");
-    let rest = [retire(1), close(1)];
+    let rest = [close(1), retire(1)];
     assert_ended(stand.turn_after(1000), AttemptResult::Applied, AttemptCode::Ok, &rest);
 }
 
