@@ -41,6 +41,8 @@ pub struct Pipeline {
     last_version: u64,
     last_attempt: u64,
     is_stopping: bool,
+    /// Upstreams of the active configuration that have not shown yet that they are well.
+    unproven_upstreams: Vec<String>,
     outputs: VecDeque<Output>,
     nap: Nap,
 }
@@ -77,6 +79,7 @@ impl Pipeline {
             last_version: 1,
             last_attempt: 1,
             is_stopping: false,
+            unproven_upstreams: Vec::new(),
             outputs: VecDeque::from([Output::Report { attempt, waiters: Vec::new() }]),
             nap: Nap::new(now),
         }
@@ -171,6 +174,21 @@ impl Pipeline {
         self.check_invariants();
     }
 
+    /// Upstreams of the active configuration that have not shown yet that a target is well. To be
+    /// told before each [`Self::settle`] while [`Self::waits_for_upstreams`].
+    pub fn unproven(&mut self, upstreams: Vec<String>) {
+        self.unproven_upstreams = upstreams;
+    }
+
+    /// The attempt under way is active, and upstreams have to show that they are well.
+    pub fn waits_for_upstreams(&self) -> bool {
+        self.trial.as_ref().is_some_and(|trial| {
+            matches!(trial.phase, Phase::Verifying { .. })
+                && trial.verify.healthy_upstreams
+                && !trial.upstreams.is_empty()
+        })
+    }
+
     /// The next thing to do; drain it after [`Self::settle`].
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -251,13 +269,25 @@ impl Pipeline {
                 if probation.is_some_and(|end| now >= end) {
                     *probation = None;
                 }
-                let ill: Vec<_> = unready.iter().filter(|app| !excused.contains(app)).collect();
-                if probation.is_none() && ill.is_empty() {
+                let verify = trial.verify;
+                let is_ill = |app: &&AppId| verify.healthy_apps && !excused.contains(app);
+                let ill: Vec<_> = unready.iter().filter(is_ill).collect();
+                let is_down = |id: &&String| {
+                    verify.healthy_upstreams && self.unproven_upstreams.contains(*id)
+                };
+                let down: Vec<_> = trial.upstreams.iter().filter(is_down).collect();
+                if probation.is_none() && ill.is_empty() && down.is_empty() {
                     self.apply(now);
                 } else if now >= *deadline {
+                    let code = match ill.is_empty() && !down.is_empty() {
+                        true => AttemptCode::UpstreamUnhealthy,
+                        false => AttemptCode::Timeout,
+                    };
                     let ill = ill.into_iter().map(|app| format!("app {app}: no worker is ready"));
-                    let details = ill.collect();
-                    trial.failure = Some(Failure { code: AttemptCode::Timeout, details });
+                    let down =
+                        down.into_iter().map(|id| format!("upstream {id}: no target is well"));
+                    let details = ill.chain(down).collect();
+                    trial.failure = Some(Failure { code, details });
                 } else {
                     return false;
                 }
@@ -284,6 +314,7 @@ impl Pipeline {
             opened: BTreeSet::new(),
             next: Version::default(),
             verify: Verify::default(),
+            upstreams: Vec::new(),
             details: Vec::new(),
             phase: Phase::Compiling { work: None, is_answered: false, deadline },
         };
@@ -326,7 +357,8 @@ impl Pipeline {
 
     fn stage(&mut self, work: Work, now: Instant) {
         let Some(trial) = &mut self.trial else { return };
-        let Work { listeners, kept, fresh, verify, details } = work;
+        let Work { listeners, kept, fresh, upstreams, verify, details } = work;
+        trial.upstreams = upstreams;
         let patience = fresh.iter().map(|pool| pool.patience).max().unwrap_or_default();
         let deadline = now + patience.max(verify.within) + SLACK;
         let kept: BTreeSet<_> = kept.into_iter().collect();
@@ -354,15 +386,16 @@ impl Pipeline {
     fn activate(&mut self, unready: &[AppId], now: Instant) {
         let Some(trial) = &mut self.trial else { return };
         self.outputs.push_back(Output::Activate { version: trial.version });
-        let is_verified = trial.fresh.is_empty() || !trial.verify.healthy_apps;
+        let proves_apps = trial.verify.healthy_apps && !trial.fresh.is_empty();
+        let proves_upstreams = trial.verify.healthy_upstreams && !trial.upstreams.is_empty();
         let within = trial.verify.within;
         let is_fresh = |app: &&AppId| trial.fresh.values().any(|fresh| fresh == *app);
         trial.phase = Phase::Verifying {
-            probation: Some(now + limits::VERIFY_PROBATION.min(within)),
+            probation: proves_apps.then(|| now + limits::VERIFY_PROBATION.min(within)),
             excused: unready.iter().filter(|app| !is_fresh(app)).cloned().collect(),
             deadline: now + within,
         };
-        if is_verified {
+        if !proves_apps && !proves_upstreams {
             self.apply(now);
         }
     }

@@ -36,6 +36,8 @@ pub(super) struct Trial {
     pub(super) opened: BTreeSet<ListenAddress>,
     /// What the version has; empty before it is staged.
     pub(super) next: Version,
+    /// Upstreams that must show that they are well.
+    pub(super) upstreams: Vec<String>,
     pub(super) verify: Verify,
     pub(super) details: Vec<String>,
     pub(super) phase: Phase,

@@ -17,6 +17,9 @@ pub struct Work {
     pub kept: Vec<PoolNumber>,
     /// Pools it has besides. Their numbers are new.
     pub fresh: Vec<FreshPool>,
+    /// Upstreams that are new, or others than before, and are asked how they are: each must show that
+    /// one of its targets is well.
+    pub upstreams: Vec<String>,
     /// What must be true of it when it is active.
     pub verify: Verify,
     /// What changes with it, and what is odd about it: the details of the attempt if it is applied.

@@ -66,6 +66,32 @@ fn files_come_from_a_server_that_dies_and_comes_back() {
 }
 
 #[test]
+fn a_configuration_whose_upstream_is_not_well_does_not_stay() {
+    let port = Port::free();
+    let text = |within: &str, upstream: &str, to: &str| {
+        format!(
+            "version 1\nedge {{ http \"127.0.0.1:PORT\"; verify within=\"{within}\" }}\n\
+             app \"own\" {{ entry \"builtin:hello\"; workers 1; hosts \"own.test\" }}\n\
+             {upstream}\nsite \"127.0.0.1\" {{ route \"/*\" {{ {to} }} }}\n"
+        )
+    };
+    let upstream = format!(
+        "upstream \"other\" {{ target \"http://127.0.0.1:{}\"; \
+         health-check path=\"/a.txt\" interval=\"100ms\" timeout=\"2s\" }}",
+        port.number
+    );
+    let server = Setup::edgefile(&text("2s", "", "to-app \"own\"")).word("--no-watch").start();
+    std::fs::write(server.path("app").join("a.txt"), "from elsewhere").unwrap();
+    let refused = text("1s", &upstream, "proxy \"other\"");
+    let attempt = server.refuses_up(&refused, "upstream_unhealthy");
+    assert_eq!(attempt["result"], "rolled_back", "{attempt}");
+    assert_eq!(server.get_at("127.0.0.1", "/a.txt").text(), "hello\n");
+    let _other = Other::files(port.number, &server.path("app"));
+    server.take_up(&text("20s", &upstream, "proxy \"other\""));
+    assert_eq!(server.get_at("127.0.0.1", "/a.txt").text(), "from elsewhere");
+}
+
+#[test]
 fn websockets_go_through_to_libraries_that_people_use() {
     for (program, app) in [(tools::python(), "ws_echo.py"), ("node".to_owned(), "ws_echo.cjs")] {
         let port = Port::free();

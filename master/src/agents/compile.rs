@@ -137,6 +137,7 @@ impl Task {
         let mut work = Work {
             listeners: config.edge.http.clone(),
             verify: config.edge.verify,
+            upstreams: asked_upstreams(&plan, &config),
             details: details(&plan, warnings),
             ..Work::default()
         };
@@ -165,6 +166,16 @@ impl Task {
         let snapshot = Arc::new(snapshot);
         Draft { base: self.base, overlay: self.overlay, snapshot, urls, plan, work }
     }
+}
+
+/// Upstreams that are new or others than before, and are asked how they are.
+fn asked_upstreams(plan: &Plan, config: &Config) -> Vec<String> {
+    let changed = plan.upstreams.added.iter().chain(&plan.upstreams.changed);
+    let is_asked = |id: &&String| {
+        let known = config.upstreams.iter().find(|upstream| upstream.id == **id);
+        known.is_some_and(|upstream| upstream.health_check.is_some())
+    };
+    changed.filter(is_asked).cloned().collect()
 }
 
 fn read(pipe: File) -> Result<Report, Unmade> {

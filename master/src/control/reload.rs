@@ -63,6 +63,8 @@ pub(super) struct Reloads {
     pending: Vec<Pending>,
     /// The init system believes that a reload is under way.
     pub(super) is_announced: bool,
+    /// When upstreams are looked at again.
+    upstreams_at: Option<Instant>,
     /// Listeners that have been given up and may still be there: what follows waits for their end.
     pub(super) closing: BTreeSet<ListenAddress>,
 }
@@ -118,6 +120,7 @@ impl Reloads {
             last_waiter: 0,
             pending: Vec::new(),
             is_announced: false,
+            upstreams_at: None,
             closing: BTreeSet::new(),
         }
     }
@@ -134,8 +137,12 @@ impl Reloads {
 
     /// When [`Master::drive_reload`] is due, if nothing happens before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let deadlines =
-            [self.pipeline.next_deadline(), self.compiler.next_deadline(), self.removed_end_at];
+        let deadlines = [
+            self.pipeline.next_deadline(),
+            self.compiler.next_deadline(),
+            self.removed_end_at,
+            self.upstreams_at,
+        ];
         let departures = self.departures.values().filter_map(Departure::deadline);
         deadlines.into_iter().flatten().chain(departures).min()
     }
@@ -150,6 +157,7 @@ impl Master {
         let mut is_moved = false;
         loop {
             self.report_ready_pools(now);
+            self.look_at_upstreams(now);
             let unready = match self.reload.pipeline.attempt() {
                 Some(_) => self.unready_apps(),
                 None => Vec::new(),
@@ -212,6 +220,18 @@ impl Master {
         true
     }
 
+    /// Tells an attempt that waits for upstreams which of them have not shown yet that they are well.
+    fn look_at_upstreams(&mut self, now: Instant) {
+        self.reload.upstreams_at = None;
+        if !self.reload.pipeline.waits_for_upstreams() {
+            return;
+        }
+        let active = self.shared.current.load();
+        let unproven = active.upstreams.iter().filter(|upstream| !upstream.is_proven(now));
+        self.reload.pipeline.unproven(unproven.map(|upstream| upstream.id.to_string()).collect());
+        self.reload.upstreams_at = Some(now + UPSTREAM_LOOK);
+    }
+
     /// Apps of the active configuration of which no worker is ready.
     fn unready_apps(&self) -> Vec<AppId> {
         let active = self.shared.current.load();
@@ -237,3 +257,6 @@ impl Master {
         }
     }
 }
+
+/// Between looks at upstreams that an attempt waits for: their checks are made on the loops.
+const UPSTREAM_LOOK: Duration = Duration::from_millis(50);

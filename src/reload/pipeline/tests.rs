@@ -306,6 +306,32 @@ fn a_fresh_pool_that_loses_a_worker_in_its_probation_is_rolled_back() {
 }
 
 #[test]
+fn upstreams_must_show_that_they_are_well_or_it_is_rolled_back() {
+    let within = Verify::default().within;
+    for is_well in [true, false] {
+        let mut stand = Stand::new();
+        stand.reload(7);
+        let work = Work { upstreams: vec!["legacy".to_owned()], ..same() };
+        assert_eq!(stand.compiled(work), [Output::Activate { version: 2 }]);
+        assert!(stand.pipe.waits_for_upstreams());
+        stand.pipe.unproven(vec!["legacy".to_owned(), "other".to_owned()]);
+        assert_eq!(stand.turn_after(100), []);
+        if is_well {
+            stand.pipe.unproven(vec!["other".to_owned()]);
+            assert_ended(stand.turn(), AttemptResult::Applied, AttemptCode::Ok, &[]);
+        } else {
+            stand.now += within;
+            let (attempt, _, rest) = ended(stand.turn());
+            assert_eq!(attempt.result, AttemptResult::RolledBack);
+            assert_eq!(attempt.code, AttemptCode::UpstreamUnhealthy);
+            assert_eq!(attempt.details, ["upstream legacy: no target is well"]);
+            assert_eq!(rest, [Output::RollBack { to: 1 }, Output::Forget { version: 2 }]);
+        }
+        assert!(!stand.pipe.waits_for_upstreams());
+    }
+}
+
+#[test]
 fn after_the_probation_a_loss_counts_only_while_nobody_is_ready() {
     let mut stand = Stand::verifying();
     stand.unready = vec![AppId::new("new")];
