@@ -85,7 +85,7 @@ fn a_configuration_whose_upstream_is_not_well_does_not_stay() {
     let refused = text("1s", &upstream, "proxy \"other\"");
     let attempt = server.refuses_up(&refused, "upstream_unhealthy");
     assert_eq!(attempt["result"], "rolled_back", "{attempt}");
-    assert_eq!(server.get_at("127.0.0.1", "/a.txt").text(), "hello\n");
+    assert_eq!(server.get_at("127.0.0.1", "/a.txt").text(), "Hello from rip-master\n");
     let _other = Other::files(port.number, &server.path("app"));
     server.take_up(&text("20s", &upstream, "proxy \"other\""));
     assert_eq!(server.get_at("127.0.0.1", "/a.txt").text(), "from elsewhere");
