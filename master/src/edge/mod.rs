@@ -8,9 +8,11 @@
 mod acceptor;
 mod answer;
 mod builtin;
+mod compress;
 mod dispatch;
 mod drain;
 mod edges;
+mod encoder;
 mod exchange;
 mod front;
 mod live_reload;

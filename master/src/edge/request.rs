@@ -6,6 +6,7 @@ use super::routing::{Errand, Way};
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
+use rip::files::compress::Wish;
 use rip::guard::request_id::RequestId;
 use rip::http1::changes::Changes;
 use rip::http1::encode;
@@ -71,6 +72,8 @@ impl Edge {
         let peer = address.of(front.peer.ip());
         self.collect_changes(errand.rule, &mut exchange.changes);
         let active = self.snapshots.active();
+        exchange.wish = (active.config.routes.get(errand.rule))
+            .and_then(|rule| Wish::of(rule.compress, head, buf));
         let changes = active.table.headers().request(&exchange.changes);
         // The end of the head is written when the body is whole and its worker is known.
         fields::forward_request_fields(

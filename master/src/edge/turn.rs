@@ -4,6 +4,7 @@
 //! re-enters: whatever a step finds out for a later one is put into a list that the turn empties.
 
 use super::acceptor::Acceptor;
+use super::compress::Compressor;
 use super::drain::Drain;
 use super::exchange::{Exchange, Record};
 use super::front::Front;
@@ -95,6 +96,8 @@ pub(super) struct Edge {
     pub(super) seats: Seats,
     /// Scratch: how requests find their rules.
     pub(super) routing: Routing,
+    /// What answers are compressed with.
+    pub(super) compressor: Compressor,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
     stopped: bool,
@@ -145,6 +148,7 @@ impl Edge {
             snapshots,
             seats,
             routing: Routing::default(),
+            compressor: Compressor::default(),
             lines: Vec::new(),
             stopped: false,
             shared,
@@ -168,6 +172,7 @@ impl Edge {
                 break;
             }
             self.clock.refresh();
+            self.compressor.next_turn();
             for event in &events {
                 let (kind, key) = slab::parse(event.token());
                 match kind {
