@@ -16,7 +16,8 @@ use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective};
 
 /// One answer's encoder.
 pub(super) enum Encoder {
-    Brotli(Box<CompressorWriter<Vec<u8>>>),
+    /// `None` behind its end.
+    Brotli(Option<Box<CompressorWriter<Vec<u8>>>>),
     Gzip(Box<Compress>),
     Zstd(CCtx<'static>),
 }
@@ -25,6 +26,12 @@ pub(super) enum Encoder {
 /// has made so far has no end.
 #[derive(Debug)]
 pub(super) struct EncodeError(String);
+
+impl EncodeError {
+    fn ended() -> Self {
+        Self("its body has ended".to_owned())
+    }
+}
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +56,7 @@ impl Encoders {
         }
         let encoder = match coding {
             Encoding::Identity => return None,
-            Encoding::Br => Encoder::Brotli(Box::new(brotli(length))),
+            Encoding::Br => Encoder::Brotli(Some(Box::new(brotli(length)))),
             Encoding::Gzip => Encoder::Gzip(self.gzip.pop().unwrap_or_else(|| Box::new(gzip()))),
             Encoding::Zstd => {
                 let mut context = match self.zstd.pop() {
@@ -88,6 +95,7 @@ impl Encoder {
     pub(super) fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Self::Brotli(writer) => {
+                let writer = writer.as_mut().ok_or_else(EncodeError::ended)?;
                 writer.write_all(piece).map_err(|error| EncodeError(error.to_string()))?;
                 out.append(writer.get_mut());
                 Ok(())
@@ -101,6 +109,7 @@ impl Encoder {
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Self::Brotli(writer) => {
+                let writer = writer.as_mut().ok_or_else(EncodeError::ended)?;
                 writer.flush().map_err(|error| EncodeError(error.to_string()))?;
                 out.append(writer.get_mut());
                 Ok(())
@@ -114,8 +123,8 @@ impl Encoder {
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Self::Brotli(writer) => {
-                let fresh = CompressorWriter::new(Vec::new(), 0, 0, 0);
-                out.append(&mut std::mem::replace(&mut **writer, fresh).into_inner());
+                let writer = writer.take().ok_or_else(EncodeError::ended)?;
+                out.append(&mut writer.into_inner());
                 Ok(())
             }
             Self::Gzip(state) => deflate(state, &[], FlushCompress::Finish, out),
