@@ -110,7 +110,7 @@ pub const COMPRESS_BYTES: u64 = 1024;
 /// Bytes of one connection that are compressed before the others of its loop get their turn.
 pub const COMPRESS_TURN_BYTES: usize = 64 * 1024;
 /// Answers that one loop compresses at a time; further ones pass as they are. Each holds up to
-/// 2 MiB.
+/// 3 MiB.
 pub const ENCODER_COUNT: usize = 64;
 /// What one piece of an answer waits in its encoder at most while more of it comes.
 pub const ENCODER_PAUSE: Duration = Duration::from_millis(20);

@@ -6,6 +6,7 @@ mod builtins;
 mod busy;
 mod cli;
 mod client_faults;
+mod compression;
 mod control;
 mod crash;
 mod crash_between;

@@ -317,3 +317,36 @@ impl Edge {
 const HEAD_HOLD: Duration = Duration::from_millis(50);
 /// What the scratch may keep.
 const SCRATCH_BYTES: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rip::http1::ResponseLength;
+
+    #[test]
+    fn a_connection_is_fed_no_more_in_a_turn_than_its_share() {
+        let mut compressor = Compressor::default();
+        let mut exchange = Exchange::blank();
+        assert_eq!(compressor.go_bytes(&exchange, 9, 1000), 1000, "nothing is compressed");
+        let plan = Plan::Coded(Encoding::Gzip);
+        let (_, coding) = compressor.begin(plan, false, None, false, Instant::default());
+        exchange.coding = coding;
+        let mut server = Server::new();
+        let mut out = Vec::new();
+        server.respond(200, b"", ResponseLength::Unknown, &mut out).finish();
+        let share = limits::COMPRESS_TURN_BYTES;
+        assert_eq!(compressor.go_bytes(&exchange, 100, 1 << 20), share - 100);
+        for _ in 0..3 {
+            compressor.next_turn();
+            assert_eq!(compressor.go_bytes(&exchange, 0, 1 << 20), share);
+            compressor.pass(&mut exchange, &mut server, &[b'a'; 60_000], &mut out).unwrap();
+            assert_eq!(compressor.go_bytes(&exchange, 0, 1 << 20), share - 60_000);
+            compressor.pass(&mut exchange, &mut server, &[b'a'; 9000], &mut out).unwrap();
+            assert_eq!(compressor.go_bytes(&exchange, 0, 1 << 20), 0);
+        }
+        let begun = exchange.record.bytes_out;
+        assert!(begun <= 10, "all but the coding's own head is in the encoder");
+        compressor.finish(&mut exchange, &mut server, &mut out).unwrap();
+        assert!(exchange.coding.is_none() && exchange.record.bytes_out > begun + 100);
+    }
+}

@@ -56,7 +56,7 @@ impl Encoders {
         }
         let encoder = match coding {
             Encoding::Identity => return None,
-            Encoding::Br => Encoder::Brotli(Some(Box::new(brotli(length)))),
+            Encoding::Br => Encoder::Brotli(Some(Box::new(brotli()))),
             Encoding::Gzip => Encoder::Gzip(self.gzip.pop().unwrap_or_else(|| Box::new(gzip()))),
             Encoding::Zstd => {
                 let mut context = match self.zstd.pop() {
@@ -133,11 +133,12 @@ impl Encoder {
     }
 }
 
-fn brotli(length: Option<u64>) -> CompressorWriter<Vec<u8>> {
+fn brotli() -> CompressorWriter<Vec<u8>> {
     let mut params = BrotliEncoderParams::default();
     params.quality = BROTLI_QUALITY;
     params.lgwin = WINDOW_BITS as i32;
-    params.size_hint = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    // A size of 1 MiB or more would double its tables for nothing.
+    params.size_hint = 0;
     CompressorWriter::with_params(Vec::new(), BROTLI_PIECE_BYTES, &params)
 }
 
@@ -214,7 +215,7 @@ const BROTLI_PIECE_BYTES: usize = 4096;
 /// Room that is made for one step's output.
 const ROOM_BYTES: usize = 16 * 1024;
 /// Encoders of a kind that are kept for the next answers.
-const KEPT_COUNT: usize = 8;
+const KEPT_COUNT: usize = 4;
 
 #[cfg(test)]
 #[path = "encoder_tests.rs"]

@@ -1,5 +1,7 @@
 //! Whole loops on loopback sockets, with threads for workers.
 
+mod compression;
+
 use super::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, mailbox};
