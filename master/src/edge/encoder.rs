@@ -18,7 +18,7 @@ use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective};
 pub(super) enum Encoder {
     /// `None` behind its end.
     Brotli(Option<Box<CompressorWriter<Vec<u8>>>>),
-    Gzip(Box<Compress>),
+    Gzip(Compress),
     Zstd(CCtx<'static>),
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for EncodeError {
 #[derive(Default)]
 pub(super) struct Encoders {
     lent: usize,
-    gzip: Vec<Box<Compress>>,
+    gzip: Vec<Compress>,
     zstd: Vec<CCtx<'static>>,
 }
 
@@ -57,7 +57,7 @@ impl Encoders {
         let encoder = match coding {
             Encoding::Identity => return None,
             Encoding::Br => Encoder::Brotli(Some(Box::new(brotli()))),
-            Encoding::Gzip => Encoder::Gzip(self.gzip.pop().unwrap_or_else(|| Box::new(gzip()))),
+            Encoding::Gzip => Encoder::Gzip(self.gzip.pop().unwrap_or_else(gzip)),
             Encoding::Zstd => {
                 let mut context = match self.zstd.pop() {
                     Some(context) => context,
@@ -81,9 +81,8 @@ impl Encoders {
                 self.gzip.push(state);
             }
             Encoder::Zstd(mut context) if self.zstd.len() < KEPT_COUNT => {
-                if context.reset(ResetDirective::SessionOnly).is_ok() {
-                    self.zstd.push(context);
-                }
+                let is_fresh = context.reset(ResetDirective::SessionOnly).is_ok();
+                self.zstd.extend(is_fresh.then_some(context));
             }
             _ => {}
         }
@@ -134,11 +133,12 @@ impl Encoder {
 }
 
 fn brotli() -> CompressorWriter<Vec<u8>> {
-    let mut params = BrotliEncoderParams::default();
-    params.quality = BROTLI_QUALITY;
-    params.lgwin = WINDOW_BITS as i32;
-    // A size of 1 MiB or more would double its tables for nothing.
-    params.size_hint = 0;
+    // It is told no size: one of 1 MiB or more would double its tables for nothing.
+    let params = BrotliEncoderParams {
+        quality: BROTLI_QUALITY,
+        lgwin: WINDOW_BITS as i32,
+        ..BrotliEncoderParams::default()
+    };
     CompressorWriter::with_params(Vec::new(), BROTLI_PIECE_BYTES, &params)
 }
 
