@@ -40,6 +40,11 @@ number_id!(
     PoolNumber, u32, "p"
 );
 
+impl PoolNumber {
+    /// No pool has this number.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
 /// An app's name. Cheap to clone; JSON is the bare string.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]

@@ -70,6 +70,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A request's wait for a worker: 504 beyond.
 pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// An upgraded connection may be silent for this long.
+pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
+/// The same when one of its sides has ended.
+pub const TUNNEL_HALF_IDLE: Duration = Duration::from_secs(60);
 /// From spawn to join.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a shim gets beyond the start timeout to say why its app did not start.
@@ -103,6 +107,8 @@ pub const FILE_PATH_BYTES: usize = 4095;
 pub const RANGE_COUNT: usize = 16;
 /// Names on the page of a directory; the page says how many are left out.
 pub const LISTING_COUNT: usize = 10_000;
+/// Names of a directory that are looked at for its page; what comes behind them is not on it.
+pub const LISTING_LOOK_COUNT: usize = 100_000;
 /// A file younger than this may change again without its time changing: its tag is weak.
 pub const FRESH_FILE_AGE: Duration = Duration::from_secs(2);
 /// A body must be longer than this to be worth compressing.
@@ -150,8 +156,12 @@ pub const CHECK_SUCCESS_COUNT: u32 = 2;
 pub const EDGEFILE_BYTES: usize = 1024 * 1024;
 /// Blocks within blocks of an Edgefile: refused beyond, before it is parsed.
 pub const EDGEFILE_DEPTH: usize = 32;
+/// Nodes of an Edgefile: refused beyond, before it is parsed.
+pub const EDGEFILE_NODE_COUNT: usize = 50_000;
 /// Diagnostics of one Edgefile that are kept.
 pub const DIAGNOSTIC_COUNT: usize = 100;
+/// Rules that the hosts and routes of one Edgefile may stand for: refused beyond.
+pub const RULE_COUNT: usize = 20_000;
 /// An Edgefile is compiled within this.
 pub const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A configuration that became active must be well within this.

@@ -76,6 +76,22 @@ def nginx_to_worker(directory, running):
     return Contestant("nginx", port, [process])
 
 
+def rip_static(directory, _running):
+    port, master = rip(directory, [site(directory)])
+    return Contestant("rip-master", port, [master])
+
+
+def nginx_static(directory, _running):
+    port, process = nginx(directory, "sendfile on;", f"root {site(directory)};")
+    return Contestant("nginx", port, [process])
+
+
+def nginx_static_cached(directory, _running):
+    cache = "sendfile on; open_file_cache max=1000 inactive=60s; open_file_cache_valid 1s;"
+    port, process = nginx(directory, cache, f"root {site(directory)};")
+    return Contestant("nginx+cache", port, [process])
+
+
 def nginx_uwsgi(directory, _running):
     write(directory, "hello.py", HELLO)
     path = os.path.join(directory, "uwsgi.sock")
@@ -100,6 +116,18 @@ def nginx_gunicorn(directory, _running):
     wait_for(lambda: os.path.exists(path), "gunicorn")
     port, process = nginx(directory, upstream(path), proxy_location())
     return Contestant("nginx+gunicorn", port, [gunicorn, process])
+
+
+def site(directory):
+    """A directory of files that do not compress, the same for everybody."""
+    path = os.path.join(directory, "site")
+    os.makedirs(path, exist_ok=True)
+    for name, size in [("1k.bin", 1024), ("100k.bin", 100 * 1024), ("10m.bin", 10 * 1024 * 1024)]:
+        file = os.path.join(path, name)
+        if not os.path.exists(file):
+            with open(file, "wb") as out:
+                out.write(os.urandom(size))
+    return path
 
 
 def rip(directory, words):

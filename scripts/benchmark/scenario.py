@@ -79,6 +79,7 @@ def names():
 
 FAST = [contestant.rip_tiny, contestant.nginx_tiny]
 WORKER = [contestant.rip_worker, contestant.nginx_to_worker]
+STATIC = [contestant.rip_static, contestant.nginx_static, contestant.nginx_static_cached]
 PYTHON = [contestant.rip_python, contestant.nginx_uwsgi, contestant.nginx_gunicorn]
 
 ALL = [
@@ -88,5 +89,8 @@ ALL = [
     Scenario("worker-32", WORKER, "/", 32, goals={"nginx": 0.85}),
     Scenario("worker-256", WORKER, "/", 256, goals={"nginx": 0.75}),
     Scenario("python", PYTHON, "/", 32, goals={"nginx+uwsgi": 0.85, "nginx+gunicorn": 0.2}),
+    Scenario("static-1k", STATIC, "/1k.bin", 32, goals={"nginx": 0.8}),
+    Scenario("static-100k", STATIC, "/100k.bin", 32, goals={"nginx": 0.9}),
+    Scenario("static-10m", STATIC, "/10m.bin", 8, goals={"nginx": 1.0}),
     Scenario("fresh", FAST, "/server", 32, {"Connection": "close"}, goals={"nginx": 0.95}),
 ]

@@ -71,11 +71,16 @@ impl Config {
         hosts
     }
 
-    /// The URLs of the first app; every request of a server with one app goes there.
+    /// The URLs of the first app; every request of a server with one app goes there. Without apps those
+    /// of every host.
     pub fn urls(&self) -> Vec<String> {
         match self.apps.first() {
             Some(app) => self.urls_of(app),
-            None => listen::public_urls(&[], &self.edge.http),
+            None => {
+                let hosts = self.hosts();
+                let named = hosts.iter().map(String::as_str).filter(|host| !host.starts_with('*'));
+                listen::public_urls(&named.collect::<Vec<_>>(), &self.edge.http)
+            }
         }
     }
 }

@@ -63,6 +63,25 @@ pub enum Event {
         /// Exchanges that were cut off.
         cut: u64,
     },
+    /// A server of an upstream gets no requests any more.
+    UpstreamDown {
+        /// The upstream.
+        upstream: String,
+        /// The server's URL.
+        target: String,
+        /// `checks` that it failed, or `failures` of requests.
+        reason: &'static str,
+        /// After so many milliseconds one request tries it; only with `failures`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    /// A server of an upstream that was down gets requests again.
+    UpstreamUp {
+        /// The upstream.
+        upstream: String,
+        /// The server's URL.
+        target: String,
+    },
     /// A worker's process was started.
     WorkerStart {
         /// Its app.
@@ -246,6 +265,7 @@ impl Event {
             | Self::ConfigRollback(_)
             | Self::WorkerStuck { .. }
             | Self::LogDropped { .. }
+            | Self::UpstreamDown { .. }
             | Self::WorkerAbandon { .. }
             | Self::WorkerRefused { .. }
             | Self::WorkerRestart { .. }

@@ -1,5 +1,6 @@
 //! What flags and the environment say about a configuration that a file describes.
 
+use super::app::Reload;
 use super::config::Config;
 use super::listen::ListenAddress;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub struct Overrides {
     pub kill_timeout: Option<Duration>,
     /// Until a worker that does not end a request is aborted.
     pub stuck_timeout: Option<Duration>,
+    /// The files of apps do not change: none is watched.
+    pub static_apps: bool,
 }
 
 impl Overrides {
@@ -86,6 +89,10 @@ impl Overrides {
             replace(&mut timeouts.drain, &self.drain_timeout);
             replace(&mut timeouts.kill, &self.kill_timeout);
             replace(&mut timeouts.stuck, &self.stuck_timeout);
+            if self.static_apps {
+                app.reload = Reload::None;
+                app.watch.clear();
+            }
         }
     }
 }

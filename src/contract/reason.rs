@@ -3,8 +3,12 @@
 /// A refusal or failure answered by the edge.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Reason {
+    /// The client's address had too many connections.
+    AddressCap,
     /// Every worker slot was given up after crashes.
     AppAbandoned,
+    /// The path is none that a file could have.
+    BadPath,
     /// The body was larger than allowed.
     BodyTooLarge,
     /// The body stalled or dripped.
@@ -13,10 +17,14 @@ pub enum Reason {
     ClientGone,
     /// `Expect` named something other than `100-continue`.
     ExpectationFailed,
+    /// A file could not be read, or not to its end.
+    FileFailed,
     /// The head did not arrive in time.
     HeadTimeout,
     /// No site is for the host.
     HostNotFound,
+    /// A connection asked nothing for too long.
+    IdleTimeout,
     /// The head was larger or had more fields than allowed.
     HeadTooLarge,
     /// The request was not valid HTTP/1.1.
@@ -25,10 +33,22 @@ pub enum Reason {
     MethodNotAllowed,
     /// Nothing is served at the path.
     NotFound,
+    /// The request has come here before, through the servers it was handed to.
+    ProxyLoop,
+    /// The connection had to begin with a PROXY header, and did not, or not in time.
+    ProxyHeader,
+    /// Who connected to a listener for proxies is none that is trusted.
+    ProxyUntrusted,
+    /// A precondition of the request does not hold.
+    PreconditionFailed,
     /// The app's queue was full.
     QueueFull,
     /// No worker was free in time.
     QueueTimeout,
+    /// The client asked more often than it may.
+    RateLimited,
+    /// No byte of the ranges that were asked for exists.
+    RangeNotSatisfiable,
     /// The rule that took the request was removed, and it did not end in time.
     RouteRemoved,
     /// The server is stopping and the request could not be finished.
@@ -41,6 +61,16 @@ pub enum Reason {
     TargetTooLong,
     /// An unknown transfer coding.
     UnknownCoding,
+    /// The upstream could not be connected.
+    UpstreamConnect,
+    /// The upstream closed or reset before its answer was complete.
+    UpstreamGone,
+    /// The upstream's answer was not valid HTTP.
+    UpstreamMalformed,
+    /// The upstream could not be connected or did not answer in time.
+    UpstreamTimeout,
+    /// No server of the upstream is well.
+    UpstreamUnavailable,
     /// The HTTP version is not spoken here.
     VersionUnsupported,
     /// Every try was answered busy or draining.
@@ -59,26 +89,41 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 41] = [
+        Self::AddressCap,
         Self::AppAbandoned,
+        Self::BadPath,
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::ClientGone,
         Self::ExpectationFailed,
+        Self::FileFailed,
         Self::HeadTimeout,
         Self::HostNotFound,
+        Self::IdleTimeout,
         Self::HeadTooLarge,
         Self::Malformed,
         Self::MethodNotAllowed,
         Self::NotFound,
+        Self::ProxyLoop,
+        Self::ProxyHeader,
+        Self::ProxyUntrusted,
+        Self::PreconditionFailed,
         Self::QueueFull,
         Self::QueueTimeout,
+        Self::RateLimited,
+        Self::RangeNotSatisfiable,
         Self::RouteRemoved,
         Self::Stopping,
         Self::SpoolFull,
         Self::SpoolFailed,
         Self::TargetTooLong,
         Self::UnknownCoding,
+        Self::UpstreamConnect,
+        Self::UpstreamGone,
+        Self::UpstreamMalformed,
+        Self::UpstreamTimeout,
+        Self::UpstreamUnavailable,
         Self::VersionUnsupported,
         Self::WorkerBusy,
         Self::WorkerConnect,
@@ -94,7 +139,8 @@ impl Reason {
     }
 
     /// The status the client gets. [`Self::ClientGone`] and [`Self::WriteTimeout`] are only logged,
-    /// as 499 and 408.
+    /// as 499 and 408; [`Self::AddressCap`], [`Self::IdleTimeout`], [`Self::ProxyHeader`] and
+    /// [`Self::ProxyUntrusted`] close a connection without a word and are only counted.
     pub const fn status(self) -> u16 {
         self.row().1
     }
@@ -106,29 +152,64 @@ impl Reason {
 
     const fn row(self) -> (&'static str, u16, &'static str) {
         match self {
+            Self::AddressCap => {
+                ("address-cap", 429, "There are too many connections from this address.")
+            }
             Self::AppAbandoned => ("app-abandoned", 503, "The application does not start."),
+            Self::BadPath => ("bad-path", 400, "The path is not one that a file could have."),
             Self::BodyTooLarge => ("body-too-large", 413, "The request body is too large."),
             Self::BodyTimeout => ("body-timeout", 408, "The request body arrived too slowly."),
             Self::ClientGone => ("client-gone", 499, "The client went away."),
             Self::ExpectationFailed => {
                 ("expectation-failed", 417, "Only 100-continue can be expected.")
             }
+            Self::FileFailed => ("file-failed", 500, "The file could not be read."),
             Self::HeadTimeout => ("head-timeout", 408, "The request head arrived too slowly."),
             Self::HostNotFound => ("host-not-found", 404, "Host not found"),
+            Self::IdleTimeout => ("idle-timeout", 408, "The connection was idle for too long."),
             Self::HeadTooLarge => ("head-too-large", 431, "The request head is too large."),
             Self::Malformed => ("malformed", 400, "The request is not valid HTTP."),
             Self::MethodNotAllowed => {
                 ("method-not-allowed", 405, "The method is not allowed here.")
             }
             Self::NotFound => ("not-found", 404, "Nothing is served here."),
+            Self::ProxyLoop => ("proxy-loop", 508, "The request goes in a circle."),
+            Self::ProxyHeader => ("proxy-header", 400, "The connection has no PROXY header."),
+            Self::ProxyUntrusted => {
+                ("proxy-untrusted", 403, "The connection does not come from a trusted proxy.")
+            }
             Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
             Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),
+            Self::RateLimited => ("rate-limited", 429, "Too many requests; try again in a moment."),
+            Self::PreconditionFailed => {
+                ("precondition-failed", 412, "The file is not in the state that was asked for.")
+            }
+            Self::RangeNotSatisfiable => (
+                "range-not-satisfiable",
+                416,
+                "The file has none of the bytes that were asked for.",
+            ),
             Self::RouteRemoved => ("route-removed", 503, "The path is no longer served."),
             Self::Stopping => ("stopping", 503, "The server is stopping."),
             Self::SpoolFull => ("spool-full", 503, "The server has no room for the request body."),
             Self::SpoolFailed => ("spool-failed", 500, "The request body could not be stored."),
             Self::TargetTooLong => ("target-too-long", 414, "The request target is too long."),
             Self::UnknownCoding => ("unknown-coding", 501, "The transfer coding is not known."),
+            Self::UpstreamConnect => {
+                ("upstream-connect", 502, "The server behind cannot be reached.")
+            }
+            Self::UpstreamGone => {
+                ("upstream-gone", 502, "The server behind ended before its answer was complete.")
+            }
+            Self::UpstreamMalformed => {
+                ("upstream-malformed", 502, "The answer of the server behind is not valid HTTP.")
+            }
+            Self::UpstreamTimeout => {
+                ("upstream-timeout", 504, "The server behind did not answer in time.")
+            }
+            Self::UpstreamUnavailable => {
+                ("upstream-unavailable", 503, "No server behind is well; try again in a moment.")
+            }
             Self::VersionUnsupported => {
                 ("version-unsupported", 505, "The HTTP version is not supported.")
             }

@@ -168,6 +168,19 @@ pub enum RouteAction {
     },
 }
 
+impl fmt::Display for RouteAction {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Values may be secrets, and names are in the file.
+            Self::Headers(_) => out.write_str("changes headers"),
+            Self::Proxy { upstream, .. } => write!(out, "proxy to {upstream}"),
+            Self::Redirect { to, status } => write!(out, "redirect {status} to {to}"),
+            Self::Static(files) => write!(out, "files of {}", files.dir),
+            Self::ToApp { app_id } => write!(out, "app {app_id}"),
+        }
+    }
+}
+
 /// A directory whose files are served. What stands before the final `*` of the rule's pattern is not
 /// part of a file's path.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

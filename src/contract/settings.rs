@@ -4,7 +4,7 @@ use super::app::AppDescriptor;
 use super::config::{Config, EdgeConfig};
 use super::listen::ListenAddress;
 use super::overrides::Overrides;
-use super::route::{RouteAction, RouteRule};
+use super::route::{RouteAction, RouteRule, StaticFiles};
 
 /// Everything a master needs to know to start. Plain values: nothing in here was looked up later
 /// than the command line. The configuration in it is the first; a reload puts another in its place.
@@ -53,6 +53,22 @@ impl Settings {
             watch_poll: false,
         }
     }
+}
+
+/// The configuration that answers every request with a file of the directory `dir`, whatever its host,
+/// and lists directories; `hosts` are those it is known by.
+pub fn file_site(dir: &str, hosts: &[String], edge: EdgeConfig) -> Config {
+    let files = StaticFiles {
+        dir: dir.to_owned(),
+        index: "index.html".to_owned(),
+        spa_fallback: None,
+        browse: true,
+        dotfiles: false,
+        cache_control: None,
+    };
+    let hosts = hosts.iter().map(String::as_str).chain(["*"]);
+    let rule = |host| RouteRule::new(host, "/*", RouteAction::Static(files.clone()));
+    Config { edge, routes: hosts.map(rule).collect(), ..Config::default() }
 }
 
 /// The configuration that hands every request to `app`.

@@ -103,10 +103,10 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
         return Err(Fault::new(Span::default(), message).hint("is it the right file?"));
     }
     std::str::from_utf8(bytes).map_err(|error| {
-        let line =
-            1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count();
-        Fault::new(Span::default(), format!("line {line} is not UTF-8"))
-            .hint("save the file as UTF-8 text")
+        // In the text with marks in place of what is none, the first mark.
+        let at = error.valid_up_to();
+        let mark = Span::new(at, at + char::REPLACEMENT_CHARACTER.len_utf8());
+        Fault::new(mark, "this is not UTF-8").hint("save the file as UTF-8 text")
     })
 }
 

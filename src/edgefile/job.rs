@@ -1,7 +1,7 @@
 //! What the process that reads an Edgefile is asked, and what it answers: JSON on its standard
 //! input, JSON on its standard output.
 
-use super::Outcome;
+use super::{Diagnostic, Outcome};
 use crate::contract::app::AppDescriptor;
 use crate::ids::AppId;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,9 @@ pub struct Job {
     pub path: Option<String>,
     /// Apps that were added at run time, to be resolved anew.
     pub added: Vec<AddedApp>,
+    /// The file's listeners give way to others: it may name ports that cannot be listened at.
+    #[serde(default)]
+    pub any_port: bool,
 }
 
 /// An app named by nothing but its entry.
@@ -40,4 +43,13 @@ pub struct Report {
     /// Environments of the added apps.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<AppId, BTreeMap<String, String>>,
+}
+
+/// What came of formatting an Edgefile.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Formatted {
+    /// The file as it should look; `None` when it is not a document of its language.
+    pub text: Option<String>,
+    /// Why not.
+    pub diagnostics: Vec<Diagnostic>,
 }

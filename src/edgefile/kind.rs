@@ -155,6 +155,90 @@ impl Kind {
         }
     }
 
+    /// What is written, in a word or two, for tables.
+    pub(super) fn brief(self) -> String {
+        let words = |first: &str, words: &[&str]| {
+            let words = words.iter().map(|word| format!("\"{word}\""));
+            let first = Some(first.to_owned()).filter(|first| !first.is_empty());
+            first.into_iter().chain(words).collect::<Vec<_>>().join(", ")
+        };
+        let range = |least: u64, most: u64| match (least, most) {
+            (least, most) if least == most => least.to_string(),
+            (least, most) if most >= 1_000_000 => format!("number from {least}"),
+            (least, most) => format!("{least} to {most}"),
+        };
+        match self {
+            Self::Address => "address",
+            Self::AppName => "name",
+            Self::Argument
+            | Self::Header
+            | Self::HeaderValue
+            | Self::Id
+            | Self::Text
+            | Self::Variable
+            | Self::VariableValue => "text",
+            Self::Bool => "#true, #false",
+            Self::Duration => "duration",
+            Self::DurationOr(found) => return words("duration", found),
+            Self::Glob => "glob",
+            Self::Host => "host",
+            Self::Methods => "methods",
+            Self::Network => "network",
+            Self::Number { least, most } => return range(least, most),
+            Self::NumberOr { least, most, words: found } => {
+                return words(&range(least, most), found);
+            }
+            Self::Path | Self::Prefix | Self::UrlPath => "path",
+            Self::Pattern => "pattern",
+            Self::RedirectStatus => "301, 302, 303, 307, 308",
+            Self::Size { .. } => "size",
+            Self::Surge => "number, \"25%\"",
+            Self::Template => "path or URL",
+            Self::Url => "URL",
+            Self::UrlPathOr(found) => return words("path", found),
+            Self::User => "user",
+            Self::Words { served: [], later } => return words("", later),
+            Self::Words { served, .. } => return words("", served),
+        }
+        .to_owned()
+    }
+
+    /// One of this kind as it is written, for hints.
+    pub(super) fn example(self) -> String {
+        let text = match self {
+            Self::Bool => return "#true".to_owned(),
+            Self::Number { least, most } | Self::NumberOr { least, most, .. } => {
+                return 4.clamp(least, most).to_string();
+            }
+            Self::RedirectStatus => return "308".to_owned(),
+            Self::Surge => return "2".to_owned(),
+            Self::Address => ":8080",
+            Self::AppName => "api",
+            Self::Argument | Self::Text | Self::VariableValue => "…",
+            Self::Duration | Self::DurationOr(_) => "30s",
+            Self::Glob => "*.py",
+            Self::Header => "X-Frame-Options",
+            Self::HeaderValue => "DENY",
+            Self::Host => "example.com",
+            Self::Id => "api",
+            Self::Methods => "GET,POST",
+            Self::Network => "10.0.0.0/8",
+            Self::Path => "path/to/it",
+            Self::Pattern => "/*",
+            Self::Prefix => "/v2",
+            Self::Size { .. } => "64MiB",
+            Self::Template => "/new/{path}",
+            Self::Url => "http://10.0.0.7:8080",
+            Self::UrlPath | Self::UrlPathOr(_) => "/ready",
+            Self::User => "www-data",
+            Self::Variable => "NAME",
+            Self::Words { served: [first, ..], .. }
+            | Self::Words { served: [], later: [first, ..] } => first,
+            Self::Words { .. } => "",
+        };
+        format!("\"{text}\"")
+    }
+
     /// `value` as one of this kind.
     ///
     /// # Errors
@@ -228,6 +312,10 @@ impl Kind {
 
     /// It is something else altogether.
     fn mismatch(self, value: &Value) -> Wrong {
+        if matches!(self, Self::VariableValue) {
+            // It may be a secret.
+            return Wrong::new("the value of a variable is a text", "put it in quotes");
+        }
         let message = format!("expected {}, not {}", self.told(), value.told());
         let hint = match (self, value) {
             (Self::Bool, Value::Text(text)) => match text.to_ascii_lowercase().as_str() {
@@ -279,7 +367,7 @@ impl Kind {
             Ok(number) if (least..=most).contains(&number) => Ok(Typed::Number(number)),
             _ => Err(Wrong::new(
                 format!("{number} is out of range: expected {}", self.told()),
-                String::new(),
+                if least == most { format!("write {least}") } else { String::new() },
             )),
         }
     }
@@ -293,9 +381,13 @@ impl Kind {
         if let Some(word) = served.iter().find(|word| **word == text) {
             return Ok(Typed::Word(word));
         }
+        if served.is_empty() && !later.contains(&text) {
+            let message = format!("\"{}\" is not known here", shown(text));
+            return Err(Wrong::new(message, format!("known: {}", self.told())));
+        }
         if later.contains(&text) {
             let hint = match served {
-                [] => String::new(),
+                [] => "leave it out".to_owned(),
                 _ => format!("it serves {}", self.told()),
             };
             return Err(Wrong::new(format!("\"{text}\" is not served by this version"), hint));

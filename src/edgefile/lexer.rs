@@ -238,8 +238,7 @@ impl Lexer<'_> {
                 "a \\ here must be the last thing on its line",
                 "it carries a node on to the next line; in a path or a text it needs quotes",
             );
-            self.word_end();
-            self.push(Kind::Word, start);
+            self.push(Kind::Space, start);
         }
         Some(())
     }
@@ -255,6 +254,12 @@ impl Lexer<'_> {
         match word {
             "#true" | "#false" | "#null" | "#inf" | "#-inf" | "#nan" => {
                 self.push(Kind::Keyword, start);
+            }
+            "#" => {
+                let hint = "comments begin with //; a text with # in it stands in quotes";
+                self.fault(start, self.at, "`#` begins no comment", hint);
+                self.run(|char| !is_newline(char));
+                self.push(Kind::Space, start);
             }
             _ => {
                 let hint = match word.to_ascii_lowercase().as_str() {
@@ -281,7 +286,10 @@ impl Lexer<'_> {
                 "the text of a string in \"\"\" begins on the next line",
                 "a string on one line has one quote at each end",
             );
-            self.run(|char| !is_newline(char));
+            // It most likely ends where it should not have begun.
+            let rest = self.rest();
+            let line = rest.split(is_newline).next().unwrap_or_default();
+            self.at += line.find("\"\"\"").map_or(line.len(), |at| at + 3);
             self.push(Kind::Quoted, start);
             return Some(());
         }
@@ -443,10 +451,7 @@ impl Lexer<'_> {
                 self.check_hidden(start);
                 return Some(());
             }
-            self.word_end();
-            while self.take("/") {
-                self.word_end();
-            }
+            self.run(|char| is_word(char) || matches!(char, '/' | '[' | ']'));
             let word = shown(self.text.get(start..self.at).unwrap_or_default());
             let message = format!("`{word}` needs quotes");
             self.fault(start, self.at, message, &format!("write \"{word}\""));
@@ -518,6 +523,9 @@ fn classify(word: &str) -> Result<Kind, (String, String)> {
     }
     if is_number(unsigned) {
         return Ok(Kind::Number);
+    }
+    if unsigned.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+        return Err((format!("the number {} is too large", shown(word)), String::new()));
     }
     Err((
         format!("`{}` is neither a number nor a text", shown(word)),

@@ -15,6 +15,8 @@ pub(super) struct Report<'a> {
     lines: Vec<usize>,
     found: Vec<Found>,
     has_errors: bool,
+    /// Places that are not shown.
+    secrets: Vec<Span>,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ impl<'a> Report<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
-        Self { text, lines, found: Vec::new(), has_errors: false }
+        Self { text, lines, found: Vec::new(), has_errors: false, secrets: Vec::new() }
     }
 
     pub(super) fn error(
@@ -63,6 +65,11 @@ impl<'a> Report<'a> {
         let hint = fault.hint.unwrap_or_default();
         let code = AttemptCode::ParseError;
         self.push(Severity::Error, code, fault.span, "", fault.message, hint);
+    }
+
+    /// What is at `span` is not shown.
+    pub(super) fn hide(&mut self, span: Span) {
+        self.secrets.push(span);
     }
 
     fn push(
@@ -97,6 +104,7 @@ impl<'a> Report<'a> {
     /// By place; errors before warnings where not all can be kept.
     pub(super) fn finish(mut self) -> Vec<Diagnostic> {
         let mut found = std::mem::take(&mut self.found);
+        self.secrets.sort();
         found.sort_by_key(|found| found.span.start);
         if found.len() > limits::DIAGNOSTIC_COUNT {
             found.sort_by_key(|found| found.severity == Severity::Warning);
@@ -106,11 +114,28 @@ impl<'a> Report<'a> {
         found.into_iter().map(|found| self.diagnostic(found)).collect()
     }
 
+    /// The beginning of the line from byte `start`, with as many characters.
+    fn masked(&self, line: &str, start: usize) -> String {
+        line.char_indices()
+            .take(EXCERPT_CHARS)
+            .map(|(at, char)| match char {
+                '"' | '#' => char,
+                char if is_secret(&self.secrets, start + at) => match char {
+                    char if char.is_whitespace() => char,
+                    _ => '*',
+                },
+                char => char,
+            })
+            .collect()
+    }
+
     fn diagnostic(&self, found: Found) -> Diagnostic {
         let Found { severity, code, span, path, message, hint } = found;
         let line = self.line(span);
         let start = self.lines.get(line.saturating_sub(1) as usize).copied().unwrap_or_default();
         let rest = self.text.get(start..).unwrap_or_default();
+        // What is about the whole file has no line of its own.
+        let rest = if span == Span::default() { "" } else { rest };
         let excerpt = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
         let count = |text: Option<&str>| text.unwrap_or_default().chars().count();
         let at = count(self.text.get(start..span.start as usize));
@@ -123,12 +148,20 @@ impl<'a> Report<'a> {
             line,
             column: number(at + 1),
             length: number(length),
-            excerpt: excerpt.chars().take(EXCERPT_CHARS).collect(),
+            excerpt: self.masked(excerpt, start),
             path,
             message,
             hint,
         }
     }
+}
+
+/// Whether byte `at` is in one of `secrets`, which are sorted and do not overlap.
+fn is_secret(secrets: &[Span], at: usize) -> bool {
+    let next = secrets.partition_point(|span| span.start as usize <= at);
+    next.checked_sub(1)
+        .and_then(|last| secrets.get(last))
+        .is_some_and(|span| at < span.end as usize)
 }
 
 /// What is collected before the first by place are chosen.

@@ -51,7 +51,9 @@ pub(super) fn divide(text: &str, tokens: Tokens) -> Result<Structure, Vec<Fault>
         open: Vec::new(),
         node: None,
         odd_indent: None,
+        is_doubtful: !faults.is_empty(),
         faults,
+        count: 0,
         structure: Structure::default(),
     };
     let whole = divider.run();
@@ -68,6 +70,37 @@ pub(super) fn divide(text: &str, tokens: Tokens) -> Result<Structure, Vec<Fault>
     Err(faults)
 }
 
+/// Texts of `env` nodes, as far as tokens tell them, for a text that is not whole.
+pub(super) fn secrets(text: &str, tokens: &[Token]) -> Vec<Span> {
+    let mut found = Vec::new();
+    let mut is_start = true;
+    // Blocks that are open within `env`; `None` outside of it.
+    let mut within: Option<usize> = None;
+    for (index, token) in tokens.iter().enumerate() {
+        match (token.kind, within) {
+            (Kind::Word, None) if is_start && token.span.of(text) == "env" => within = Some(0),
+            (Kind::Newline | Kind::Semicolon, Some(0)) => within = None,
+            (Kind::Open, Some(depth)) => within = Some(depth + 1),
+            (Kind::Close, Some(depth)) => within = depth.checked_sub(1),
+            (Kind::Word | Kind::Quoted | Kind::Number, Some(_)) if !is_start => {
+                let rest = tokens.get(index + 1..).unwrap_or_default();
+                let next = rest.iter().find(|next| next.kind != Kind::Space);
+                if next.is_none_or(|next| next.kind != Kind::Equals) {
+                    found.push(token.span);
+                }
+            }
+            _ => {}
+        }
+        let keeps = matches!(token.kind, Kind::Space | Kind::BlockComment);
+        let starts = matches!(
+            token.kind,
+            Kind::Newline | Kind::Semicolon | Kind::Open | Kind::Close | Kind::Slashdash
+        );
+        is_start = starts || is_start && keeps;
+    }
+    found
+}
+
 struct Divider<'a> {
     text: &'a str,
     tokens: Vec<Token>,
@@ -79,6 +112,10 @@ struct Divider<'a> {
     /// The first block whose end is indented unlike its beginning.
     odd_indent: Option<Span>,
     faults: Vec<Fault>,
+    /// The tokens themselves are faulty.
+    is_doubtful: bool,
+    /// Nodes so far.
+    count: usize,
     structure: Structure,
 }
 
@@ -167,6 +204,13 @@ impl Divider<'_> {
         self.at += 1;
         match token.kind {
             Kind::Word | Kind::Quoted => {
+                self.count += 1;
+                if self.count > limits::EDGEFILE_NODE_COUNT {
+                    let message =
+                        format!("the file has more than {} nodes", limits::EDGEFILE_NODE_COUNT);
+                    self.fault(token.span, message, "is it the right file?");
+                    return None;
+                }
                 if !begun.is_aside {
                     let node = NodeSpans { name: token.span, entries: Vec::new() };
                     self.structure.nodes.push(node);
@@ -266,7 +310,7 @@ impl Divider<'_> {
             self.skip_node(node);
             return Some(());
         }
-        if !spaced {
+        if !spaced && token.kind != Kind::Equals {
             let found = shown(token.span.of(self.text));
             let message = format!("a space is missing before `{found}`");
             self.fault(token.span, message, "names and values stand apart");
@@ -320,8 +364,12 @@ impl Divider<'_> {
         match first.kind {
             Kind::Word | Kind::Quoted | Kind::Number | Kind::Keyword => {}
             Kind::Equals => {
-                let hint = "a property is name=value: methods=\"GET\"";
-                self.fault(first.span, "nothing stands before this `=`", hint);
+                let hint = "the value of a node follows its name without `=`: workers 4";
+                self.fault(
+                    first.span,
+                    "a `=` stands only between name and value of a property",
+                    hint,
+                );
                 return None;
             }
             Kind::TypeOpen => {
@@ -364,7 +412,7 @@ impl Divider<'_> {
             }
             _ => {
                 let name = shown(first.span.of(self.text));
-                let hint = format!("write {name}=\"…\", without a space and on one line");
+                let hint = format!("write {name}=\"…\"");
                 self.fault(equals, format!("`{name}` has no value"), &hint);
                 None
             }
@@ -431,7 +479,8 @@ impl Divider<'_> {
 
     /// What is wrong at the end of the text.
     fn end(&mut self) {
-        let Some(block) = self.open.last() else { return };
+        // A text without an end may have taken the brace with it.
+        let Some(block) = self.open.last().filter(|_| !self.is_doubtful) else { return };
         let brace = self.odd_indent.unwrap_or(block.brace);
         let hint = if self.odd_indent.is_some() {
             "add a }; by the indentation this is the block that lacks one"
@@ -463,3 +512,63 @@ impl Block {
 
 const TYPE: &str = "annotations of types have no meaning in an Edgefile";
 const DASH_HINT: &str = "`/-` puts the node, value or block that follows aside";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edgefile::lexer::tokens;
+
+    /// The names and values of each node, as they are written.
+    fn read(text: &str) -> Vec<String> {
+        let structure = divide(text, tokens(text)).unwrap();
+        let entry = |entry: &EntrySpans| match entry.name {
+            Some(name) => format!("{}={}", name.of(text), entry.value.of(text)),
+            None => entry.value.of(text).to_owned(),
+        };
+        structure
+            .nodes
+            .iter()
+            .map(|node| {
+                let entries: Vec<String> = node.entries.iter().map(entry).collect();
+                format!("{} {}", node.name.of(text), entries.join(" ")).trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        let faults = divide(text, tokens(text)).map(|_| Vec::new()).unwrap_or_else(|faults| faults);
+        faults.into_iter().map(|fault| fault.message).collect()
+    }
+
+    #[test]
+    fn nodes_are_in_the_order_of_their_beginnings() {
+        assert_eq!(read("a 1 b=2 { c; d \"x\" { e } }\nf"), ["a 1 b=2", "c", "d \"x\"", "e", "f"]);
+        assert_eq!(read("a b = 1 \\\n c\n"), ["a b=1 c"]);
+        assert_eq!(read("a{b}"), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_put_aside_does_not_count() {
+        assert_eq!(read("/-a 1 { b }\nc"), ["c"]);
+        assert_eq!(read("a /-1 /-b=2 3 /-{ c } { d } /-{ e }"), ["a 3", "d"]);
+        assert_eq!(read("a { /-b { /-c; d }; e }"), ["a", "e"]);
+        assert_eq!(read("/-\n\na\nb"), ["b"]);
+        assert_eq!(read("a /* 1 */ 2 // 3\n"), ["a 2"]);
+    }
+
+    #[test]
+    fn faults_are_told_together() {
+        let text = "a = 1\nb 2s\nc {\n  d }}\n}\n";
+        assert_eq!(faults(text).len(), 4, "{:?}", faults(text));
+        assert_eq!(faults("a {\n  b {\n  c\n}\n"), ["this block is never closed"]);
+        assert_eq!(faults("a } b"), ["this `}` closes nothing"]);
+    }
+
+    #[test]
+    fn variables_are_found_without_a_whole_text() {
+        let text = "app {\n env A=1 B=\"2\" { C \"3\"; D 4 }\n e 5\n env 6\n";
+        let secrets = secrets(text, &tokens(text).list);
+        let found: Vec<&str> = secrets.iter().map(|span| span.of(text)).collect();
+        assert_eq!(found, ["1", "\"2\"", "\"3\"", "4", "6"]);
+    }
+}

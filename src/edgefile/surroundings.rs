@@ -66,6 +66,8 @@ pub struct Asked<'a> {
     pub cwd: Option<&'a str>,
     /// `env`, where programs may be looked for.
     pub env: Option<&'a BTreeMap<String, String>>,
+    /// There is a `setup`: what could be one beside the entry does not matter.
+    pub has_setup: bool,
 }
 
 /// An app that can be launched.

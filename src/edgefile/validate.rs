@@ -10,7 +10,7 @@ use super::report::Report;
 use super::schema::{self, Arguments, Free, NodeRule, PropertyRule};
 use super::span::Span;
 use super::suggest::nearest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A node of the language, with its values read.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Checked {
     /// What is called by names that the file chooses, by declaration.
     pub free: Vec<Chosen>,
     pub children: Vec<Checked>,
+    /// What is around it is served.
+    is_served: bool,
     /// Something was left out because it is wrong: what is missing here may not be.
     pub has_gaps: bool,
 }
@@ -46,7 +48,13 @@ pub(super) struct Chosen {
 
 /// What `nodes` say, as far as it is right.
 pub(super) fn check(nodes: &[Node], report: &mut Report<'_>) -> Vec<Checked> {
-    block(nodes, schema::FILE, &Around { path: "", span: Span::default(), name: "" }, report).0
+    block(
+        nodes,
+        schema::FILE,
+        &Around { path: "", span: Span::default(), name: "", is_served: true },
+        report,
+    )
+    .0
 }
 
 /// The node whose block is looked at.
@@ -54,6 +62,7 @@ struct Around<'a> {
     path: &'a str,
     span: Span,
     name: &'a str,
+    is_served: bool,
 }
 
 fn block(
@@ -65,9 +74,11 @@ fn block(
     let mut checked: Vec<Checked> = Vec::new();
     let mut first: BTreeMap<&str, Span> = BTreeMap::new();
     let mut has_gaps = false;
+    // What unknown nodes were probably meant to be.
+    let mut meant: BTreeSet<&str> = BTreeSet::new();
     for node in nodes {
         let Some(rule) = rules.iter().find(|rule| rule.name == node.name) else {
-            unknown_node(node, rules, around, report);
+            meant.extend(unknown_node(node, rules, around, report));
             has_gaps = true;
             continue;
         };
@@ -83,17 +94,18 @@ fn block(
             );
             continue;
         }
-        if rule.is_served {
-            checked.push(self::node(node, rule, path, report));
+        if rule.is_served || !around.is_served {
+            checked.push(self::node(node, rule, path, around.is_served, report));
         } else {
             report.error(node.span, &path, not_served(rule.name), not_served_hint(rule.name));
             // Its own shape is looked at all the same; what is in it is not served either.
-            let mut inner = self::node(node, rule, path, report);
+            let mut inner = self::node(node, rule, path, false, report);
             inner.has_gaps = true;
             checked.push(inner);
         }
     }
-    for rule in rules.iter().filter(|rule| rule.is_required && !first.contains_key(rule.name)) {
+    let is_missing = |name: &str| !first.contains_key(name) && !meant.contains(name);
+    for rule in rules.iter().filter(|rule| rule.is_required && is_missing(rule.name)) {
         let message = match around.name {
             "" => format!("the file has no `{}`", rule.name),
             name => format!("`{name}` has no `{}`", rule.name),
@@ -104,7 +116,13 @@ fn block(
     (checked, has_gaps)
 }
 
-fn node(node: &Node, rule: &'static NodeRule, path: String, report: &mut Report<'_>) -> Checked {
+fn node(
+    node: &Node,
+    rule: &'static NodeRule,
+    path: String,
+    is_served: bool,
+    report: &mut Report<'_>,
+) -> Checked {
     let mut checked = Checked {
         rule,
         span: node.span,
@@ -113,6 +131,7 @@ fn node(node: &Node, rule: &'static NodeRule, path: String, report: &mut Report<
         properties: Vec::new(),
         free: Vec::new(),
         children: Vec::new(),
+        is_served,
         has_gaps: false,
     };
     arguments(node, &mut checked, report);
@@ -128,6 +147,9 @@ fn arguments(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
         Arguments::One(_, kind) | Arguments::Maybe(_, kind) => (Some(kind), 1),
         Arguments::Many(_, kind) => (Some(kind), usize::MAX),
     };
+    if is_secret(rule) {
+        node.arguments.iter().for_each(|argument| report.hide(argument.span));
+    }
     for (index, Argument { value, span }) in node.arguments.iter().enumerate() {
         let Some(kind) = kind.filter(|_| index < most) else {
             let (message, hint) = surplus(node, rule, index);
@@ -144,28 +166,40 @@ fn arguments(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
         }
     }
     let wanted = match rule.arguments {
-        Arguments::One(name, kind) | Arguments::Many(name, kind) => Some((name, kind)),
+        Arguments::One(_, kind) | Arguments::Many(_, kind) => Some(kind),
         Arguments::None | Arguments::Maybe(..) => None,
     };
-    if let Some((name, kind)) = wanted.filter(|_| node.arguments.is_empty()) {
+    if let Some(kind) = wanted.filter(|_| node.arguments.is_empty()) {
         let message = format!("`{}` needs {}", rule.name, kind.told());
         let hint = match node.properties.first() {
             Some(property) if rule.properties.iter().all(|it| it.name != property.name) => {
-                format!("the value stands alone, without a name: {} {name}", rule.name)
+                format!("the value stands alone, without a name: {}", example(rule))
             }
-            _ => format!("write {} {name}", rule.name),
+            _ => format!("write {}", example(rule)),
         };
         report.error(node.span, &checked.path, message, hint);
         checked.has_gaps = true;
     }
 }
 
+/// Its values are never shown.
+fn is_secret(rule: &NodeRule) -> bool {
+    rule.free.is_some_and(|free| matches!(free.values, Kind::VariableValue))
+}
+
 fn surplus(node: &Node, rule: &NodeRule, index: usize) -> (String, String) {
     let told = node.arguments.get(index).map(|found| found.value.told()).unwrap_or_default();
     match rule.arguments {
         Arguments::None => {
+            if is_secret(rule) {
+                let message = format!("`{}` takes no value without a name", rule.name);
+                return (message, format!("write {} NAME=\"value\"", rule.name));
+            }
             let message = format!("`{}` takes no value of its own, but finds {told}", rule.name);
             let hint = match rule.properties {
+                [] if rule.free.is_some() => {
+                    format!("its values have names: {} NAME=\"…\"", rule.name)
+                }
                 [] if rule.children.is_empty() => String::new(),
                 [] => format!("what belongs to it stands in a block: {} {{ … }}", rule.name),
                 [first, ..] => {
@@ -184,6 +218,9 @@ fn surplus(node: &Node, rule: &NodeRule, index: usize) -> (String, String) {
 fn properties(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
     let rule = checked.rule;
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    if is_secret(rule) {
+        node.properties.iter().for_each(|property| report.hide(property.span));
+    }
     for property in &node.properties {
         let name = property.name.as_str();
         let path = format!("{} › {}", checked.path, shown(name));
@@ -203,14 +240,6 @@ fn properties(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
             checked.has_gaps = true;
         }
     }
-    for missing in rule.properties {
-        if missing.is_required && !seen.contains_key(missing.name) {
-            let message = format!("`{}` needs {}=", rule.name, missing.name);
-            let hint = format!("{}: {}", missing.name, missing.kind.told());
-            report.error(node.span, &checked.path, message, hint);
-            checked.has_gaps = true;
-        }
-    }
 }
 
 fn known_property(
@@ -220,7 +249,7 @@ fn known_property(
     checked: &mut Checked,
     report: &mut Report<'_>,
 ) {
-    if !rule.is_served && checked.rule.is_served {
+    if !rule.is_served && checked.rule.is_served && checked.is_served {
         let message = format!("`{}=` is not served by this version", rule.name);
         report.error(property.name_span, &path, message, "leave it out");
         checked.has_gaps = true;
@@ -265,6 +294,7 @@ fn children(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
     if let Some(free) = rule.free.filter(|free| free.as_children) {
         for child in nodes {
             let path = format!("{} › {}", checked.path, shown(&child.name));
+            hide_values(child, report);
             let [Argument { value, span }] = child.arguments.as_slice() else {
                 report.error(
                     child.span,
@@ -304,7 +334,8 @@ fn children(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
         return;
     }
     let path = checked.path.clone();
-    let around = Around { path: &path, span: node.span, name: rule.name };
+    let is_served = rule.is_served && checked.is_served;
+    let around = Around { path: &path, span: node.span, name: rule.name, is_served };
     let (found, has_gaps) = block(nodes, rule.children, &around, report);
     checked.children = found;
     checked.has_gaps |= has_gaps;
@@ -315,7 +346,11 @@ fn unknown_node(
     rules: &'static [NodeRule],
     around: &Around<'_>,
     report: &mut Report<'_>,
-) {
+) -> Option<&'static str> {
+    if node.name.to_ascii_lowercase().contains("env") || nearest(&node.name, ["env"]).is_some() {
+        // Most likely variables, and their values may be secrets.
+        hide_values(node, report);
+    }
     let name = shown(&node.name);
     let path = match around.path {
         "" => name.clone(),
@@ -325,22 +360,44 @@ fn unknown_node(
         "" => "at the top of a file".to_owned(),
         around => format!("in `{around}`"),
     };
-    let known: Vec<&str> = rules.iter().map(|rule| rule.name).collect();
-    let elsewhere = schema::places_of(&node.name);
-    let hint = if let Some(place) = elsewhere.first() {
-        match place.as_str() {
-            "" => format!("`{name}` stands at the top of the file"),
-            place => format!("`{name}` stands in `{place}`"),
-        }
+    let known: Vec<&'static str> = rules.iter().map(|rule| rule.name).collect();
+    let guess = meant(node.name.trim_end_matches(':'), &known);
+    let elsewhere = schema::places_of(node.name.trim_end_matches(':'));
+    let hint = if guess.is_none() && !elsewhere.is_empty() {
+        let places: Vec<String> = elsewhere
+            .iter()
+            .map(|place| match place.as_str() {
+                "" => "at the top of the file".to_owned(),
+                place => format!("in `{place}`"),
+            })
+            .collect();
+        format!("`{}` stands {}", node.name.trim_end_matches(':'), places.join(" or "))
     } else if node.name == "include" {
         "an Edgefile is one file".to_owned()
-    } else if let Some(meant) = nearest(&node.name, known.iter().copied()) {
+    } else if let Some(meant) = guess {
         format!("did you mean `{meant}`?")
     } else {
         format!("known {here}: {}", known.join(", "))
     };
     let message = format!("`{name}` is not known {here}");
     report.error(node.span, &path, message, hint);
+    guess
+}
+
+/// The word of `known` that `word` was probably meant to be.
+fn meant(word: &str, known: &[&'static str]) -> Option<&'static str> {
+    let begins = |full: &&&'static str| word.len() >= 3 && full.starts_with(word);
+    let mut beginnings = known.iter().filter(begins);
+    match (beginnings.next(), beginnings.next()) {
+        (Some(only), None) => Some(only),
+        _ => nearest(word, known.iter().copied()),
+    }
+}
+
+fn hide_values(node: &Node, report: &mut Report<'_>) {
+    node.arguments.iter().for_each(|argument| report.hide(argument.span));
+    node.properties.iter().for_each(|property| report.hide(property.span));
+    node.children.iter().flatten().for_each(|child| hide_values(child, report));
 }
 
 fn unknown_property(
@@ -351,17 +408,19 @@ fn unknown_property(
     report: &mut Report<'_>,
 ) {
     let name = shown(&property.name);
-    let known: Vec<&str> = rule.properties.iter().map(|property| property.name).collect();
+    let known: Vec<&'static str> = rule.properties.iter().map(|property| property.name).collect();
     let hint = if rule.children.iter().any(|child| child.name == property.name) {
         format!("`{name}` is a node of the block: {} {{ {name} … }}", rule.name)
-    } else if let Some(meant) = nearest(&property.name, known.iter().copied()) {
+    } else if let Some(place) = schema::owner_of(rule.name, &property.name) {
+        format!("`{name}=` is for `{place}`")
+    } else if let Some(meant) = meant(&property.name, &known) {
         format!("did you mean `{meant}`?")
     } else if known.is_empty() {
         match rule.arguments {
-            Arguments::One(word, _) | Arguments::Maybe(word, _) | Arguments::Many(word, _)
+            Arguments::One(..) | Arguments::Maybe(..) | Arguments::Many(..)
                 if node.arguments.is_empty() =>
             {
-                format!("its value stands alone: {} {word}", rule.name)
+                format!("its value stands alone: {}", example(rule))
             }
             _ => format!("`{}` has no properties", rule.name),
         }
@@ -389,11 +448,8 @@ fn path_of(node: &Node, rule: &NodeRule, around: &str) -> String {
 
 fn example(rule: &NodeRule) -> String {
     match rule.arguments {
-        Arguments::One(_, Kind::Number { least, most }) if least == most => {
-            format!("{} {least}", rule.name)
-        }
-        Arguments::One(word, _) | Arguments::Maybe(word, _) | Arguments::Many(word, _) => {
-            format!("{} {word}", rule.name)
+        Arguments::One(_, kind) | Arguments::Maybe(_, kind) | Arguments::Many(_, kind) => {
+            format!("{} {}", rule.name, kind.example())
         }
         Arguments::None => rule.name.to_owned(),
     }

@@ -39,13 +39,9 @@ impl Caps {
         }
     }
 
-    /// At most so many from now on. Connections that are too many by then stay. Those of one address
-    /// that were not counted because there was no bound are not made up for.
+    /// At most so many from now on. Connections that are too many by then stay.
     pub fn configure(&mut self, max_count: u32, max_per_address_count: Option<u32>) {
         self.max_count = max_count.max(1);
-        if self.max_per_address_count.is_none() != max_per_address_count.is_none() {
-            self.by_address.clear();
-        }
         self.max_per_address_count = max_per_address_count;
         self.is_paused = match self.is_paused {
             true => self.open_count > self.resume_count(),
@@ -53,28 +49,25 @@ impl Caps {
         };
     }
 
-    /// A connection from `peer` was accepted; `None` for a peer without an address. Only to be
-    /// called while [`Self::may_accept`].
+    /// A connection from `peer` was accepted; `None` for a peer that has no address or may have any
+    /// number of connections. Only to be called while [`Self::may_accept`].
     pub fn opened(&mut self, peer: Option<IpAddr>) -> Admission {
-        if let (Some(max), Some(address)) = (self.max_per_address_count, peer.and_then(counted)) {
-            let count = self.by_address.entry(address).or_default();
-            if *count >= max {
-                if *count == 0 {
-                    self.by_address.remove(&address);
-                }
+        if let Some(address) = peer.and_then(counted) {
+            // Counted without a bound as well: another configuration may bring one.
+            let count = self.by_address.get(&address).copied().unwrap_or_default();
+            if self.max_per_address_count.is_some_and(|max| count >= max) {
                 return Admission::Refused;
             }
-            *count += 1;
+            self.by_address.insert(address, count + 1);
         }
         self.open_count += 1;
         self.is_paused |= self.open_count >= self.max_count;
         Admission::Admitted
     }
 
-    /// An admitted connection from `peer` was closed.
+    /// An admitted connection was closed; `peer` is what [`Self::opened`] was told.
     pub fn closed(&mut self, peer: Option<IpAddr>) {
-        if self.max_per_address_count.is_some()
-            && let Some(address) = peer.and_then(counted)
+        if let Some(address) = peer.and_then(counted)
             && let Some(count) = self.by_address.get_mut(&address)
         {
             *count -= 1;
@@ -158,6 +151,29 @@ mod tests {
         caps.closed(near);
         assert_eq!(caps.opened(near), Admission::Admitted);
         assert_eq!(caps.open_count(), 3);
+    }
+
+    #[test]
+    fn a_bound_that_comes_later_knows_who_is_there_already() {
+        let mut caps = Caps::new(100, None);
+        let near = peer("192.0.2.1");
+        for _ in 0..3 {
+            assert_eq!(caps.opened(near), Admission::Admitted);
+        }
+        caps.configure(100, Some(3));
+        assert_eq!(caps.opened(near), Admission::Refused);
+        caps.configure(100, None);
+        assert_eq!(caps.opened(near), Admission::Admitted);
+        caps.configure(100, Some(2));
+        for _ in 0..3 {
+            assert_eq!(caps.opened(near), Admission::Refused);
+            caps.closed(near);
+        }
+        assert_eq!(caps.opened(near), Admission::Admitted);
+        for _ in 0..2 {
+            caps.closed(near);
+        }
+        assert!(caps.by_address.is_empty());
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! The machine of one connection to a worker: requests go out, answers are read.
+//! The machine of one connection to a worker or an upstream: requests go out, answers are read.
 //!
 //! ```text
 //! Idle ──request()──▶ Head ──head──▶ Body ──last byte──▶ Idle
 //!                     ▲  │ 1xx        │
 //!                     └──┘            └──fault──▶ Failed
+//!                        └─ 101, asked for ──▶ Failed: it carries no HTTP any more
 //! ```
 
 use super::body::{Chunked, Decoder, Piece};
@@ -34,6 +35,12 @@ pub enum ClientRead {
         /// Where in the input the body's bytes are; none when only framing was read.
         data: Range<usize>,
     },
+    /// A 101 that the request asked for, now in the scratch head. What follows it is not HTTP: the
+    /// connection has left this machine.
+    Switched {
+        /// Bytes to consume.
+        consumed: usize,
+    },
     /// The answer is complete.
     End {
         /// Bytes to consume; may be 0.
@@ -49,6 +56,8 @@ pub struct Client {
     reading: Reading,
     /// The request was `HEAD`.
     to_head: bool,
+    /// The request asked for another protocol.
+    upgrade: bool,
     /// The worker keeps the connection.
     keep_alive: bool,
 }
@@ -70,7 +79,7 @@ impl Default for Client {
 impl Client {
     /// A fresh connection.
     pub fn new() -> Self {
-        Self { reading: Reading::Idle, to_head: false, keep_alive: true }
+        Self { reading: Reading::Idle, to_head: false, upgrade: false, keep_alive: true }
     }
 
     /// A request is being sent; its answer is read next. Only when [`Client::is_idle`]; on a
@@ -80,6 +89,13 @@ impl Client {
         let usable = matches!(self.reading, Reading::Idle) && self.keep_alive;
         self.reading = if usable { Reading::Head(Scan::default()) } else { Reading::Failed };
         self.to_head = to_head;
+        self.upgrade = false;
+    }
+
+    /// The same for a request that asks for another protocol: a 101 may be its answer.
+    pub fn request_upgrade(&mut self) {
+        self.request(false);
+        self.upgrade = true;
     }
 
     /// Reads on in `input`, which is every byte not consumed yet; `eof`: no more will come. Call
@@ -125,7 +141,10 @@ impl Client {
 
     fn head_read(&mut self, consumed: usize, head: &ResponseHead) -> Result<ClientRead, Malformed> {
         match head.status() {
-            // Nothing sent to a worker asks for another protocol.
+            101 if self.upgrade => {
+                self.reading = Reading::Failed;
+                return Ok(ClientRead::Switched { consumed });
+            }
             101 => return Err(malformed("a switch of protocols that no request asked for")),
             100..200 => {
                 self.reading = Reading::Head(Scan::default());

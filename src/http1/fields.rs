@@ -6,7 +6,7 @@
 
 use super::changes::Changes;
 use super::encode::{self, FieldWriter};
-use super::head::{BodyLength, Field, RequestHead, ResponseHead, Span};
+use super::head::{BodyLength, Field, RequestHead, ResponseHead, Span, Version};
 use super::known::Known;
 use crate::time::UnixMillis;
 
@@ -15,10 +15,12 @@ use crate::time::UnixMillis;
 pub struct ForwardRequest<'a> {
     /// `X-Request-Id`.
     pub request_id: &'a [u8],
-    /// `X-Forwarded-For`.
+    /// `X-Forwarded-For`: the address of who is at the other end of the connection.
     pub client_ip: &'a [u8],
     /// `X-Forwarded-Proto`: `http` or `https`.
     pub proto: &'static str,
+    /// At the other end is a proxy that is trusted.
+    pub proxied: Option<Proxied<'a>>,
     /// `X-Request-Start`: when the request's head was complete.
     pub received: UnixMillis,
     /// How the body is sent.
@@ -32,6 +34,25 @@ pub struct ForwardRequest<'a> {
     pub underscores: bool,
     /// What the operator changes.
     pub changes: Option<&'a dyn Changes>,
+    /// It goes to a server that is not ours.
+    pub upstream: Option<ToUpstream<'a>>,
+}
+
+/// What is said to a server that is not ours, and not to workers.
+#[derive(Clone, Copy, Debug)]
+pub struct ToUpstream<'a> {
+    /// `Host`; `None` keeps the client's.
+    pub host: Option<&'a [u8]>,
+    /// What this server calls itself in `Via`.
+    pub pseudonym: &'a [u8],
+}
+
+/// What a trusted proxy said of the client it stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Proxied<'a> {
+    /// `X-Forwarded-Host`: the host that the client asked; empty when it named none. In
+    /// `X-Forwarded-For` what the proxy sent is kept, and its own address appended.
+    pub host: &'a [u8],
 }
 
 /// Appends a whole request head for a worker, its final empty line included.
@@ -62,7 +83,8 @@ pub fn forward_request_fields(
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let authority = head.authority(buf);
-    encode::line(b"Host", authority, out);
+    let host = with.upstream.and_then(|upstream| upstream.host).unwrap_or(authority);
+    encode::line(b"Host", host, out);
     for field in head.fields() {
         let name = field.name.of(buf);
         let passes = !field.nominated
@@ -73,17 +95,45 @@ pub fn forward_request_fields(
         }
     }
     encode::line(b"X-Request-Id", with.request_id, out);
-    encode::line(b"X-Forwarded-For", with.client_ip, out);
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if with.proxied.is_some() {
+        let chain = head.fields().iter().filter(|field| field.known == Known::XForwardedFor);
+        for value in chain.map(|field| field.value.of(buf)).filter(|value| !value.is_empty()) {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(with.client_ip);
+    out.extend_from_slice(b"\r\n");
     encode::line(b"X-Forwarded-Proto", with.proto.as_bytes(), out);
-    if !authority.is_empty() {
-        encode::line(b"X-Forwarded-Host", authority, out);
+    let asked = with.proxied.map_or(authority, |proxied| proxied.host);
+    if !asked.is_empty() {
+        encode::line(b"X-Forwarded-Host", asked, out);
     }
     out.extend_from_slice(b"X-Request-Start: t=");
     encode::decimal(with.received.0, out);
     out.extend_from_slice(b"\r\n");
+    if let Some(upstream) = with.upstream {
+        let version: &[u8] = if head.version() == Version::Http10 { b"1.0 " } else { b"1.1 " };
+        out.extend_from_slice(b"Via: ");
+        out.extend_from_slice(version);
+        out.extend_from_slice(upstream.pseudonym);
+        out.extend_from_slice(b"\r\n");
+    }
     if let Some(changes) = with.changes {
         changes.write(out);
     }
+}
+
+/// Whether the request went through the server called `pseudonym` before (RFC 9110 §7.6.3).
+pub fn has_passed(head: &RequestHead, buf: &[u8], pseudonym: &[u8]) -> bool {
+    let received_by = |hop: &[u8]| {
+        let mut words =
+            hop.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(pseudonym))
+    };
+    let mut vias = head.fields().iter().filter(|field| field.known == Known::Via);
+    vias.any(|via| via.value.of(buf).split(|byte| *byte == b',').any(received_by))
 }
 
 /// Completes what [`forward_request_fields`] began.

@@ -7,7 +7,8 @@
 //!   takes the body apart, [`target`] understands what was asked for.
 //! * [`encode`] writes heads and chunks, [`fields`] decides which fields pass to the other side,
 //!   [`changes`] is what an operator wants changed in them, [`refusal`] words an error for its
-//!   reader, as [`weight`] says that it is wanted. [`status`] and [`date`] are small tables.
+//!   reader, as [`weight`] says that it is wanted. [`upgrade`] is how a connection leaves HTTP.
+//!   [`status`] and [`date`] are small tables.
 //!
 //! What is ambiguous is refused and never repaired: two readers that repair differently are how
 //! requests are smuggled.
@@ -27,13 +28,16 @@ pub mod refusal;
 pub mod server;
 pub mod status;
 pub mod target;
+pub mod upgrade;
 pub mod weight;
 
 pub use changes::Changes;
 pub use client::{Client, ClientRead};
 pub use date::DateCache;
 pub use encode::{CONTINUE, FieldWriter, ResponseLength};
-pub use fields::{ForwardRequest, Signals, forward_request, forward_response, signals};
+pub use fields::{
+    ForwardRequest, Proxied, Signals, ToUpstream, forward_request, forward_response, signals,
+};
 pub use head::{BodyLength, Field, RequestHead, ResponseBody, ResponseHead, Span, Version};
 pub use known::Known;
 pub use method::Method;

@@ -285,6 +285,15 @@ impl Server {
         }
     }
 
+    /// `count` bytes of the response's body went to the client by another way, behind everything that
+    /// was appended so far. Only a response whose length is known can be sent so.
+    pub fn body_passed(&mut self, count: u64) {
+        debug_assert!(matches!(self.writing, Writing::Length(left) if left >= count));
+        if let Writing::Length(left) = &mut self.writing {
+            *left = left.saturating_sub(count);
+        }
+    }
+
     /// The response's body is complete. A body that fell short of its `Content-Length` ends the
     /// connection, which is how the client learns of it.
     pub fn end(&mut self, out: &mut Vec<u8>) -> After {

@@ -48,6 +48,24 @@ impl Lease {
     }
 }
 
+/// An upgraded connection to a worker: what its lease became.
+///
+/// It takes no place among the worker's leases, but a retired worker is idle only without one. It
+/// ends exactly once, by [`Pool::end_tunnel`](super::Pool::end_tunnel).
+#[derive(Debug, Eq, PartialEq)]
+#[must_use = "a tunnel that is not ended keeps its worker until that is removed"]
+pub struct Tunnel {
+    pub(super) worker: WorkerId,
+    pub(super) slot: u32,
+}
+
+impl Tunnel {
+    /// The worker.
+    pub fn worker(&self) -> WorkerId {
+        self.worker
+    }
+}
+
 /// How the use of a worker ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {

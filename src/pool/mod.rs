@@ -11,6 +11,7 @@
 //!   lease ──── release                       │ in front of all others
 //!         ──── bounce: busy, draining ───────┤
 //!         ──── retry: not connected ─────────┘
+//!         ──── upgrade ──▶ tunnel ──── end_tunnel
 //! ```
 //!
 //! What always holds: a worker never has more leases than the concurrency; a retired or removed
@@ -35,6 +36,6 @@ mod tests;
 mod worker;
 
 pub use decide::{Choice, Decision, Fallback, Output, PoolCounters};
-pub use lease::{Bounce, Lease, Outcome, TicketId};
+pub use lease::{Bounce, Lease, Outcome, TicketId, Tunnel};
 pub use pool::{Pool, PoolSettings};
 pub use worker::WorkerView;

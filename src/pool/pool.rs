@@ -1,7 +1,7 @@
 //! The machine: tickets, leases and workers of one app.
 
 use super::decide::{Choice, Decision, Fallback, Output, PoolCounters};
-use super::lease::{Bounce, Lease, Outcome, TicketId};
+use super::lease::{Bounce, Lease, Outcome, TicketId, Tunnel};
 use super::list::List;
 use super::pause::Pauses;
 use super::queue::Queue;
@@ -132,13 +132,13 @@ impl Pool {
         self.check();
     }
 
-    /// No new lease for `worker`. [`Output::Idle`] follows when its last lease has ended: at once
-    /// when it has none.
+    /// No new lease for `worker`. [`Output::Idle`] follows when its last lease and its last tunnel
+    /// have ended: at once when it has none.
     pub fn retire(&mut self, worker: WorkerId, now: Instant) {
         self.hear(now);
         if let Ok(position) = self.find(worker) {
             let index = self.order[position];
-            if self.drain(index) && self.slots[index as usize].inflight == 0 {
+            if self.drain(index) && self.slots[index as usize].is_idle() {
                 self.outputs.push_back(Output::Idle { worker });
             }
         }
@@ -154,6 +154,7 @@ impl Pool {
         self.drain(index);
         let slot = &mut self.slots[index as usize];
         slot.state = State::Vacant;
+        slot.tunnels = 0;
         self.inflight -= std::mem::take(&mut slot.inflight);
         self.offer.discharge(slot.generation);
         self.vacant.push_front(&mut self.slots, index);
@@ -301,6 +302,32 @@ impl Pool {
         }
         self.end(lease);
         self.dispatch();
+        self.check();
+    }
+
+    /// The worker of `lease` switched its connection to another protocol. The exchange has finished:
+    /// the lease ends, and what goes on is a tunnel.
+    pub fn upgrade(&mut self, lease: Lease, now: Instant) -> Tunnel {
+        let tunnel = Tunnel { worker: lease.worker, slot: lease.slot };
+        if let Some(index) = self.index_of(&lease) {
+            self.slots[index as usize].tunnels += 1;
+        }
+        self.release(lease, Outcome::Finished, now);
+        tunnel
+    }
+
+    /// The connection of a tunnel has ended.
+    pub fn end_tunnel(&mut self, tunnel: Tunnel, now: Instant) {
+        self.hear(now);
+        if let Some(slot) = self.slots.get_mut(tunnel.slot as usize)
+            && slot.worker == tunnel.worker
+            && slot.state != State::Vacant
+        {
+            slot.tunnels = slot.tunnels.saturating_sub(1);
+            if slot.state == State::Draining && slot.is_idle() {
+                self.outputs.push_back(Output::Idle { worker: slot.worker });
+            }
+        }
         self.check();
     }
 
@@ -511,7 +538,7 @@ impl Pool {
         slot.inflight -= 1;
         slot.abandoned -= u32::from(lease.abandoned);
         self.inflight -= 1;
-        if slot.state == State::Draining && slot.inflight == 0 {
+        if slot.state == State::Draining && slot.is_idle() {
             self.outputs.push_back(Output::Idle { worker: slot.worker });
         }
         self.add_offer(index, true);

@@ -358,3 +358,33 @@ fn granted(pool: &mut Pool, key: u64) -> Lease {
 fn workers(leases: &[Lease]) -> Vec<u64> {
     leases.iter().map(|lease| lease.worker().0).collect()
 }
+
+#[test]
+fn a_tunnel_takes_no_lease_and_keeps_a_retired_worker_from_being_idle() {
+    let mut pool = pool_of(1, 1, Select::Lifo);
+    let lease = assigned(pool.request(ticket(1), NOW));
+    let tunnel = pool.upgrade(lease, NOW);
+    assert_eq!((tunnel.worker(), pool.inflight()), (WorkerId(1), 0));
+    let view = pool.worker(WorkerId(1)).unwrap();
+    assert_eq!((view.tunnels, view.requests), (1, 1));
+    let lease = assigned(pool.request(ticket(2), NOW));
+    pool.retire(WorkerId(1), NOW);
+    pool.release(lease, Outcome::Finished, NOW);
+    assert_eq!(pool.poll_output(), None, "the tunnel is still there");
+    pool.end_tunnel(tunnel, NOW);
+    assert_eq!(pool.poll_output(), Some(Output::Idle { worker: WorkerId(1) }));
+    assert_eq!(pool.poll_output(), None);
+}
+
+#[test]
+fn a_tunnel_that_outlives_its_worker_changes_nothing() {
+    let mut pool = pool_of(1, 1, Select::Lifo);
+    let lease = assigned(pool.request(ticket(1), NOW));
+    let tunnel = pool.upgrade(lease, NOW);
+    pool.remove(WorkerId(1), NOW);
+    pool.join(WorkerId(2), Generation(1), NOW);
+    pool.end_tunnel(tunnel, NOW);
+    pool.retire(WorkerId(2), NOW);
+    assert_eq!(pool.poll_output(), Some(Output::Idle { worker: WorkerId(2) }));
+    assert_eq!(pool.worker(WorkerId(2)).unwrap().tunnels, 0);
+}

@@ -24,6 +24,8 @@ pub(super) struct Slot {
     pub(super) inflight: u32,
     /// Those among them whose client left.
     pub(super) abandoned: u32,
+    /// Upgraded connections; they are no leases.
+    pub(super) tunnels: u32,
     /// Exchanges that ended here.
     pub(super) requests: u64,
     /// Position among all workers ordered by id.
@@ -44,6 +46,7 @@ impl Slot {
             generation,
             inflight: 0,
             abandoned: 0,
+            tunnels: 0,
             requests: 0,
             rank: 0,
             pause_count: 0,
@@ -64,8 +67,16 @@ impl Slot {
             paused: self.state == State::Paused,
             inflight: self.inflight,
             abandoned: self.abandoned,
+            tunnels: self.tunnels,
             requests: self.requests,
         }
+    }
+}
+
+impl Slot {
+    /// Nothing goes on here any more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inflight == 0 && self.tunnels == 0
     }
 }
 
@@ -101,6 +112,8 @@ pub struct WorkerView {
     pub inflight: u32,
     /// Those among them whose client left.
     pub abandoned: u32,
+    /// Upgraded connections; they are no leases, but keep a retired worker from being idle.
+    pub tunnels: u32,
     /// Exchanges that ended here.
     pub requests: u64,
 }

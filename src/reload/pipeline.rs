@@ -83,14 +83,22 @@ impl Pipeline {
     }
 
     /// Somebody wants another configuration, and may wait for what comes of it. The attempt begins
-    /// when no other is under way; wishes of a kind that wait until then become one attempt.
-    pub fn wish(&mut self, wish: Wish, source: AttemptSource, waiter: Option<Waiter>) {
+    /// when no other is under way; wishes of a kind that wait until then become one attempt. The
+    /// answer is the number it will have.
+    pub fn wish(&mut self, wish: Wish, source: AttemptSource, waiter: Option<Waiter>) -> u64 {
         let kind = match wish {
             Wish::Hosts => Kind::Compile { reread: false },
             Wish::Reload => Kind::Compile { reread: true },
             Wish::Rollback => Kind::Leave { version: self.version() },
         };
-        self.wishes.add(kind, source, waiter);
+        self.last_attempt + 1 + self.wishes.add(kind, source, waiter)
+    }
+
+    /// Gives a number to an attempt that is not one of the pipeline's: a roll that takes up what has
+    /// changed without another configuration.
+    pub fn number_another(&mut self) -> u64 {
+        self.last_attempt += 1;
+        self.last_attempt
     }
 
     /// What came of [`Output::Compile`] or [`Output::Recall`]. False when the attempt has ended

@@ -49,16 +49,16 @@ pub(super) enum Kind {
 }
 
 impl Wishes {
-    /// Adds a wish, or merges it into one of its kind.
-    pub(super) fn add(&mut self, kind: Kind, source: AttemptSource, waiter: Option<Waiter>) {
-        let same = self.waiting.iter_mut().find(|wanted| match (wanted.kind, kind) {
+    /// Adds a wish, or merges it into one of its kind. The answer is how many go before it.
+    pub(super) fn add(&mut self, kind: Kind, source: AttemptSource, waiter: Option<Waiter>) -> u64 {
+        let same = self.waiting.iter_mut().zip(0..).find(|(wanted, _)| match (wanted.kind, kind) {
             (Kind::Compile { .. }, Kind::Compile { .. }) => true,
             (own, other) => own == other,
         });
-        let Some(wanted) = same else {
+        let Some((wanted, place)) = same else {
             let waiters = Vec::from_iter(waiter);
             self.waiting.push_back(Wanted { kind, source, waiters });
-            return;
+            return self.waiting.len() as u64 - 1;
         };
         if kind == (Kind::Compile { reread: true }) {
             wanted.kind = kind;
@@ -67,6 +67,7 @@ impl Wishes {
             wanted.source = source;
         }
         wanted.waiters.extend(waiter);
+        place
     }
 
     /// The wish whose turn it is.
@@ -102,8 +103,8 @@ mod tests {
         wishes.add(Kind::Compile { reread: true }, AttemptSource::Api, Some(Waiter(2)));
         wishes.add(Kind::Compile { reread: false }, AttemptSource::Signal, Some(Waiter(3)));
         wishes.add(Kind::Leave { version: 5 }, AttemptSource::Api, Some(Waiter(4)));
-        wishes.add(Kind::Leave { version: 4 }, AttemptSource::Api, Some(Waiter(5)));
-        assert_eq!(wishes.count(), 3);
+        let before = wishes.add(Kind::Leave { version: 4 }, AttemptSource::Api, Some(Waiter(5)));
+        assert_eq!((before, wishes.count()), (1, 3));
         let mut next = || {
             let wanted = wishes.take()?;
             Some((wanted.kind, wanted.source, wanted.waiters))

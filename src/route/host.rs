@@ -82,7 +82,7 @@ impl HostPattern {
 }
 
 /// What follows the first label of a host; `None` without a label in front of a dot.
-pub(super) fn parent(host: &[u8]) -> Option<&[u8]> {
+pub fn parent(host: &[u8]) -> Option<&[u8]> {
     match host.iter().position(|byte| *byte == b'.') {
         None | Some(0) => None,
         Some(dot) => host.get(dot + 1..),

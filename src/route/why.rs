@@ -160,7 +160,7 @@ pub fn explain(rules: &[RouteRule], host: &[u8], path: &[u8], method: &[u8]) -> 
             .map(|entry| Candidate {
                 id: entry.rule.id.clone(),
                 line: entry.rule.line,
-                action: action(&entry.rule.action),
+                action: entry.rule.action.to_string(),
                 verdict: verdict(entry),
             })
             .collect(),
@@ -206,17 +206,6 @@ fn allow(routes: &[&Entry]) -> Vec<String> {
         names.insert("HEAD".to_owned());
     }
     names.into_iter().collect()
-}
-
-fn action(action: &RouteAction) -> String {
-    match action {
-        // Values may be secrets, and names are in the file.
-        RouteAction::Headers(_) => "changes headers".to_owned(),
-        RouteAction::Proxy { upstream, .. } => format!("proxy to {upstream}"),
-        RouteAction::Static(files) => format!("files of {}", files.dir),
-        RouteAction::Redirect { to, status } => format!("redirect {status} to {to}"),
-        RouteAction::ToApp { app_id } => format!("app {app_id}"),
-    }
 }
 
 impl fmt::Display for Explanation {

@@ -137,11 +137,17 @@ impl Supervisor {
     }
 
     /// Keeps the app by `policy` from now on, but for the number of slots, which [`Self::scale`]
-    /// changes. Deadlines that run and limits that workers were given stay as they are.
-    pub fn configure(&mut self, policy: Policy, now: Instant) {
+    /// changes. Deadlines that run stay as they are; other limits hold for the workers that there
+    /// are, from `random` as for fresh ones.
+    pub fn configure(&mut self, policy: Policy, random: &mut dyn Entropy, now: Instant) {
         self.wake(now);
         for slot in self.slots.values_mut() {
             slot.restarts.configure(policy.restart);
+        }
+        if policy.recycle != self.policy.recycle {
+            for worker in self.workers.values_mut() {
+                worker.limit(Lifespan::new(&policy.recycle, random));
+            }
         }
         self.policy = policy;
         self.check_invariants();

@@ -304,6 +304,12 @@ impl Worker {
         self.aged.filter(|_| self.stage == Stage::Ready && self.wish.is_none())
     }
 
+    /// It has other limits from now on, counted from when it became ready.
+    pub(super) fn limit(&mut self, lifespan: Lifespan) {
+        self.aged = self.ready.zip(lifespan.age()).map(|(ready, age)| ready + age);
+        self.lifespan = lifespan;
+    }
+
     /// How long it had been offered work at `now`; zero if it never was.
     pub(super) fn up(&self, now: Instant) -> Duration {
         self.ready.map_or(Duration::ZERO, |ready| now.since(ready))

@@ -32,8 +32,10 @@ mod target;
 mod tests;
 #[allow(clippy::module_inception)]
 mod upstream;
+mod url;
 
 pub use health::{ActiveCheck, Check, Verdict};
 pub use retry::{Failure, Tries};
 pub use target::{Claim, Outcome, TargetId, TargetView};
 pub use upstream::{Choice, Output, Upstream, UpstreamSettings};
+pub use url::{Place, TargetUrl, UrlError};

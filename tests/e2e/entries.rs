@@ -80,10 +80,18 @@ fn an_attribute_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_directory_with_nothing_to_start_is_refused() {
-    let (code, output) = Setup::entry(".").with_file("notes.txt", "nothing").fails();
-    assert_eq!(code, 78, "{output}");
-    assert!(output.contains("tip:"), "{output}");
+fn a_directory_with_nothing_to_start_is_served_as_files() {
+    let mut server = Setup::entry(".").with_file("notes.txt", "nothing").start();
+    assert_eq!(server.get("/notes.txt").text(), "nothing");
+    assert_eq!(server.cli(&["list"]).0, 0);
+    let (code, status) = server.cli(&["status"]);
+    assert!(code == 0 && status.contains("healthy") && status.contains("no app"), "{status}");
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    assert_eq!(server.get("/status").json()["app"], serde_json::Value::Null);
+    assert_eq!(server.stop(), 0);
+    let setup = Setup::entry(".").with_file("notes.txt", "nothing").workers(2);
+    let (code, output) = setup.fails();
+    assert!(code == 78 && output.contains("there is none") && output.contains("tip:"), "{output}");
 }
 
 #[test]

@@ -23,12 +23,14 @@ fn to_worker(request: &str, changes: Option<&dyn Changes>) -> String {
         request_id: b"req-1",
         client_ip: b"192.0.2.1",
         proto: "http",
+        proxied: None,
         received: UnixMillis(7),
         body: BodyLength::Length(2),
         target: None,
         keep_alive: true,
         underscores: true,
         changes,
+        upstream: None,
     };
     let mut out = Vec::new();
     forward_request(&head, request.as_bytes(), &with, &mut out);

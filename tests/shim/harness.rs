@@ -485,7 +485,9 @@ pub fn read_reply(stream: &mut UnixStream, to_head: bool) -> Reply {
                 eof = count == 0;
                 input.extend_from_slice(&block[..count]);
             }
-            ClientRead::Informational { consumed } => drop(input.drain(..consumed)),
+            ClientRead::Informational { consumed } | ClientRead::Switched { consumed } => {
+                drop(input.drain(..consumed))
+            }
             ClientRead::Head { consumed } => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 reply.status = head.status();

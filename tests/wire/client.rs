@@ -23,7 +23,11 @@ fn read(pieces: &[&[u8]], eof: bool, to_head: bool) -> Answer {
         loop {
             let consumed = match client.read(&buffer, ended, &mut head) {
                 Ok(ClientRead::More) => break,
-                Ok(ClientRead::Informational { consumed } | ClientRead::Head { consumed }) => {
+                Ok(
+                    ClientRead::Informational { consumed }
+                    | ClientRead::Switched { consumed }
+                    | ClientRead::Head { consumed },
+                ) => {
                     answer.heads.push(describe(&head, &buffer[..consumed]));
                     consumed
                 }

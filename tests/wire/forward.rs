@@ -1,8 +1,9 @@
 //! Which fields pass to a worker and back, as text.
 
 use rip::http1::{
-    BodyLength, Client, ClientRead, FieldWriter, ForwardRequest, Limits, Read, RequestHead,
-    ResponseHead, Server, Signals, forward_request, forward_response, signals,
+    BodyLength, Client, ClientRead, FieldWriter, ForwardRequest, Limits, Proxied, Read,
+    RequestHead, ResponseHead, Server, Signals, ToUpstream, fields::has_passed, forward_request,
+    forward_response, signals,
 };
 use rip::time::UnixMillis;
 
@@ -10,12 +11,14 @@ const WITH: ForwardRequest<'static> = ForwardRequest {
     request_id: b"req-1",
     client_ip: b"192.0.2.1",
     proto: "http",
+    proxied: None,
     received: UnixMillis(1_700_000_000_123),
     body: BodyLength::None,
     target: None,
     keep_alive: true,
     underscores: false,
     changes: None,
+    upstream: None,
 };
 
 const ADDED: &str =
@@ -55,6 +58,26 @@ fn a_request_gets_what_the_edge_asserts() {
     let old = forwarded("GET / HTTP/1.0\r\n\r\n", &WITH);
     assert!(old.starts_with("GET / HTTP/1.1\r\nHost: \r\nX-Request-Id"), "{old}");
     assert!(!old.contains("X-Forwarded-Host"), "{old}");
+}
+
+#[test]
+fn what_a_trusted_proxy_says_is_kept_and_its_own_address_appended() {
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.9, junk\r\nA: b\r\n\
+        X-Forwarded-For:\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: gopher\r\n\r\n";
+    let with = ForwardRequest {
+        proto: "https",
+        proxied: Some(Proxied { host: b"public.example:8443" }),
+        ..WITH
+    };
+    let text = forwarded(request, &with);
+    assert!(text.contains(
+        "\r\nX-Forwarded-For: 203.0.113.9, junk, 10.0.0.1, 192.0.2.1\r\nX-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: public.example:8443\r\n"
+    ), "{text}");
+    assert_eq!(text.matches("X-Forwarded-For").count(), 1);
+    assert!(text.contains("\r\nHost: h\r\n"), "{text}");
+    let silent = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert!(forwarded(silent, &with).contains("\r\nX-Forwarded-For: 192.0.2.1\r\n"));
 }
 
 #[test]
@@ -149,4 +172,49 @@ fn workers_tell_the_edge_by_fields() {
         assert_eq!(told("200", streamed), Signals { unbuffered: true, ..nothing }, "{streamed}");
     }
     assert_eq!(told("200", "Content-Type: text/plain\r\nX-Accel-Buffering: yes\r\n"), nothing);
+}
+
+#[test]
+fn a_server_that_is_not_ours_is_told_who_passes_the_request_on() {
+    let upstream = ToUpstream { host: Some(b"inside"), pseudonym: b"rip-1" };
+    let with = ForwardRequest { upstream: Some(upstream), ..WITH };
+    let asked = "GET / HTTP/1.1\r\nHost: h\r\nVia: 1.1 other\r\n\r\n";
+    let text = forwarded(asked, &with);
+    assert!(text.starts_with("GET / HTTP/1.1\r\nHost: inside\r\nVia: 1.1 other\r\n"), "{text}");
+    assert!(text.contains("X-Forwarded-Host: h\r\n"), "{text}");
+    assert!(text.ends_with("Via: 1.1 rip-1\r\n\r\n"), "{text}");
+    let kept = ToUpstream { host: None, ..upstream };
+    let text = forwarded(
+        "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+        &ForwardRequest { upstream: Some(kept), ..WITH },
+    );
+    assert!(text.contains("Host: h\r\n") && text.contains("Via: 1.0 rip-1\r\n"), "{text}");
+}
+
+#[test]
+fn a_request_that_was_here_before_is_known_by_its_via() {
+    let passed = |via: &str| {
+        let request = format!("GET / HTTP/1.1\r\nHost: h\r\n{via}\r\n");
+        let (mut server, mut head) = (Server::new(), RequestHead::new());
+        let read = server.read(request.as_bytes(), &mut head, &Limits::default());
+        assert!(matches!(read, Ok(Read::Head { .. })), "{read:?}");
+        has_passed(&head, request.as_bytes(), b"rip-1")
+    };
+    for via in [
+        "Via: 1.1 rip-1\r\n",
+        "Via: 1.0 a, 1.1 RIP-1 (mine), 1.1 b\r\n",
+        "Via: 1.0 a\r\nvia: HTTP/1.1\trip-1\r\n",
+        "Connection: via\r\nVia: 1.1 rip-1\r\n",
+    ] {
+        assert!(passed(via), "{via}");
+    }
+    for via in [
+        "",
+        "Via: 1.1 rip-2\r\n",
+        "Via: rip-1\r\n",
+        "Via: 1.1 a (rip-1)\r\n",
+        "X-Via: 1.1 rip-1\r\n",
+    ] {
+        assert!(!passed(via), "{via}");
+    }
 }

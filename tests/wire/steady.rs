@@ -49,12 +49,14 @@ impl Loop {
                         request_id: b"req-0123456789ab",
                         client_ip: b"192.0.2.1",
                         proto: "https",
+                        proxied: None,
                         received: now,
                         body: BodyLength::Length(5),
                         target: None,
                         keep_alive: true,
                         underscores: false,
                         changes: None,
+                        upstream: None,
                     };
                     forward_request(&self.request, input, &with, &mut self.to_worker);
                     input = &input[consumed..];

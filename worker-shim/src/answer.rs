@@ -72,7 +72,10 @@ impl Answer {
         loop {
             let consumed = match self.client.read(&self.input, eof, &mut self.head)? {
                 ClientRead::More => return Ok(()),
-                ClientRead::Informational { consumed } => consumed,
+                // Nothing here asks for another protocol.
+                ClientRead::Informational { consumed } | ClientRead::Switched { consumed } => {
+                    consumed
+                }
                 ClientRead::Head { consumed } => {
                     self.status = Some(self.head.status());
                     consumed

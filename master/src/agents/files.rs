@@ -1,5 +1,6 @@
 //! The thread that waits for the disk, so that no event loop does.
 
+use super::beneath::Searcher;
 use crate::shared::files::{FileJob, FileQueue, Task, Work};
 use nix::fcntl::OFlag;
 use std::fs::{self, File, OpenOptions};
@@ -46,9 +47,14 @@ impl Drop for FileAgent {
 }
 
 fn serve(queue: &FileQueue) {
+    let mut beneath = Searcher::default();
     while let Some(task) = queue.next() {
         match task {
             Task::Close(file) => drop(file),
+            Task::Search(job) => {
+                let result = beneath.find(&job.search);
+                job.answer(result);
+            }
             Task::Job(mut job) => {
                 let result = carry_out(&mut job, queue);
                 job.answer(result);

@@ -1,5 +1,7 @@
 //! Blocking work in threads of its own: one inbox each, answers by mailbox.
 
+mod beneath;
+pub mod compile;
 pub mod files;
 pub mod log;
 pub mod scan;

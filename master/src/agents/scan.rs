@@ -8,6 +8,7 @@ use crate::reactor::mailbox::Sender;
 use crate::shared::mail::{ControlMessage, WatchId};
 use rip::supervise::changes::is_ignored_directory;
 use std::collections::{BTreeMap, HashMap};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -121,11 +122,24 @@ fn serve(desk: &Desk, control: &Sender<ControlMessage>) {
 }
 
 /// What tells a file from another version of it.
-type Files = HashMap<PathBuf, (i64, i64, u64, u64)>;
+type Files = HashMap<PathBuf, State>;
+type State = (i64, i64, u64, u64);
+
+fn state_of(found: &Metadata) -> State {
+    (found.mtime(), found.mtime_nsec(), found.size(), found.ino())
+}
 
 fn scan(roots: &[PathBuf]) -> Files {
     let mut files = Files::new();
-    let mut pending = roots.to_vec();
+    let (mut pending, alone): (Vec<_>, Vec<_>) =
+        roots.iter().cloned().partition(|root| root.is_dir());
+    // A root that is a file, or may be one again, is looked at by itself.
+    for file in alone {
+        if let Ok(found) = file.metadata() {
+            let state = state_of(&found);
+            files.insert(file, state);
+        }
+    }
     while let Some(directory) = pending.pop() {
         for entry in directory.read_dir().into_iter().flatten().flatten() {
             let Ok(kind) = entry.file_type() else { continue };
@@ -133,8 +147,7 @@ fn scan(roots: &[PathBuf]) -> Files {
                 // Where a link leads may be another file now.
                 let found = entry.path().metadata().or_else(|_| entry.metadata());
                 if let Ok(found) = found {
-                    let state = (found.mtime(), found.mtime_nsec(), found.size(), found.ino());
-                    files.insert(entry.path(), state);
+                    files.insert(entry.path(), state_of(&found));
                 }
             } else if !entry.file_name().to_str().is_some_and(is_ignored_directory) {
                 pending.push(entry.path());

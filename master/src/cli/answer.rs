@@ -4,6 +4,7 @@
 use rip::contract::worker::WorkerState;
 use rip::ids::{AppId, Generation, WorkerId};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// `GET /apps`.
 #[derive(Debug, Default, Deserialize)]
@@ -120,9 +121,9 @@ pub struct Status {
     /// The master's version.
     #[serde(default)]
     pub version: String,
-    /// The first app.
+    /// The first app; `None` where only files are served.
     #[serde(default)]
-    pub app: String,
+    pub app: Option<String>,
     /// Workers of all apps that may get requests.
     #[serde(default)]
     pub workers: serde_json::Value,
@@ -148,6 +149,94 @@ pub struct Carried {
     pub duration_ms: Option<u64>,
 }
 
+/// How an attempt to change the configuration ended, and each of `GET /history`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Attempt {
+    /// Its number.
+    pub id: u64,
+    /// What asked for it.
+    pub source: String,
+    /// The version that was active.
+    pub old_version: u64,
+    /// The version it was to be.
+    pub new_version: u64,
+    /// `applied`, `rejected` or `rolled_back`; empty in what is no such answer.
+    pub result: String,
+    /// Why.
+    pub code: String,
+    /// Each thing that is wrong, or what was changed.
+    pub details: Vec<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What the worker wrote last that it failed of.
+    pub stderr: Vec<String>,
+}
+
+/// `GET /history`.
+#[derive(Debug, Default, Deserialize)]
+pub struct History {
+    /// The last ones.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+}
+
+/// `GET /config`, beside the configuration itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Active {
+    /// Its version.
+    pub version: u64,
+    /// The Edgefile it is from.
+    pub path: Option<String>,
+}
+
+/// `GET /registry`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Registry {
+    /// Every host that is served.
+    pub hosts: Vec<String>,
+    /// Which apps serve them.
+    pub apps: BTreeMap<AppId, Vec<String>>,
+    /// Those that were added while the server runs.
+    pub added: Vec<AddedHost>,
+}
+
+/// A host that was added.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AddedHost {
+    /// The host.
+    pub host: String,
+    /// The app that serves it.
+    pub app: Option<AppId>,
+    /// What its app was started from.
+    pub path: Option<String>,
+}
+
+/// The answer to the order to serve one more host.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Addition {
+    /// What ends it.
+    pub until: Option<String>,
+    /// What was changed.
+    pub details: Vec<String>,
+}
+
+/// What a reload would do.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Planned {
+    /// A line for each change.
+    pub lines: Vec<String>,
+    /// What is odd about the file.
+    pub warnings: Vec<String>,
+    /// Why there is nothing to be planned.
+    pub note: Option<String>,
+}
+
 /// Every refusal.
 #[derive(Debug, Deserialize)]
 pub struct Refused {
@@ -156,6 +245,9 @@ pub struct Refused {
     /// What to do about it.
     #[serde(default)]
     pub hint: String,
+    /// Each thing that is wrong.
+    #[serde(default)]
+    pub details: Vec<String>,
     /// What a worker wrote last.
     #[serde(default)]
     pub stderr: Vec<String>,

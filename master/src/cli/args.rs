@@ -1,5 +1,11 @@
 //! The verbs and their flags, as the flag parser and `--help` know them.
 
+mod edgefile;
+
+pub use edgefile::{
+    AddHost, Check, EdgefileFlags, Fmt, PlanReload, RemoveHost, ReportForm, Schema, Why,
+};
+
 use super::exit::Failure;
 use super::token::expand;
 use super::value::{self, Workers};
@@ -136,8 +142,22 @@ pub enum Verb {
     List(Ask),
     /// Replace every worker by a fresh one, without losing a request
     Restart(OnApp),
-    /// Take up what has changed: rolls the app, as restart does
+    /// Take up the Edgefile as it is now; without one the app is rolled, as restart does
     Reload(Order),
+    /// Serve one more host: by an app that is there, or by one that is started for it
+    Add(AddHost),
+    /// Serve a host no longer that was added
+    Remove(RemoveHost),
+    /// Say what is wrong with an Edgefile
+    Check(Check),
+    /// Format an Edgefile
+    Fmt(Fmt),
+    /// Say what a reload would do, without doing it
+    Plan(PlanReload),
+    /// Say where a request would go, and why
+    Why(Why),
+    /// Print what can stand in an Edgefile
+    Schema(Schema),
     /// Print the version
     Version,
     /// Ask a running master over its control socket
@@ -161,8 +181,18 @@ pub enum CtlVerb {
     Stop(Stop),
     /// Replace every worker by a fresh one, without losing a request
     Restart(OnApp),
-    /// Take up what has changed: rolls the app, as restart does
+    /// Take up the Edgefile as it is now; without one the app is rolled, as restart does
     Reload(Order),
+    /// Make the configuration before this one the active one again
+    Rollback(Order),
+    /// Say what a reload would do, without doing it
+    Plan(PlanReload),
+    /// Show the active configuration
+    Config(Ask),
+    /// Show the last attempts to change the configuration
+    History(Ask),
+    /// Show which hosts are served, and by whom
+    Hosts(Ask),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait
@@ -296,6 +326,9 @@ pub struct Start {
     /// An HTTP server of your own to run in each worker, in the directory PATH
     #[arg(value_name = "ARGV", last = true, num_args = 0..)]
     pub command: Option<Vec<String>>,
+    /// The file that says all of it.
+    #[command(flatten, next_help_heading = "Edgefile")]
+    pub edgefile: EdgefileFlags,
     /// What runs and how many.
     #[command(flatten, next_help_heading = "App")]
     pub app: AppFlags,
@@ -503,6 +536,9 @@ A command after -- listens on descriptor 3 (--listen fd, as in socket activation
 socket $RIP_WORKER_SOCKET (path), or on 127.0.0.1:$PORT (port). In its arguments {fd}, {socket}
 and {port} are replaced.
 
+A directory with an Edgefile is started as that says. Flags stand above it; those that are about
+one app are said there.
+
 PATH@ALIAS,… adds host names. Every flag has a variable, RIP_ and its name: RIP_MAX_QUEUE is
 --max-queue. A flag wins over its variable, and that over the default.
 
@@ -561,6 +597,11 @@ mod tests {
             ("ctl scale --help", "scale.txt"),
             ("ctl drain --help", "drain.txt"),
             ("ctl events --help", "events.txt"),
+            ("add --help", "add.txt"),
+            ("check --help", "check.txt"),
+            ("fmt --help", "fmt.txt"),
+            ("plan --help", "plan.txt"),
+            ("why --help", "why.txt"),
         ] {
             let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
             let text = match Cli::read(&arguments) {

@@ -48,7 +48,8 @@ pub(super) fn following(start: &Start, runtime: Runtime) -> Result<Following, Fa
     Ok(Following { reload, globs, max_reloads })
 }
 
-fn by_default(runtime: Runtime) -> Vec<String> {
+/// The names of files that matter to an app, unless it is told.
+pub(super) fn by_default(runtime: Runtime) -> Vec<String> {
     let globs: &[&str] = match runtime {
         Runtime::Python => &["*.py", "*.html"],
         Runtime::Builtin | Runtime::Command => &[],
@@ -65,6 +66,14 @@ pub(super) fn setup(start: &Start, launch: &Launch) -> Result<Option<Vec<String>
     if let Some(line) = &start.changes.setup {
         return Ok(Some(["/bin/sh", "-c", line].map(str::to_owned).to_vec()));
     }
+    setup_file(launch).map_err(|failure| failure.tip("say which: --setup COMMAND"))
+}
+
+/// A file `setup.*` beside the entry that can be run.
+///
+/// # Errors
+/// When there are several such files.
+pub(super) fn setup_file(launch: &Launch) -> Result<Option<Vec<String>>, Failure> {
     if launch.runtime == Runtime::Builtin {
         return Ok(None);
     }
@@ -85,8 +94,7 @@ pub(super) fn setup(start: &Start, launch: &Launch) -> Result<Option<Vec<String>
             one.join(" "),
             other.join(" "),
             directory.display()
-        ))
-        .tip("say which: --setup COMMAND")),
+        ))),
     }
 }
 

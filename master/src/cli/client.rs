@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What a master answered.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reply {
     /// The status.
     pub status: u16,
@@ -49,11 +49,11 @@ pub fn ask(
 /// What is known of the order without its answer.
 pub fn order(
     socket: &Path,
-    target: &str,
+    (method, target): (&str, &str),
     body: &str,
     deadline: Instant,
 ) -> Result<Reply, Unanswered> {
-    let mut incoming = send(socket, "POST", target, Some(body), deadline)
+    let mut incoming = send(socket, method, target, Some(body), deadline)
         .map_err(|error| Unanswered::Unsent(no_answer(socket, &error)))?;
     incoming.reply(deadline).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Unanswered::Late,
@@ -144,9 +144,9 @@ impl Incoming {
                     continue;
                 }
                 ClientRead::Body { consumed, data } => (consumed, self.input[data].to_vec()),
-                ClientRead::Head { consumed } | ClientRead::Informational { consumed } => {
-                    (consumed, Vec::new())
-                }
+                ClientRead::Head { consumed }
+                | ClientRead::Informational { consumed }
+                | ClientRead::Switched { consumed } => (consumed, Vec::new()),
                 ClientRead::End { .. } => return Ok(None),
             };
             self.input.drain(..consumed);

@@ -132,22 +132,27 @@ pub fn version() -> Result<Exit, Failure> {
 }
 
 /// A master and how long it may take to answer.
-struct Question {
+pub(super) struct Question {
     master: Master,
     deadline: Instant,
 }
 
 impl Question {
-    fn new(flags: &Ask) -> Result<Self, Failure> {
+    pub(super) fn new(flags: &Ask) -> Result<Self, Failure> {
         let master = masters::select(flags.name.as_deref())?;
         Ok(Self { master, deadline: Instant::now() + flags.timeout })
     }
 
-    fn ask(&self, method: &str, target: &str, body: Option<&str>) -> Result<Reply, Failure> {
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&str>,
+    ) -> Result<Reply, Failure> {
         ask(&self.master.control_socket(), method, target, body, self.deadline)
     }
 
-    fn get(&self, target: &str) -> Result<Reply, Failure> {
+    pub(super) fn get(&self, target: &str) -> Result<Reply, Failure> {
         accepted(self.ask("GET", target, None)?)
     }
 }
@@ -164,7 +169,9 @@ pub(super) fn accepted(reply: Reply) -> Result<Reply, Failure> {
         ));
     };
     let exit = if reply.status == 403 { Exit::Permission } else { Exit::Failed };
-    let failure = Failure { lines: refused.stderr, ..Failure::new(exit, refused.error) };
+    let details = refused.details.into_iter().filter(|detail| *detail != refused.error);
+    let lines = details.chain(refused.stderr).collect();
+    let failure = Failure { lines, ..Failure::new(exit, refused.error) };
     Err(if refused.hint.is_empty() { failure } else { failure.tip(refused.hint) })
 }
 
@@ -204,9 +211,9 @@ mod tests {
             .unwrap_err();
         assert_eq!((failure.exit, failure.message.as_str()), (Exit::Permission, "not yours"));
         assert_eq!(failure.tips, ["be root"]);
-        let body = r#"{"ok":false,"error":"no","stderr":["ImportError"]}"#;
+        let body = r#"{"error":"no","details":["no","never"],"stderr":["ImportError"]}"#;
         let failure = accepted(reply(409, body)).unwrap_err();
-        assert_eq!(failure.to_string(), "error: no\n    │ ImportError\n");
+        assert_eq!(failure.to_string(), "error: no\n    │ never\n    │ ImportError\n");
         let failure = accepted(reply(500, "oops")).unwrap_err();
         assert_eq!(failure.message, "the master answered with status 500");
         let failure = understood::<Apps>(&reply(200, "[]{")).unwrap_err();

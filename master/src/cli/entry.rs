@@ -23,6 +23,26 @@ pub struct Entry {
     pub launch: Launch,
 }
 
+/// What the words of the command line name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// Something whose processes are started.
+    App(Entry),
+    /// A directory with nothing to start in it: its files are served.
+    Files(Files),
+}
+
+/// A directory whose files are served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Files {
+    /// As the operator wrote it.
+    pub shown: String,
+    /// A name made from the directory's.
+    pub name: String,
+    /// The directory, absolute.
+    pub dir: String,
+}
+
 /// Where things are looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
@@ -32,6 +52,44 @@ pub struct Places {
     pub programs: Vec<PathBuf>,
     /// Where Python finds installed packages.
     pub packages: Vec<PathBuf>,
+    /// Where the entry was written.
+    pub written: Written,
+}
+
+/// Where an entry was written, and so where what mends it is to be written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Written {
+    /// As a word of `start`.
+    #[default]
+    CommandLine,
+    /// In an Edgefile.
+    Edgefile,
+}
+
+impl Written {
+    /// What a command as an app is called.
+    fn command(self) -> &'static str {
+        match self {
+            Self::CommandLine => "-- ARGV…",
+            Self::Edgefile => "command \"PROGRAM\" …",
+        }
+    }
+
+    /// How the server `argv`, which gets its listener by `listen`, is started in `directory`.
+    fn starts(self, directory: &Path, listen: Option<&str>, argv: &str) -> String {
+        match self {
+            Self::CommandLine => {
+                let listen = listen.map(|listen| format!("--listen {listen} ")).unwrap_or_default();
+                format!("rip-master start {} {listen}-- {argv}", directory.display())
+            }
+            Self::Edgefile => {
+                let quoted: Vec<_> = argv.split(' ').map(|word| format!("{word:?}")).collect();
+                let listen = listen.map(|listen| format!("; listen {listen:?}"));
+                let listen = listen.unwrap_or_default();
+                format!("command {}{listen}; cwd \"{}\"", quoted.join(" "), directory.display())
+            }
+        }
+    }
 }
 
 /// The entry called `word`, or the command `argv` in the directory `word`.
@@ -43,9 +101,31 @@ pub fn resolve(
     argv: Option<&[String]>,
     places: &Places,
 ) -> Result<Entry, Failure> {
+    match find(word, argv, places)? {
+        Found::App(entry) => Ok(entry),
+        Found::Files(files) => Err(Failure::configuration(format!(
+            "nothing to start in {}: looked for {}, a manage.py with */wsgi.py, and marks of other \
+             runtimes ({})",
+            files.dir,
+            python::FILES.join(", "),
+            FOREIGN.join(", ")
+        ))
+        .tip(format!("name the entry, or give a command: {}", places.written.command()))),
+    }
+}
+
+/// The same, or the directory whose files are served because there is nothing to start in it.
+///
+/// # Errors
+/// Likewise, but for such a directory.
+pub fn find(
+    word: Option<&str>,
+    argv: Option<&[String]>,
+    places: &Places,
+) -> Result<Found, Failure> {
     match (word, argv) {
-        (word, Some(argv)) => command(word, argv, places),
-        (None, None) => directory(".", &places.cwd),
+        (word, Some(argv)) => command(word, argv, places).map(Found::App),
+        (None, None) => directory(".", &places.cwd, places.written),
         (Some(word), None) => named(word, places),
     }
 }
@@ -55,31 +135,38 @@ pub fn is_entry(word: &str, places: &Places) -> bool {
     word.contains(['/', ':']) || word.starts_with('.') || places.cwd.join(word).exists()
 }
 
-fn named(word: &str, places: &Places) -> Result<Entry, Failure> {
+fn named(word: &str, places: &Places) -> Result<Found, Failure> {
+    let path = places.cwd.join(word);
+    if path.is_dir() && !word.starts_with("builtin:") {
+        return directory(word, &absolute(&path)?, places.written);
+    }
+    single(word, &path, places).map(Found::App)
+}
+
+/// An entry that is no directory.
+fn single(word: &str, path: &Path, places: &Places) -> Result<Entry, Failure> {
     if let Some(name) = word.strip_prefix("builtin:") {
         return builtin(word, name, places);
     }
-    let path = places.cwd.join(word);
-    if path.is_dir() {
-        return directory(word, &absolute(&path)?);
-    }
     if path.is_file() {
-        return file(word, &absolute(&path)?);
+        return file(word, &absolute(path)?, places.written);
     }
     match word.rsplit_once(':') {
         Some((file, attribute)) if file.ends_with(".py") => {
             let path = places.cwd.join(file);
             if !path.is_file() {
-                return Err(missing(file, &path));
+                return Err(missing(file, &path, places.written));
             }
             python::file(word, &absolute(&path)?, Some(attribute))
         }
         Some((module, _)) if !module.contains('/') => python::module(word, module, places),
-        _ => Err(missing(word, &path)),
+        _ => Err(missing(word, path, places.written)),
     }
 }
 
-fn missing(word: &str, path: &Path) -> Failure {
+fn missing(word: &str, path: &Path, written: Written) -> Failure {
+    // Without what says nothing: `./`.
+    let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let failure =
         Failure::configuration(format!("'{word}' not found: looked for {}", path.display()));
     if path.with_extension("py").is_file() {
@@ -99,8 +186,10 @@ fn missing(word: &str, path: &Path) -> Failure {
             let prefix = word.strip_suffix(last).unwrap_or_default();
             failure.tip(format!("did you mean '{prefix}{meant}'?"))
         }
-        None => failure
-            .tip("an entry is a directory, a .py file, pkg.module:attr, builtin:NAME or -- ARGV…"),
+        None => failure.tip(format!(
+            "an entry is a directory, a .py file, pkg.module:attr, builtin:NAME or {}",
+            written.command()
+        )),
     }
 }
 
@@ -177,61 +266,57 @@ fn find_program(program: &str, cwd: &Path, programs: &[PathBuf]) -> Result<(), F
     })
 }
 
-fn file(word: &str, path: &Path) -> Result<Entry, Failure> {
+fn file(word: &str, path: &Path, written: Written) -> Result<Entry, Failure> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let base = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if base.ends_with(".py") {
         return python::file(word, path, None);
     }
-    if let Some(refusal) = not_yet(base, parent) {
+    if let Some(refusal) = not_yet(base, parent, written) {
         return Err(refusal);
     }
     let executable = path.metadata().is_ok_and(|data| data.permissions().mode() & 0o111 != 0);
     let failure = Failure::configuration(format!("'{word}' is no app this version can start"));
     Err(if executable {
         failure.tip(format!(
-            "if it is an HTTP server: rip-master start {} -- ./{base} (CGI scripts are not run yet)",
-            parent.display()
+            "if it is an HTTP server: {} (CGI scripts are not run yet)",
+            written.starts(parent, None, &format!("./{base}"))
         ))
     } else {
-        failure.tip("an app is a .py file, a directory with one, or a command after --")
+        failure.tip(format!("an app is a .py file, a directory with one, or {}", written.command()))
     })
 }
 
-fn directory(word: &str, path: &Path) -> Result<Entry, Failure> {
+fn directory(word: &str, path: &Path, written: Written) -> Result<Found, Failure> {
     if let Some(entry) = python::in_directory(word, path)? {
-        return Ok(entry);
+        return Ok(Found::App(entry));
     }
     for base in FOREIGN {
         if path.join(base).exists() {
-            return Err(not_yet(base, path)
+            return Err(not_yet(base, path, written)
                 .unwrap_or_else(|| Failure::configuration(format!("'{base}' cannot be started"))));
         }
     }
-    Err(Failure::configuration(format!(
-        "nothing to start in {}: looked for {}, a manage.py with */wsgi.py, and marks of other \
-         runtimes ({})",
-        path.display(),
-        python::FILES.join(", "),
-        FOREIGN.join(", ")
-    ))
-    .tip("name the entry, or give a command after --")
-    .tip("serving files of a directory is not available in this version yet"))
+    Ok(Found::Files(Files {
+        shown: word.to_owned(),
+        name: name_of_directory(path).unwrap_or_else(|| "files".to_owned()),
+        dir: text(path)?,
+    }))
 }
 
 /// The refusal of an entry that another runtime would run, with the command that runs it today.
-fn not_yet(base: &str, directory: &Path) -> Option<Failure> {
+fn not_yet(base: &str, directory: &Path, written: Written) -> Option<Failure> {
     let extension = base.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let (kind, command) = match (base, extension) {
+    let (kind, listen, argv) = match (base, extension) {
         ("config.ru", _) | (_, "ru" | "rb") => {
-            ("a Ruby app", "--listen path -- bundle exec puma -b unix://{socket}".to_owned())
+            ("a Ruby app", Some("path"), "bundle exec puma -b unix://{socket}".to_owned())
         }
-        ("package.json", _) => ("a Node app", "--listen port -- npm start".to_owned()),
-        (_, "js" | "mjs" | "cjs" | "ts") => ("a Node app", format!("--listen port -- node {base}")),
-        (_, "php") => ("a PHP app", "--listen port -- php -S 127.0.0.1:{port}".to_owned()),
-        ("asgi.py", _) => ("an ASGI app", "-- uvicorn asgi:application --fd {fd}".to_owned()),
-        ("Cargo.toml", _) => ("a Rust app", "-- target/release/PROGRAM".to_owned()),
-        ("go.mod", _) => ("a Go app", "--listen port -- ./PROGRAM".to_owned()),
+        ("package.json", _) => ("a Node app", Some("port"), "npm start".to_owned()),
+        (_, "js" | "mjs" | "cjs" | "ts") => ("a Node app", Some("port"), format!("node {base}")),
+        (_, "php") => ("a PHP app", Some("port"), "php -S 127.0.0.1:{port}".to_owned()),
+        ("asgi.py", _) => ("an ASGI app", None, "uvicorn asgi:application --fd {fd}".to_owned()),
+        ("Cargo.toml", _) => ("a Rust app", None, "target/release/PROGRAM".to_owned()),
+        ("go.mod", _) => ("a Go app", None, "./PROGRAM".to_owned()),
         (_, "cgi" | "pl") => {
             return Some(
                 Failure::configuration(format!("'{base}' looks like a CGI script"))
@@ -240,12 +325,11 @@ fn not_yet(base: &str, directory: &Path) -> Option<Failure> {
         }
         _ => return None,
     };
-    let place = directory.display();
     Some(
         Failure::configuration(format!(
             "'{base}' is {kind}, which this version does not start by itself yet"
         ))
-        .tip(format!("start its server: rip-master start {place} {command}")),
+        .tip(format!("start its server: {}", written.starts(directory, listen, &argv))),
     )
 }
 
@@ -281,7 +365,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Marks of apps that need a runtime this version does not start by itself.
-const FOREIGN: &[&str] = &[
+pub(super) const FOREIGN: &[&str] = &[
     "asgi.py",
     "server.js",
     "server.mjs",

@@ -85,7 +85,10 @@ pub fn status(status: &Status, apps: &Apps, name: &str, pid: u32, paint: Paint) 
         status.version,
         age((status.uptime.max(1.0) * 1000.0) as u64)
     );
-    let _ = writeln!(out, "app {}, workers ready: {}", status.app, words(&status.workers));
+    let _ = match &status.app {
+        Some(app) => writeln!(out, "app {app}, workers ready: {}", words(&status.workers)),
+        None => writeln!(out, "no app"),
+    };
     for app in &apps.apps {
         if let Some(remark) = remark(app) {
             let _ = writeln!(out, "{} is {}", app.id, paint.tint(&remark, tone_of_app(app)));

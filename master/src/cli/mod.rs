@@ -3,8 +3,12 @@
 
 pub mod answer;
 pub mod args;
+pub mod certificate;
 mod changes;
+pub mod check;
 pub mod client;
+pub mod compile;
+pub mod compiler;
 pub mod ctl;
 pub mod entry;
 pub mod env;
@@ -16,16 +20,21 @@ pub mod order;
 pub mod port;
 pub mod progress;
 pub mod python;
+pub mod registry;
+pub mod reload;
 pub mod start;
 pub mod suggest;
+pub mod surroundings;
 pub mod table;
 pub mod token;
 pub mod value;
+pub mod why;
 
-use args::{Cli, CtlVerb, Unread, Verb};
+use args::{Cli, CtlVerb, Start, Unread, Verb};
 use exit::{Exit, Failure};
 use rip::contract::settings::Settings;
 use std::ffi::OsString;
+use std::path::Path;
 
 /// Runs the program with the arguments after its name; `serve` is what `start` comes down to.
 /// Failures are told on stderr.
@@ -54,7 +63,7 @@ fn perform(
 ) -> Result<Exit, Failure> {
     match verb {
         Verb::Start(flags) => {
-            let settings = start::settings(&flags, &start::World::look()?)?;
+            let settings = settings(&flags)?;
             init_log(settings.debug);
             serve(settings)
         }
@@ -65,7 +74,18 @@ fn perform(
         Verb::Restart(flags) | Verb::Ctl { verb: CtlVerb::Restart(flags) } => {
             order::restart(&flags)
         }
-        Verb::Reload(flags) | Verb::Ctl { verb: CtlVerb::Reload(flags) } => order::reload(&flags),
+        Verb::Reload(flags) | Verb::Ctl { verb: CtlVerb::Reload(flags) } => reload::reload(&flags),
+        Verb::Ctl { verb: CtlVerb::Rollback(flags) } => reload::rollback(&flags),
+        Verb::Plan(flags) | Verb::Ctl { verb: CtlVerb::Plan(flags) } => reload::plan(&flags),
+        Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
+        Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
+        Verb::Ctl { verb: CtlVerb::Hosts(flags) } => registry::hosts(&flags),
+        Verb::Add(flags) => registry::add(&flags),
+        Verb::Remove(flags) => registry::remove(&flags),
+        Verb::Check(flags) => check::check(&flags),
+        Verb::Fmt(flags) => check::fmt(&flags),
+        Verb::Schema(flags) => check::schema(&flags),
+        Verb::Why(flags) => why::why(&flags),
         Verb::Ctl { verb: CtlVerb::Scale(flags) } => order::scale(&flags),
         Verb::Ctl { verb: CtlVerb::Pause(flags) } => order::pause(&flags),
         Verb::Ctl { verb: CtlVerb::Resume(flags) } => order::resume(&flags),
@@ -73,6 +93,18 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Events(flags) } => events::events(&flags),
         Verb::Version => ctl::version(),
     }
+}
+
+/// What `start` stands for: what its words and flags say, or an Edgefile below them.
+fn settings(flags: &Start) -> Result<Settings, Failure> {
+    let world = start::World::look()?;
+    let Some(path) = start::edgefile::named(flags, &world)? else {
+        return start::settings(flags, &world);
+    };
+    let overrides = start::edgefile::overrides(flags, &world)?;
+    let path = start::edgefile::absolute(&path)?;
+    let config = check::accepted(Path::new(&path), overrides.http.is_some())?;
+    start::edgefile::settings(flags, &world, &path, overrides, config)
 }
 
 fn texts(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Unread> {

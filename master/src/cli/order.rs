@@ -20,37 +20,24 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// No master or app, a fresh worker that does not become ready, no answer in time or at all.
 pub fn restart(flags: &OnApp) -> Result<Exit, Failure> {
-    roll("restart", "/control/restart", flags.app.as_deref(), &flags.order)
+    let what =
+        What { goal: Goal::Rolled, ..What::new("restart", "/control/restart", &flags.order) };
+    what.carry_out(body(flags.app.as_deref(), &[]), rolled)
 }
 
-/// Takes up what has changed.
-///
-/// # Errors
-/// As [`restart`].
-pub fn reload(flags: &Order) -> Result<Exit, Failure> {
-    roll("reload", "/control/reload", None, flags)
-}
-
-fn roll(
-    verb: &'static str,
-    path: &'static str,
-    app: Option<&str>,
-    flags: &Order,
-) -> Result<Exit, Failure> {
-    let what = What { verb, path, goal: Goal::Rolled, flags };
-    what.carry_out(body(app, &[]), |done| {
-        let generation = done.generation.map(|generation| generation.to_string());
-        let generation = generation.unwrap_or_default();
-        match done.duration_ms {
-            Some(took) => format!(
-                "{} runs {generation} in {} fresh workers ({})",
-                done.app,
-                done.workers,
-                seconds(took)
-            ),
-            None => format!("{} is being rolled to {generation}", done.app),
-        }
-    })
+/// What is told of a roll.
+pub(super) fn rolled(done: &Carried) -> String {
+    let generation = done.generation.map(|generation| generation.to_string());
+    let generation = generation.unwrap_or_default();
+    match done.duration_ms {
+        Some(took) => format!(
+            "{} runs {generation} in {} fresh workers ({})",
+            done.app,
+            done.workers,
+            seconds(took)
+        ),
+        None => format!("{} is being rolled to {generation}", done.app),
+    }
 }
 
 /// Gives an app so many workers.
@@ -67,8 +54,7 @@ pub fn scale(flags: &Scale) -> Result<Exit, Failure> {
         Failure::usage(format!("invalid number of workers '{count}': {why}"))
             .tip("for example: rip-master ctl scale 4")
     })?;
-    let what =
-        What { verb: "scale", path: "/control/scale", goal: Goal::Scaled, flags: &flags.order };
+    let what = What { goal: Goal::Scaled, ..What::new("scale", "/control/scale", &flags.order) };
     what.carry_out(body(app, &[("workers", count.into())]), |done| match done.duration_ms {
         Some(took) => {
             format!("{} has {} ready workers ({})", done.app, done.workers, seconds(took))
@@ -82,8 +68,7 @@ pub fn scale(flags: &Scale) -> Result<Exit, Failure> {
 /// # Errors
 /// As [`restart`].
 pub fn pause(flags: &OnApp) -> Result<Exit, Failure> {
-    let what =
-        What { verb: "pause", path: "/control/pause", goal: Goal::AtOnce, flags: &flags.order };
+    let what = What::new("pause", "/control/pause", &flags.order);
     what.carry_out(body(flags.app.as_deref(), &[]), |done| {
         format!("{} is paused: its requests wait", done.app)
     })
@@ -94,8 +79,7 @@ pub fn pause(flags: &OnApp) -> Result<Exit, Failure> {
 /// # Errors
 /// As [`restart`].
 pub fn resume(flags: &OnApp) -> Result<Exit, Failure> {
-    let what =
-        What { verb: "resume", path: "/control/resume", goal: Goal::AtOnce, flags: &flags.order };
+    let what = What::new("resume", "/control/resume", &flags.order);
     what.carry_out(body(flags.app.as_deref(), &[]), |done| format!("{} goes on", done.app))
 }
 
@@ -105,12 +89,8 @@ pub fn resume(flags: &OnApp) -> Result<Exit, Failure> {
 /// As [`restart`].
 pub fn drain(flags: &Drain) -> Result<Exit, Failure> {
     let worker = flags.worker;
-    let what = What {
-        verb: "drain",
-        path: "/control/drain",
-        goal: Goal::Gone(worker),
-        flags: &flags.order,
-    };
+    let goal = Goal::Gone(worker);
+    let what = What { goal, ..What::new("drain", "/control/drain", &flags.order) };
     what.carry_out(body(None, &[("workerId", worker.0.into())]), |done| match done.duration_ms {
         Some(took) => format!("{worker} has ended ({})", seconds(took)),
         None => format!("{worker} is being drained"),
@@ -118,36 +98,58 @@ pub fn drain(flags: &Drain) -> Result<Exit, Failure> {
 }
 
 /// What is ordered, and how.
-struct What<'a> {
-    verb: &'static str,
-    path: &'static str,
-    goal: Goal,
-    flags: &'a Order,
+pub(super) struct What<'a> {
+    /// What it is called.
+    pub verb: &'static str,
+    /// Where it goes.
+    pub path: &'static str,
+    /// `POST`, or what takes a thing away.
+    pub method: &'static str,
+    /// What is waited for.
+    pub goal: Goal,
+    /// How it is given.
+    pub flags: &'a Order,
 }
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug)]
-enum Goal {
+pub(super) enum Goal {
+    /// Nothing that takes time.
     AtOnce,
+    /// The end of this worker.
     Gone(WorkerId),
+    /// Fresh workers.
     Rolled,
+    /// The number of workers.
     Scaled,
 }
 
-impl What<'_> {
-    fn carry_out(
-        &self,
-        mut body: Map<String, Value>,
-        tell: impl FnOnce(&Carried) -> String,
-    ) -> Result<Exit, Failure> {
+impl<'a> What<'a> {
+    /// An order that is carried out at once.
+    pub fn new(verb: &'static str, path: &'static str, flags: &'a Order) -> Self {
+        Self { verb, path, method: "POST", goal: Goal::AtOnce, flags }
+    }
+
+    /// Gives the order and waits for whatever the master answers.
+    ///
+    /// # Errors
+    /// No master, no answer in time or at all.
+    pub fn give(&self, mut body: Map<String, Value>) -> Result<Reply, Failure> {
         let master = masters::select(self.flags.name.as_deref())?;
         if self.flags.no_wait {
             body.insert("wait".to_owned(), false.into());
         }
         let app = body.get("app").and_then(Value::as_str).map(str::to_owned);
-        let reply = self
-            .order(&master, &Value::Object(body).to_string(), app.as_deref())
-            .map_err(|unanswered| self.explain(unanswered))?;
+        self.order(&master, &Value::Object(body).to_string(), app.as_deref())
+            .map_err(|unanswered| self.explain(unanswered))
+    }
+
+    fn carry_out(
+        &self,
+        body: Map<String, Value>,
+        tell: impl FnOnce(&Carried) -> String,
+    ) -> Result<Exit, Failure> {
+        let reply = self.give(body)?;
         if self.flags.json {
             say(&reply.body)?;
             return accepted(reply).map(|_| Exit::Done);
@@ -162,13 +164,14 @@ impl What<'_> {
         let socket = master.control_socket();
         let shown = progress::on_terminal().filter(|_| !self.flags.no_wait);
         let Some(mut shown) = shown else {
-            return client::order(&socket, self.path, body, deadline);
+            return client::order(&socket, (self.method, self.path), body, deadline);
         };
         std::thread::scope(|scope| {
             let (answered, answer) = channel();
             scope.spawn(|| {
                 // Nobody else holds the receiver's end.
-                let _ = answered.send(client::order(&socket, self.path, body, deadline));
+                let _ =
+                    answered.send(client::order(&socket, (self.method, self.path), body, deadline));
                 drop(answered);
             });
             loop {
@@ -236,7 +239,7 @@ impl Goal {
     }
 }
 
-fn body(app: Option<&str>, rest: &[(&str, Value)]) -> Map<String, Value> {
+pub(super) fn body(app: Option<&str>, rest: &[(&str, Value)]) -> Map<String, Value> {
     let app = app.map(|app| ("app", app.into()));
     app.into_iter()
         .chain(rest.iter().cloned())
@@ -244,7 +247,7 @@ fn body(app: Option<&str>, rest: &[(&str, Value)]) -> Map<String, Value> {
         .collect()
 }
 
-fn seconds(millis: u64) -> String {
+pub(super) fn seconds(millis: u64) -> String {
     format!("{:.1}s", millis as f64 / 1000.0)
 }
 
@@ -279,8 +282,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_said() {
         let flags = Order { timeout: Duration::from_secs(2), ..Order::default() };
-        let what =
-            What { verb: "restart", path: "/control/restart", goal: Goal::Rolled, flags: &flags };
+        let what = What::new("restart", "/control/restart", &flags);
         let late = what.explain(Unanswered::Late);
         assert_eq!(late.exit, Exit::Failed);
         assert_eq!(late.message, "restart is not done after 2s; it goes on");

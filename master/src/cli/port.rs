@@ -10,6 +10,8 @@ pub struct Rights {
     pub unprivileged_from: u16,
     /// `CAP_NET_BIND_SERVICE`: lower ports too.
     pub bind_service: bool,
+    /// `CAP_SETUID` and `CAP_SETGID`: processes may be started as somebody else.
+    pub change_user: bool,
 }
 
 impl Rights {
@@ -19,14 +21,20 @@ impl Rights {
         let start = read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
         Self {
             unprivileged_from: start.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024),
-            bind_service: has_bind_service(&status),
+            bind_service: has(&status, CAP_NET_BIND_SERVICE),
+            change_user: has(&status, CAP_SETGID) && has(&status, CAP_SETUID),
         }
+    }
+
+    /// Whether the kernel lets this process bind `port`.
+    pub fn allow(self, port: u16) -> bool {
+        self.bind_service || port >= self.unprivileged_from
     }
 
     /// # Errors
     /// The missing right and the ways to get it (exit 77).
     pub fn check(self, port: u16, executable: &str) -> Result<(), Failure> {
-        if self.bind_service || port >= self.unprivileged_from {
+        if self.allow(port) {
             return Ok(());
         }
         Err(Failure::new(
@@ -47,14 +55,16 @@ impl Rights {
 }
 
 /// Reads `CapEff` of `/proc/self/status`. Without that line (no `/proc`) the bind shall tell.
-fn has_bind_service(status: &str) -> bool {
+fn has(status: &str, capability: u32) -> bool {
     let mask = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_none_or(|mask| mask & (1 << CAP_NET_BIND_SERVICE) != 0)
+    mask.is_none_or(|mask| mask & (1 << capability) != 0)
 }
 
+const CAP_SETGID: u32 = 6;
+const CAP_SETUID: u32 = 7;
 const CAP_NET_BIND_SERVICE: u32 = 10;
 
 #[cfg(test)]
@@ -63,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_low_port_needs_the_capability() {
-        let plain = Rights { unprivileged_from: 1024, bind_service: false };
+        let plain = Rights { unprivileged_from: 1024, bind_service: false, change_user: false };
         assert!(plain.check(1024, "rip-master").is_ok());
         let failure = plain.check(80, "/opt/rip-master").unwrap_err();
         assert_eq!(failure.exit.code(), 77);
@@ -74,9 +84,9 @@ mod tests {
     }
 
     #[test]
-    fn the_capability_is_bit_ten() {
-        assert!(has_bind_service("Name:\tx\nCapEff:\t0000000000000400\n"));
-        assert!(!has_bind_service("Name:\tx\nCapEff:\t00000000000003ff\n"));
-        assert!(has_bind_service(""));
+    fn capabilities_are_bits() {
+        assert!(has("Name:\tx\nCapEff:\t0000000000000400\n", CAP_NET_BIND_SERVICE));
+        assert!(!has("Name:\tx\nCapEff:\t00000000000003ff\n", CAP_NET_BIND_SERVICE));
+        assert!(has("", CAP_NET_BIND_SERVICE));
     }
 }

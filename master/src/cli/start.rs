@@ -1,7 +1,9 @@
 //! `start`: flags, words and the machine become [`Settings`].
 
+pub mod edgefile;
+
 use super::args::Start;
-use super::entry::{self, Entry, Places};
+use super::entry::{self, Entry, Files, Found, Places};
 use super::exit::Failure;
 use super::port::Rights;
 use super::{changes, env, python, value};
@@ -11,12 +13,12 @@ use rip::contract::app::{
 };
 use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases};
 use rip::contract::listen::ListenAddress;
-use rip::contract::settings::{Settings, Source, single_app};
+use rip::contract::settings::{Settings, Source, file_site, single_app};
 use rip::ids::AppId;
 use rip::limits;
 use rip::wire::runtime_dir::{is_name, sanitise_name};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What `start` looks at besides its arguments.
@@ -47,6 +49,11 @@ impl World {
         let cwd = std::env::current_dir().map_err(|error| {
             Failure::configuration(format!("the current directory cannot be told: {error}"))
         })?;
+        Ok(Self::seen_from(cwd))
+    }
+
+    /// As it is now, seen from the absolute directory `cwd`.
+    pub fn seen_from(cwd: PathBuf) -> Self {
         let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
         let programs: Vec<_> = std::env::var_os("PATH")
             .map(|paths| std::env::split_paths(&paths).collect())
@@ -59,8 +66,8 @@ impl World {
         );
         // Aware of affinity and of the cgroup's quota.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self {
-            places: Places { cwd, programs, packages },
+        Self {
+            places: Places { cwd, programs, packages, ..Places::default() },
             cores: u32::try_from(cores).unwrap_or(1),
             rights: Rights::look(),
             executable: std::env::current_exe()
@@ -68,7 +75,7 @@ impl World {
             port: text("PORT"),
             web_concurrency: text("WEB_CONCURRENCY"),
             cache_directory: text("CACHE_DIRECTORY"),
-        })
+        }
     }
 }
 
@@ -85,12 +92,17 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         // The command is looked for where the app would look for it.
         places.programs = std::env::split_paths(path).collect();
     }
-    let mut entry = entry::resolve(words.entry, start.command.as_deref(), &places)?;
-    apply_launch_flags(start, &mut entry)?;
-    entry.launch.setup = changes::setup(start, &entry.launch)?;
-    let id = match words.name {
-        Some(name) => checked_name(name)?,
-        None => entry.name.clone(),
+    let mut found = entry::find(words.entry, start.command.as_deref(), &places)?;
+    match &mut found {
+        Found::App(entry) => {
+            apply_launch_flags(start, entry)?;
+            entry.launch.setup = changes::setup(start, &entry.launch)?;
+        }
+        Found::Files(files) => refuse_app_flags(start, files)?,
+    }
+    let id = match (words.name, &found) {
+        (Some(name), _) => checked_name(name)?,
+        (None, Found::App(Entry { name, .. }) | Found::Files(Files { name, .. })) => name.clone(),
     };
     let name = match &start.app.name {
         Some(name) => checked_name(name)?,
@@ -107,10 +119,16 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         spool_dir: spool_directory(start, world)?,
         ..EdgeConfig::default()
     };
-    let app = AppDescriptor { env, ..app(start, world, AppId::new(&id), hosts, entry)? };
+    let config = match found {
+        Found::App(entry) => {
+            let app = app(start, world, AppId::new(&id), hosts, entry)?;
+            single_app(AppDescriptor { env, ..app }, edge)
+        }
+        Found::Files(files) => file_site(&files.dir, &hosts, edge),
+    };
     Ok(Settings {
         name,
-        config: single_app(app, edge),
+        config,
         source: Source::CommandLine,
         quiet: start.output.quiet,
         debug: start.output.debug,
@@ -201,6 +219,39 @@ fn checked_name(name: &str) -> Result<String, Failure> {
     })
 }
 
+/// Flags about an app, where there is none.
+fn refuse_app_flags(start: &Start, files: &Files) -> Result<(), Failure> {
+    let (app, changes) = (&start.app, &start.changes);
+    let given = [
+        ("--workers", app.workers.is_some()),
+        ("--concurrency", app.concurrency.is_some()),
+        ("--select", app.select.is_some()),
+        ("--listen", app.listen.is_some()),
+        ("--ready", app.ready.is_some()),
+        ("--health-path", app.health_path.is_some()),
+        ("--env", !app.env.is_empty()),
+        ("--setup", changes.setup.is_some()),
+        ("--reload", changes.reload.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((flag, _)) => Err(Failure::configuration(format!(
+            "{flag} is about an app, and there is none in {}: looked for {}, a manage.py with \
+             */wsgi.py, and marks of other runtimes ({})",
+            files.dir,
+            python::FILES.join(", "),
+            entry::FOREIGN.join(", ")
+        ))
+        .tip("name the entry, or give a command after --")
+        .tip(format!("to serve the files of '{}', leave {flag} out", files.shown))),
+    }
+}
+
+/// The name of a directory, else that of any app.
+fn name_after(directory: Option<&Path>) -> String {
+    directory.and_then(entry::name_of_directory).unwrap_or_else(|| "app".to_owned())
+}
+
 fn apply_launch_flags(start: &Start, entry: &mut Entry) -> Result<(), Failure> {
     if let Some(listen) = start.app.listen {
         if entry.launch.runtime != Runtime::Command {
@@ -237,7 +288,8 @@ fn check_placeholders(launch: &Launch) -> Result<(), Failure> {
     Ok(())
 }
 
-fn app(
+/// The app that `entry` is under these flags.
+pub(super) fn app(
     start: &Start,
     world: &World,
     id: AppId,
@@ -363,15 +415,20 @@ fn phases(start: &Start) -> Phases {
     }
 }
 
-fn listen_addresses(start: &Start, world: &World) -> Result<Vec<ListenAddress>, Failure> {
-    let port = match (start.edge.port, &world.port) {
-        (Some(port), _) => port,
-        (None, Some(text)) => value::port(text).map_err(|why| {
+/// The port of the flag, else that of `$PORT`.
+fn listen_port(start: &Start, world: &World) -> Result<Option<u16>, Failure> {
+    match (start.edge.port, &world.port) {
+        (Some(port), _) => Ok(Some(port)),
+        (None, Some(text)) => value::port(text).map(Some).map_err(|why| {
             Failure::usage(format!("PORT is '{text}' in the environment: {why}"))
                 .tip("unset it, or name the port: http:8080")
-        })?,
-        (None, None) => 80,
-    };
+        }),
+        (None, None) => Ok(None),
+    }
+}
+
+fn listen_addresses(start: &Start, world: &World) -> Result<Vec<ListenAddress>, Failure> {
+    let port = listen_port(start, world)?.unwrap_or(80);
     world.rights.check(port, &world.executable)?;
     if start.edge.host.is_empty() {
         return Ok(vec![ListenAddress { ip: None, port }]);

@@ -15,13 +15,18 @@ pub enum Paint {
 impl Paint {
     /// Coloured when stdout is a terminal and `NO_COLOR` is not set to anything.
     pub fn for_stdout() -> Self {
+        Self::on(&std::io::stdout())
+    }
+
+    /// The same for stderr.
+    pub fn for_stderr() -> Self {
+        Self::on(&std::io::stderr())
+    }
+
+    fn on(out: &impl IsTerminal) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|text| text == "dumb");
-        if std::io::stdout().is_terminal() && !refused && !dumb {
-            Self::Coloured
-        } else {
-            Self::Plain
-        }
+        if out.is_terminal() && !refused && !dumb { Self::Coloured } else { Self::Plain }
     }
 
     fn open(self, tone: Tone) -> &'static str {

@@ -155,6 +155,15 @@ pub fn worker_id(text: &str) -> Result<WorkerId, String> {
     within(number, 1, u64::MAX).map(WorkerId).map_err(|_| "not a worker such as w3".to_owned())
 }
 
+/// A method of a request.
+pub fn method(text: &str) -> Result<String, String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_token) {
+        true => Ok(text.to_owned()),
+        false => Err("not a method such as GET".to_owned()),
+    }
+}
+
 /// A path of a request.
 pub fn path(text: &str) -> Result<String, String> {
     let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
@@ -265,6 +274,7 @@ mod tests {
         assert_eq!(millis("250").unwrap(), Duration::from_millis(250));
         assert_eq!(seconds("0.5").unwrap(), Duration::from_millis(500));
         assert!(seconds("nan").is_err() && seconds("0").is_err() && seconds("1e9").is_err());
+        assert!(method("M-SEARCH").is_ok() && method("").is_err() && method("G T").is_err());
         assert!(path("/ok?deep=1").is_ok() && path("ready").is_err() && path("/a b").is_err());
     }
 }

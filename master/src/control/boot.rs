@@ -1,5 +1,7 @@
 //! From settings to a master that can run: each step either holds or undoes the ones before.
 
+use super::capacity::Capacity;
+use super::compiler::Compiler;
 use super::crew::Gear;
 use super::crews::Crews;
 use super::feed::Feed;
@@ -7,11 +9,13 @@ use super::master::{Master, State};
 use super::notify::Notifier;
 use super::orders::Orders;
 use super::orphans::Orphans;
+use super::reload::{Reloads, longest};
 use super::runtime_dir::RuntimeDir;
 use super::server::ControlServer;
 use super::source::Source;
+use super::source_file::SourceFile;
 use super::start_error::StartError;
-use super::watcher::Watcher;
+use super::watcher::{Purpose, Watcher};
 use super::workshop::Workshop;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
@@ -27,14 +31,14 @@ use crate::shared::pages::Pages;
 use crate::shared::pools::AppPool;
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
+use crate::shared::upstreams::prepare;
 use crate::sys::listen::{self, ListenError};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
 use mio::{Interest, Poll, Registry, Waker};
-use rip::contract::app::AppTimeouts;
-use rip::contract::config::{Config, EdgeLimits};
+use rip::contract::config::Config;
 use rip::contract::listen::ListenAddress;
-use rip::contract::settings::Settings;
+use rip::contract::settings::{self, Settings};
 use rip::guard::caps::Caps;
 use rip::ids::{Generation, PoolNumber};
 use rip::supervise::Shutdown;
@@ -42,9 +46,8 @@ use rip::time::Instant;
 use std::io::{self, Read};
 use std::net::TcpListener;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Makes everything a master needs and starts its threads; the workers start with its first turn.
 ///
@@ -85,12 +88,14 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let files = FileAgent::start().map_err(step("the files agent"))?;
     let edge = &settings.config.edge;
     let loops = edge.loops.unwrap_or_else(cores).max(1);
-    let workers = settings.config.apps.iter().map(|app| u64::from(app.workers)).sum::<u64>();
-    let cap = connection_cap(&edge.limits, descriptors, u64::from(loops) * workers);
+    let capacity = Capacity { descriptors, loops };
+    let cap = capacity.connections(&settings.config);
     let gear = Gear { registry: registry()?, log: log.sink(), mail: control.clone() };
     let mut crews = Crews::new(gear);
+    let upstreams = prepare(&settings.config, &[], &control).map_err(StartError::configuration)?;
     let snapshot = first_snapshot(&settings.config, &mut crews, &control, clock.now())
-        .map_err(step("the control loop"))?;
+        .map_err(step("the control loop"))?
+        .with_upstreams(upstreams);
     let shared = Arc::new(Shared {
         current: Current::new(Arc::new(snapshot)),
         access_log: edge.log.access && !settings.quiet,
@@ -107,14 +112,20 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     });
     let orphans = Orphans::new(runtime.sockets());
     let shop = Workshop::new(runtime)?;
-    let watcher = watcher(&settings, registry()?, control)?;
+    let mut watcher = watcher(&settings, registry()?, control)?;
+    let source_file = watched_file(&settings, &mut watcher)?;
     let seed = random_seed().map_err(step("/dev/urandom"))?;
     let edges = Edges::start(&shared, listeners, loops, seed).map_err(step("the edge loops"))?;
-    let longest = |of: fn(&AppTimeouts) -> Duration| {
-        settings.config.apps.iter().map(|app| of(&app.timeouts)).max().unwrap_or_default()
-    };
-    let (drain, kill) = (longest(|app| app.drain), longest(|app| app.kill));
+    let config = &settings.config;
+    let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
     let shutdown = Shutdown::new(drain, kill, clock.now());
+    let reload = Reloads::new(
+        shared.current.load(),
+        config.clone(),
+        Compiler::new(registry()?),
+        Clock::read().since(clock.now()),
+        clock.now(),
+    );
     Ok(Master {
         started: clock.now(),
         poll,
@@ -129,11 +140,14 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         edges: Some(edges),
         shop,
         watcher,
+        source_file,
         settings,
         shared,
         agents: (log, files),
         feed: Feed::default(),
         orders: Orders::default(),
+        reload,
+        capacity,
         state: State::default(),
     })
 }
@@ -168,6 +182,22 @@ fn watcher(
             .map_err(|error| StartError::system("the app's files cannot be watched", &error))?;
     }
     Ok(watcher)
+}
+
+/// The Edgefile, watched where it shall be.
+fn watched_file(
+    settings: &Settings,
+    watcher: &mut Watcher,
+) -> Result<Option<SourceFile>, StartError> {
+    let path = match &settings.source {
+        settings::Source::Edgefile { path, watch: true, .. } => path,
+        settings::Source::Edgefile { .. } | settings::Source::CommandLine => return Ok(None),
+    };
+    let file = SourceFile::new(Path::new(path));
+    watcher
+        .watch_file(Purpose::Edgefile, file.path(), file.places())
+        .map_err(|error| StartError::system("the Edgefile cannot be watched", &error))?;
+    Ok(Some(file))
 }
 
 fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listening>, StartError> {
@@ -206,24 +236,6 @@ fn cannot_listen(address: ListenAddress, error: &ListenError) -> StartError {
     }
 }
 
-/// A connection needs a descriptor for its client and at times one for its worker; each loop may
-/// hold a link to each worker, and the rest of the process needs its own.
-///
-/// A configured number is held to what the descriptors allow: beyond it workers could be neither
-/// reached nor started again, and the control socket would be mute.
-fn connection_cap(limits: &EdgeLimits, descriptors: u64, links: u64) -> u32 {
-    let left = descriptors.saturating_sub(OWN_DESCRIPTOR_COUNT).saturating_sub(links);
-    let cap = |count| u32::try_from(count).unwrap_or(u32::MAX).max(LEAST_CONNECTION_COUNT);
-    let Some(wanted) = limits.connections else { return cap(left / 2) };
-    if wanted > cap(left) {
-        log::warn!(
-            "at most {} of {wanted} connections: the limit of open files is {descriptors}",
-            cap(left)
-        );
-    }
-    wanted.min(cap(left))
-}
-
 fn spool_dir(chosen: Option<&str>) -> PathBuf {
     // The init system may list several cache directories, separated by colons.
     let cache = std::env::var("CACHE_DIRECTORY").ok();
@@ -241,8 +253,3 @@ fn random_seed() -> io::Result<u64> {
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
 }
-
-/// Descriptors that are not clients' or links': agents, pipes, control connections.
-const OWN_DESCRIPTOR_COUNT: u64 = 512;
-/// Fewer connections than this are no server.
-const LEAST_CONNECTION_COUNT: u32 = 16;

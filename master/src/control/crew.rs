@@ -212,7 +212,7 @@ impl Crew {
         if app != self.app {
             let policy = Policy::from(&app);
             self.look_at = looks(&policy).then_some(now);
-            self.core.configure(policy, now);
+            self.core.configure(policy, &mut self.random, now);
             self.health.configure(&app.health_check, &probe_host(&app), now);
             self.pool.keep_links(obeying::idle_of(&app));
             self.app = app;
@@ -311,6 +311,11 @@ impl Crew {
     /// The app.
     pub fn descriptor(&self) -> &AppDescriptor {
         &self.app
+    }
+
+    /// The public URLs that workers are told of.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
     }
 
     /// Whether the worker is one of them.

@@ -47,6 +47,11 @@ impl Crews {
         Ok(())
     }
 
+    /// The number that [`Self::reserve`] gives out next.
+    pub fn next_number(&self) -> PoolNumber {
+        self.next
+    }
+
     /// Numbers for `count` pools, from this one on. Each is given out once.
     pub fn reserve(&mut self, count: usize) -> PoolNumber {
         let first = self.next;

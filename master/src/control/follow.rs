@@ -5,6 +5,7 @@ use super::server::Answer;
 use super::verbs::WatchPages;
 use super::watcher::Purpose;
 use rip::contract::app::Reload;
+use rip::contract::attempt::AttemptSource;
 use rip::contract::event::Event;
 use rip::ids::AppId;
 use rip::supervise::Cause;
@@ -35,10 +36,33 @@ impl Master {
         for (purpose, batch) in self.watcher.settle(now) {
             match purpose {
                 Purpose::App(app) => self.app_changed(&app, batch),
+                Purpose::Edgefile => self.edgefile_changed(),
                 Purpose::Pages(prefix) => {
                     self.state.pages.push(Pages { prefix, styles_only: batch.styles_only });
                 }
             }
+        }
+    }
+
+    /// Something has happened where the Edgefile is.
+    fn edgefile_changed(&mut self) {
+        let Some(file) = &mut self.source_file else { return };
+        let has_changed = file.has_changed();
+        if file.has_moved() {
+            let (path, places) = (file.path().to_owned(), file.places().to_vec());
+            if let Err(error) = self.watcher.watch_file(Purpose::Edgefile, &path, &places) {
+                log::error!("changes of {} are not seen any more: {error}", path.display());
+            }
+        }
+        if has_changed {
+            self.reload_for(AttemptSource::Watch);
+        }
+    }
+
+    /// The Edgefile is about to be read.
+    pub(super) fn note_edgefile(&mut self) {
+        if let Some(file) = &mut self.source_file {
+            file.note();
         }
     }
 

@@ -186,9 +186,9 @@ impl Probe {
                 let consumed = match read.map_err(|error| io::Error::other(error.detail))? {
                     ClientRead::More if eof => return Err(io::ErrorKind::UnexpectedEof.into()),
                     ClientRead::More => break,
-                    ClientRead::Informational { consumed } | ClientRead::Body { consumed, .. } => {
-                        consumed
-                    }
+                    ClientRead::Informational { consumed }
+                    | ClientRead::Switched { consumed }
+                    | ClientRead::Body { consumed, .. } => consumed,
                     ClientRead::Head { consumed } => {
                         self.healthy = match head.status() {
                             status if explicit => (200..300).contains(&status),

@@ -2,6 +2,7 @@
 
 use super::crew::{Crew, Hosted};
 use super::crews::Crews;
+use super::reload::Added;
 use crate::sys::proc::rss_bytes;
 use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
@@ -174,12 +175,14 @@ pub struct Registry<'a> {
     ok: bool,
     hosts: Vec<String>,
     apps: BTreeMap<&'a AppId, Vec<&'a str>>,
+    /// Those that were added while the server runs.
+    added: Vec<Added<'a>>,
 }
 
 impl<'a> Registry<'a> {
     /// The hosts of each app.
-    pub fn of(config: &'a Config) -> Self {
+    pub fn of(config: &'a Config, added: Vec<Added<'a>>) -> Self {
         let row = |app: &'a AppDescriptor| (&app.id, config.hosts_of(app));
-        Self { ok: true, hosts: config.hosts(), apps: config.apps.iter().map(row).collect() }
+        Self { ok: true, hosts: config.hosts(), apps: config.apps.iter().map(row).collect(), added }
     }
 }

@@ -5,17 +5,20 @@
 //! [`Master::settle`] lets the cores compare what is with what should be, and carries out what they
 //! want.
 
+use super::capacity::Capacity;
 use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
 use super::feed::Feed;
 use super::follow::Pages;
 use super::listing::{AppNotes, Apps, Registry, Workers};
 use super::notify::Notifier;
-use super::orders::Orders;
+use super::orders::{self, Orders};
 use super::orphans::Orphans;
 use super::outcome::Outcome;
+use super::reload::{Added, Reloads, configuration, history};
 use super::server::{Answer, ConnectionId, ControlServer, Request};
 use super::source::Source;
+use super::source_file::SourceFile;
 use super::start_error::StartError;
 use super::verbs::{self, Verb};
 use super::watcher::Watcher;
@@ -26,7 +29,9 @@ use crate::edge::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Receiver;
 use crate::shared::Shared;
+use crate::shared::draft::DraftId;
 use crate::shared::mail::ControlMessage;
+use crate::sys::proc::thread_time;
 use crate::sys::signals::Signals;
 use mio::{Events, Poll};
 use nix::sys::signal::Signal;
@@ -34,6 +39,7 @@ use rip::contract::event::Event;
 use rip::contract::settings::Settings;
 use rip::ids::{AppId, PoolNumber, WorkerId};
 use rip::limits;
+use rip::reload::{Overlay, Wish};
 use rip::supervise::{Order, Shutdown, supervisor};
 use rip::time::Instant;
 use rip::wire::admit::{self, Claim, admit};
@@ -41,6 +47,7 @@ use rip::wire::verb::{Accepted, WorkerVerb};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A master that has booted.
 pub struct Master {
@@ -58,11 +65,15 @@ pub struct Master {
     pub(super) edges: Option<Edges>,
     pub(super) shop: Workshop,
     pub(super) watcher: Watcher,
+    /// The Edgefile, where its changes are followed.
+    pub(super) source_file: Option<SourceFile>,
     pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
     pub(super) agents: (LogAgent, FileAgent),
     pub(super) feed: Feed,
     pub(super) orders: Orders,
+    pub(super) reload: Reloads,
+    pub(super) capacity: Capacity,
     pub(super) state: State,
 }
 
@@ -73,6 +84,8 @@ pub(super) struct State {
     /// Who waits for a worker's quit to be answered.
     quits: BTreeMap<WorkerId, Vec<ConnectionId>>,
     announced: bool,
+    /// How long the control loop had been computing when its turn began.
+    computed: Duration,
     drained_loops: usize,
     cut: u64,
     /// What asked the server to end, first.
@@ -89,6 +102,8 @@ pub(super) struct State {
 
 /// Something that came from outside.
 enum Happening {
+    /// A process that reads an Edgefile has ended.
+    Compiler(DraftId),
     Mail(ControlMessage),
     Request(Request),
     Signal(Signal),
@@ -110,6 +125,10 @@ impl Master {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
         });
+        if self.settings.config.apps.is_empty() {
+            // Nobody has to join first.
+            self.announce();
+        }
         let mut events = Events::with_capacity(EVENT_COUNT);
         loop {
             self.settle();
@@ -127,12 +146,19 @@ impl Master {
 
     /// Sleeps until something happens or a deadline comes, and collects what happened.
     fn wait(&mut self, events: &mut Events) -> Result<(), StartError> {
+        let woke = self.clock.now();
         self.clock.refresh();
+        let turn = self.clock.now().since(woke);
+        if turn > LONG_TURN {
+            let busy = thread_time().saturating_sub(self.state.computed);
+            log::debug!("a turn of the control loop took {turn:?}, {busy:?} of it computing");
+        }
         let deadlines = [
             self.crews.next_deadline(),
             self.shutdown.next_deadline(),
             self.server.next_deadline(),
             self.watcher.next_deadline(self.clock.now()),
+            self.reload.next_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
         match self.poll.poll(events, next.map(|next| self.clock.until(next))) {
@@ -141,6 +167,9 @@ impl Master {
             }
             Ok(()) | Err(_) => self.clock.refresh(),
         }
+        if log::log_enabled!(log::Level::Debug) {
+            self.state.computed = thread_time();
+        }
         let now = self.clock.now();
         let mut requests = Vec::new();
         for event in &*events {
@@ -148,6 +177,9 @@ impl Master {
                 Some(Source::Signals) => {
                     let signals = self.signals.pending().map(Happening::Signal);
                     self.state.happenings.extend(signals);
+                }
+                Some(Source::Compiler(id)) => {
+                    self.state.happenings.push_back(Happening::Compiler(id));
                 }
                 Some(Source::Control) => self.server.accept(now),
                 Some(Source::Files(watch)) => self.watcher.ready(watch),
@@ -170,13 +202,13 @@ impl Master {
         match happening {
             Happening::Worker(watched) => self.crews.ready(watched, &self.clock),
             Happening::Signal(Signal::SIGCHLD) => {
-                let crews = &self.crews;
-                self.orphans.end(|pid| crews.owns(pid));
+                let (crews, compiler) = (&self.crews, &self.reload.compiler);
+                self.orphans.end(|pid| crews.owns(pid) || compiler.owns(pid));
             }
             Happening::Signal(Signal::SIGTERM) => self.stop("TERM", false),
             Happening::Signal(Signal::SIGINT) => self.stop("INT", false),
             Happening::Signal(Signal::SIGQUIT) => self.stop("QUIT", false),
-            Happening::Signal(Signal::SIGHUP) => self.roll("HUP"),
+            Happening::Signal(Signal::SIGHUP) => self.hang_up(),
             Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
             Happening::Signal(signal) => log::info!("{signal} is not used"),
@@ -204,7 +236,20 @@ impl Master {
                     crew.last_lines(worker, lines, &self.clock);
                 }
             }
-            Happening::Mail(ControlMessage::PoolLeft { .. }) => {}
+            Happening::Mail(ControlMessage::Tell(event)) => self.tell(&event),
+            Happening::Mail(ControlMessage::PoolLeft { index, pool }) => {
+                self.pool_left(index, pool);
+            }
+            Happening::Mail(ControlMessage::Drafted { id, result }) => {
+                if let Some((id, made)) = self.reload.compiler.drafted(id, result) {
+                    self.made(id, made);
+                }
+            }
+            Happening::Compiler(id) => {
+                if let Some((id, made)) = self.reload.compiler.ended(id) {
+                    self.made(id, made);
+                }
+            }
             Happening::Mail(ControlMessage::LoopDrained(_)) => {
                 self.state.drained_loops += 1;
                 let loops = self.edges.as_ref().map_or(0, Edges::count);
@@ -225,9 +270,16 @@ impl Master {
             self.obey(order);
         }
         self.follow_changes();
-        let mut news = Vec::new();
-        self.crews.settle(&self.shop, &self.clock, &mut news);
-        news.into_iter().for_each(|(pool, news)| self.hear(pool, news));
+        loop {
+            let mut news = Vec::new();
+            self.crews.settle(&self.shop, &self.clock, &mut news);
+            news.into_iter().for_each(|(pool, news)| self.hear(pool, news));
+            // What an attempt has started or retired is the crews' to follow, and they may have
+            // news of it.
+            if !self.drive_reload() {
+                break;
+            }
+        }
         self.tell_pages();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
@@ -260,18 +312,12 @@ impl Master {
 
     fn hear(&mut self, pool: PoolNumber, news: News) {
         self.answer_orders(pool, &news);
+        if self.reload_hears(pool, &news) {
+            return;
+        }
         match news {
             News::Event(event) => self.tell(&event),
-            News::Admitted if self.state.announced => {}
-            News::Admitted => {
-                self.state.announced = true;
-                self.notifier.tell("READY=1\nSTATUS=serving");
-                let took = self.clock.now().since(self.started);
-                self.tell(&Event::ServerReady {
-                    urls: self.shared.current.load().config.urls(),
-                    took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                });
-            }
+            News::Admitted => self.announce(),
             News::QuitAnswered { worker, drained } => {
                 self.answer_quits(
                     worker,
@@ -297,6 +343,24 @@ impl Master {
         }
     }
 
+    /// Clients are served from now on: that is told once.
+    fn announce(&mut self) {
+        if std::mem::replace(&mut self.state.announced, true) {
+            return;
+        }
+        self.notifier.tell("READY=1\nSTATUS=serving");
+        let took = self.clock.now().since(self.started);
+        self.tell(&Event::ServerReady {
+            urls: self.shared.current.load().config.urls(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+
+    /// The init system has heard that the server is ready.
+    pub(super) fn is_announced(&self) -> bool {
+        self.state.announced
+    }
+
     fn answer_quits(&mut self, worker: WorkerId, answer: &Answer) {
         for connection in self.state.quits.remove(&worker).unwrap_or_default() {
             self.answer(connection, answer);
@@ -306,6 +370,7 @@ impl Master {
     fn stop(&mut self, reason: &'static str, fast: bool) {
         if self.state.stop_reason.is_none() {
             self.state.stop_reason = Some(reason);
+            self.reload.pipeline.stop();
             self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
         }
         let now = self.clock.now();
@@ -331,9 +396,24 @@ impl Master {
             Ok(Verb::Apps) => {
                 let stopping = self.shutdown.is_asked();
                 let notes = AppNotes { stopping, last_exits: &self.state.last_exits };
-                Some(Answer::ok(&Apps::of(self.crews.iter(), &notes)))
+                let active = self.active_pools();
+                let crews = active.into_iter().filter_map(|pool| self.crews.get(pool));
+                Some(Answer::ok(&Apps::of(crews, &notes)))
+            }
+            Ok(Verb::Order { order: orders::Order::Reload, wait }) if self.has_edgefile() => {
+                self.reload_on_request(&request, Wish::Reload, wait)
             }
             Ok(Verb::Order { order, wait }) => self.order(&request, &order, wait),
+            Ok(Verb::Rollback { wait }) => self.reload_on_request(&request, Wish::Rollback, wait),
+            Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
+            Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
+            Ok(Verb::Config) => {
+                let active = self.shared.current.load();
+                Some(configuration(active.version, self.edgefile(), &active.config))
+            }
+            Ok(Verb::History) => {
+                Some(history(&self.reload.history, self.reload.pipeline.version()))
+            }
             Ok(Verb::Events { .. }) if self.server.followers().0 >= limits::FOLLOWER_COUNT => {
                 let error = format!("{} follow already", limits::FOLLOWER_COUNT);
                 Some(Answer::refused(503, error, "GET /events?follow=false tells what happened"))
@@ -348,7 +428,10 @@ impl Master {
                 Some(self.feed.recent(followers, dropped))
             }
             Ok(Verb::Registry) => {
-                Some(Answer::ok(&Registry::of(&self.shared.current.load().config)))
+                let active = self.shared.current.load();
+                let added = self.reload.overlay().into_iter().flat_map(Overlay::entries);
+                let added = added.map(Added::from).collect();
+                Some(Answer::ok(&Registry::of(&active.config, added)))
             }
             Ok(Verb::Status) => {
                 let status = self.shared.status(self.clock.now());
@@ -437,6 +520,7 @@ impl Master {
         if forced {
             self.crews.iter_mut().for_each(Crew::kill_and_wait);
         }
+        self.reload.compiler.end();
         self.orphans.end_all();
         self.cut_edges();
         let mut mail = Vec::new();
@@ -472,3 +556,5 @@ impl Master {
 
 /// Kernel events taken in one turn.
 const EVENT_COUNT: usize = 256;
+/// Whoever waits for the control loop notices a longer turn.
+const LONG_TURN: Duration = Duration::from_millis(5);

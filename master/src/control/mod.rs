@@ -2,13 +2,16 @@
 //!
 //! [`run`] boots a [`master::Master`] and lets it run: [`master`] is the main loop, [`crews`]
 //! keeps each app's processes ([`crew`]) with what [`workshop`] makes and asks them how they are
-//! ([`health`]),
-//! [`watcher`] sees changes of files and [`follow`] acts on them, [`server`], [`verbs`] and
-//! [`orders`] are the control socket, [`listing`] and [`feed`] are what it tells, [`runtime_dir`] is
-//! where it lives, [`orphans`] ends what outlives its worker.
+//! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
+//! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
+//! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
+//! [`listing`] and [`feed`] are what it tells, [`runtime_dir`] is where it lives, [`capacity`] how
+//! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod boot;
 mod boot_pipe;
+mod capacity;
+mod compiler;
 mod crew;
 mod crews;
 mod feed;
@@ -20,9 +23,11 @@ mod notify;
 mod orders;
 mod orphans;
 mod outcome;
+mod reload;
 mod runtime_dir;
 mod server;
 mod source;
+mod source_file;
 mod start_error;
 mod verbs;
 mod watcher;

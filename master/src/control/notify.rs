@@ -1,5 +1,6 @@
 //! Telling the init system how we are, where it asked for it (`NOTIFY_SOCKET`).
 
+use crate::sys::proc::monotonic_micros;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -30,6 +31,14 @@ impl Notifier {
         {
             log::warn!("the init system was not told {state:?}: {error}");
         }
+    }
+}
+
+impl Notifier {
+    /// Says that the configuration is about to change, until the next `READY=1`.
+    pub fn tell_reloading(&self) {
+        let micros = monotonic_micros();
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reloading"));
     }
 }
 

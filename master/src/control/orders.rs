@@ -8,6 +8,7 @@ use super::master::Master;
 use super::server::{Answer, ConnectionId, Request};
 
 use super::verbs::WORKER_COUNT;
+use rip::contract::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
 use rip::ids::{AppId, Generation, PoolNumber, WorkerId};
 use rip::supervise::supervisor::Refusal;
 use rip::supervise::{Cause, RollProgress};
@@ -71,17 +72,31 @@ impl Master {
         };
         let mut parts = Vec::new();
         for pool in pools {
-            match self.begin(order, pool) {
+            match self.begin(order, pool, "api") {
                 Ok(part) => parts.push(part),
                 Err(refusal) => return Some(refused(order, refusal)),
             }
         }
-        let waiting = Waiting { from: request.from, since: now, parts };
-        if waiting.is_decided() || !wait {
+        let trial = matches!(order, Order::Reload).then(|| self.new_trial(AttemptSource::Api));
+        let mut waiting = Waiting { from: Some(request.from), since: now, parts, trial };
+        if waiting.is_decided() {
             return Some(waiting.answer(None));
         }
-        self.orders.waiting.push(waiting);
-        None
+        if wait {
+            self.orders.waiting.push(waiting);
+            return None;
+        }
+        let answer = waiting.answer(None);
+        if waiting.trial.is_some() {
+            // How it ends is recorded all the same.
+            waiting.from = None;
+            self.orders.waiting.push(waiting);
+        }
+        Some(answer)
+    }
+
+    fn new_trial(&mut self, source: AttemptSource) -> Trial {
+        Trial { id: self.reload.pipeline.number_another(), source }
     }
 
     /// The pools an order is for.
@@ -109,9 +124,13 @@ impl Master {
     }
 
     /// Begins what `order` means for one pool.
-    fn begin(&mut self, order: &Order, pool: PoolNumber) -> Result<Part, Refusal> {
+    fn begin(
+        &mut self,
+        order: &Order,
+        pool: PoolNumber,
+        reason: &'static str,
+    ) -> Result<Part, Refusal> {
         let now = self.clock.now();
-        let attempts = &mut self.orders.attempts;
         let crew = self.crews.get_mut(pool).ok_or(Refusal::Unknown)?;
         let old = crew.summary().generation;
         let goal = match order {
@@ -126,11 +145,10 @@ impl Master {
                 Err(refusal) => return Err(refusal),
             },
             Order::Reload => {
-                let new = crew.roll(Cause::new("api"), now)?;
-                *attempts += 1;
-                Goal::Reloaded { attempt: *attempts, old, new, served: false }
+                let new = crew.roll(Cause::new(reason), now)?;
+                Goal::Reloaded { old, new, served: false }
             }
-            Order::Restart(_) => Goal::Rolled(crew.roll(Cause::new("api"), now)?),
+            Order::Restart(_) => Goal::Rolled(crew.roll(Cause::new(reason), now)?),
             Order::Scale { workers, .. } => {
                 crew.scale(*workers as usize, now)?;
                 Goal::Scaled(*workers)
@@ -148,20 +166,36 @@ impl Master {
         active.pools.iter().find(|pool| pool.id == *app).map(|pool| pool.number)
     }
 
-    /// Rolls every app because `reason` asked for it, for nobody who waits.
-    pub(super) fn roll(&mut self, reason: &'static str) {
-        let now = self.clock.now();
-        for crew in self.crews.iter_mut() {
-            if let Err(refusal) = crew.roll(Cause::new(reason), now) {
-                log::warn!("{reason}: {refusal}");
+    /// SIGHUP: what has changed is taken up, for nobody who waits.
+    pub(super) fn hang_up(&mut self) {
+        if self.has_edgefile() {
+            self.reload_for(AttemptSource::Signal);
+            return;
+        }
+        let mut parts = Vec::new();
+        for pool in self.active_pools() {
+            match self.begin(&Order::Reload, pool, "HUP") {
+                Ok(part) => parts.push(part),
+                Err(refusal) => log::warn!("HUP: {refusal}"),
             }
+        }
+        let is_same = |waiting: &Waiting| {
+            waiting.trial.is_some_and(|trial| trial.source == AttemptSource::Signal)
+                && waiting.parts.iter().zip(&parts).all(|(own, other)| own.is_for(other))
+        };
+        // Those that come while a roll runs are one.
+        if !parts.is_empty() && !self.orders.waiting.iter().any(is_same) {
+            let trial = Some(self.new_trial(AttemptSource::Signal));
+            let since = self.clock.now();
+            self.orders.waiting.push(Waiting { from: None, since, parts, trial });
         }
     }
 
     /// So many workers more or fewer of each app, never below one.
     pub(super) fn scale_by(&mut self, difference: isize) {
         let now = self.clock.now();
-        for crew in self.crews.iter_mut() {
+        for pool in self.active_pools() {
+            let Some(crew) = self.crews.get_mut(pool) else { continue };
             let wanted = crew.wanted().saturating_add_signed(difference);
             if !(1..=WORKER_COUNT as usize).contains(&wanted) {
                 log::warn!("an app has from 1 to {WORKER_COUNT} workers");
@@ -173,8 +207,15 @@ impl Master {
 
     /// Answers the orders that what was just heard decides.
     pub(super) fn answer_orders(&mut self, pool: PoolNumber, news: &News) {
-        for (to, answer) in self.orders.hear(pool, news, self.clock.now()) {
-            self.answer(to, &answer);
+        let now = self.clock.now();
+        for decided in self.orders.hear(pool, news) {
+            let answer = decided.answer(Some(now));
+            if let Some(attempt) = decided.attempt(now, self.shutdown.is_asked()) {
+                self.record(attempt);
+            }
+            if let Some(from) = decided.from {
+                self.answer(from, &answer);
+            }
         }
     }
 }
@@ -195,17 +236,25 @@ fn refused(order: &Order, refusal: Refusal) -> Answer {
 #[derive(Debug, Default)]
 pub struct Orders {
     waiting: Vec<Waiting>,
-    /// Reloads so far.
-    attempts: u64,
 }
 
 /// Somebody waits for this.
 #[derive(Debug)]
 struct Waiting {
-    from: ConnectionId,
+    /// `None` where nobody does, and only the end matters.
+    from: Option<ConnectionId>,
     since: Instant,
+    /// It is an attempt to take up what has changed.
+    trial: Option<Trial>,
     /// One for each app; at least one.
     parts: Vec<Part>,
+}
+
+/// An attempt under way.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    id: u64,
+    source: AttemptSource,
 }
 
 /// What is waited for of one app.
@@ -226,7 +275,6 @@ enum Goal {
     Gone(WorkerId),
     Held(bool),
     Reloaded {
-        attempt: u64,
         old: Generation,
         new: Generation,
         /// Some worker of the new generation has served.
@@ -237,20 +285,20 @@ enum Goal {
 }
 
 impl Orders {
-    /// Something became true, or cannot: the answers of those who waited for it.
-    fn hear(&mut self, pool: PoolNumber, news: &News, now: Instant) -> Vec<(ConnectionId, Answer)> {
-        let mut answers = Vec::new();
-        self.waiting.retain_mut(|waiting| {
+    /// Something became true, or cannot: what was waited for and is decided by it.
+    fn hear(&mut self, pool: PoolNumber, news: &News) -> Vec<Waiting> {
+        for waiting in &mut self.waiting {
             let waited = waiting.parts.iter_mut().filter(|part| part.pool == pool);
             for part in waited.filter(|part| part.verdict.is_none()) {
                 part.verdict = part.judge(news);
             }
-            if waiting.is_decided() {
-                answers.push((waiting.from, waiting.answer(Some(now))));
-            }
-            !waiting.is_decided()
-        });
-        answers
+        }
+        self.waiting.extract_if(.., |waiting| waiting.is_decided()).collect()
+    }
+
+    /// An attempt to take up what has changed is under way.
+    pub fn is_reloading(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.trial.is_some())
     }
 }
 
@@ -276,20 +324,66 @@ impl Waiting {
         });
         if let Some((part, reason, stderr)) = failed {
             let took = took.unwrap_or_default();
-            return Answer::json(409, &part.failed(reason.clone(), stderr.clone(), took));
+            let attempt = now.and_then(|now| self.attempt(now, false));
+            return Answer::json(409, &part.failed(reason.clone(), stderr.clone(), took, attempt));
         }
         let status = if self.is_decided() { 200 } else { 202 };
+        let attempt = now.and_then(|now| self.attempt(now, false));
+        let id = self.trial.filter(|_| attempt.is_none()).map(|trial| trial.id);
         match self.parts.as_slice() {
-            [part] => Answer::json(status, &part.done(took)),
+            [part] => Answer::json(status, &part.done(took, id, attempt)),
             parts => {
-                let apps = parts.iter().map(|part| part.done(took)).collect();
-                Answer::json(status, &DoneAll { ok: true, apps })
+                let apps = parts.iter().map(|part| part.done(took, None, None)).collect();
+                Answer::json(status, &DoneAll { ok: true, id, attempt, apps })
             }
         }
+    }
+
+    /// The attempt that has ended at `now`, if it is one. What an app runs counts as its version:
+    /// there is no other that could change.
+    fn attempt(&self, now: Instant, is_stopping: bool) -> Option<Attempt> {
+        let Trial { id, source } = self.trial?;
+        let goals = self.parts.iter().filter_map(|part| match part.goal {
+            Goal::Reloaded { old, new, served } => Some((part, old, new, served)),
+            _ => None,
+        });
+        let (mut old_version, mut new_version) = (0, 0);
+        let (mut result, mut code) = (AttemptResult::Applied, AttemptCode::Ok);
+        let mut details = Vec::new();
+        let mut has_served = false;
+        for (part, old, new, served) in goals {
+            (old_version, new_version) = (old_version.max(old.0), new_version.max(new.0));
+            match &part.verdict {
+                Some(Verdict::Failed { reason, .. }) => {
+                    result = AttemptResult::Rejected;
+                    has_served |= served;
+                    code = match is_stopping {
+                        true => AttemptCode::Stopping,
+                        false => AttemptCode::AppNotReady,
+                    };
+                    details.push(format!("app {}: {reason}", part.app));
+                }
+                _ => details.push(format!("app {} rolled to {new}", part.app)),
+            }
+        }
+        if has_served {
+            result = AttemptResult::RolledBack;
+        }
+        let duration_ms = u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX);
+        Some(Attempt { id, source, old_version, new_version, result, code, details, duration_ms })
     }
 }
 
 impl Part {
+    /// Whether the same is waited for.
+    fn is_for(&self, other: &Self) -> bool {
+        let goal = |part: &Self| match part.goal {
+            Goal::Reloaded { new, .. } => Some((part.pool, new)),
+            _ => None,
+        };
+        goal(self).is_some() && goal(self) == goal(other)
+    }
+
     fn judge(&mut self, news: &News) -> Option<Verdict> {
         match (&mut self.goal, news) {
             (Goal::Gone(worker), News::Gone(gone)) if worker == gone => Some(Verdict::Done),
@@ -325,22 +419,32 @@ impl Part {
         }
     }
 
-    fn done(&self, duration_ms: Option<u64>) -> Done<'_> {
-        let done = Done { duration_ms, workers: Some(self.workers), ..Done::new(&self.app) };
+    fn done(
+        &self,
+        duration_ms: Option<u64>,
+        id: Option<u64>,
+        attempt: Option<Attempt>,
+    ) -> Done<'_> {
+        // An attempt tells itself how long it took.
+        let duration_ms = duration_ms.filter(|_| attempt.is_none());
+        let workers = Some(self.workers);
+        let done = Done { duration_ms, workers, id, attempt, ..Done::new(&self.app) };
         match self.goal {
             Goal::Gone(worker) => Done { worker_id: Some(worker), workers: None, ..done },
-            Goal::Reloaded { attempt, old, new, .. } => Done {
-                generation: Some(new),
-                attempt: duration_ms.map(|_| Attempt::new(attempt, old, new, "applied", "ok")),
-                ..done
-            },
+            Goal::Reloaded { new, .. } => Done { generation: Some(new), ..done },
             Goal::Rolled(generation) => Done { generation: Some(generation), ..done },
             Goal::Held(held) => Done { paused: Some(held), workers: None, ..done },
             Goal::Scaled(_) => done,
         }
     }
 
-    fn failed(&self, reason: String, stderr: Vec<String>, took: u64) -> Failed<'_> {
+    fn failed(
+        &self,
+        reason: String,
+        stderr: Vec<String>,
+        took: u64,
+        attempt: Option<Attempt>,
+    ) -> Failed<'_> {
         let (error, hint) = match self.goal {
             Goal::Gone(worker) => {
                 (format!("{worker} was not drained: {reason}"), "it goes on serving")
@@ -355,20 +459,13 @@ impl Part {
                 "the workers it has go on serving; starting the others is tried again",
             ),
         };
-        let attempt = match self.goal {
-            Goal::Reloaded { attempt, old, new, served } => {
-                let result = if served { "rolled_back" } else { "rejected" };
-                Some(Attempt::new(attempt, old, new, result, "worker-failed"))
-            }
-            _ => None,
-        };
         let generation = match self.goal {
             Goal::Reloaded { new, .. } | Goal::Rolled(new) => Some(new),
             _ => None,
         };
-        let attempt = attempt.map(|attempt| Attempt { details: vec![reason], ..attempt });
         let app = &self.app;
-        Failed { ok: false, error, hint, app, generation, stderr, duration_ms: took, attempt }
+        let duration_ms = attempt.is_none().then_some(took);
+        Failed { ok: false, error, hint, app, generation, stderr, duration_ms, attempt }
     }
 }
 
@@ -395,6 +492,9 @@ struct Done<'a> {
     /// Absent when it was not waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<u64>,
+    /// The attempt that has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
     #[serde(flatten)]
     attempt: Option<Attempt>,
 }
@@ -403,6 +503,11 @@ struct Done<'a> {
 #[derive(Serialize)]
 struct DoneAll<'a> {
     ok: bool,
+    /// The attempt that has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    #[serde(flatten)]
+    attempt: Option<Attempt>,
     apps: Vec<Done<'a>>,
 }
 
@@ -416,6 +521,7 @@ impl<'a> Done<'a> {
             worker_id: None,
             paused: None,
             duration_ms: None,
+            id: None,
             attempt: None,
         }
     }
@@ -433,34 +539,10 @@ struct Failed<'a> {
     generation: Option<Generation>,
     /// What the worker that failed wrote last.
     stderr: Vec<String>,
-    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
     #[serde(flatten)]
     attempt: Option<Attempt>,
-}
-
-/// One try to take up what has changed.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Attempt {
-    id: u64,
-    source: &'static str,
-    old_version: Generation,
-    new_version: Generation,
-    result: &'static str,
-    code: &'static str,
-    details: Vec<String>,
-}
-
-impl Attempt {
-    fn new(
-        id: u64,
-        old_version: Generation,
-        new_version: Generation,
-        result: &'static str,
-        code: &'static str,
-    ) -> Self {
-        Self { id, source: "api", old_version, new_version, result, code, details: Vec::new() }
-    }
 }
 
 #[cfg(test)]
@@ -471,14 +553,16 @@ mod tests {
     fn waiting(goal: Goal) -> Orders {
         let part = Part { pool: POOL, app: AppId::new("api"), workers: 8, goal, verdict: None };
         let since = Instant::from_millis(1000);
-        let waiting = Waiting { from: ConnectionId(1), since, parts: vec![part] };
-        Orders { waiting: vec![waiting], attempts: 0 }
+        let trial = matches!(goal, Goal::Reloaded { .. })
+            .then_some(Trial { id: 3, source: AttemptSource::Api });
+        let waiting = Waiting { from: Some(ConnectionId(1)), since, parts: vec![part], trial };
+        Orders { waiting: vec![waiting] }
     }
 
     fn hear(orders: &mut Orders, news: &News) -> Option<(u16, Value)> {
-        let mut answers = orders.hear(POOL, news, Instant::from_millis(1500));
-        assert!(answers.len() <= 1);
-        let (_, answer) = answers.pop()?;
+        let mut decided = orders.hear(POOL, news);
+        assert!(decided.len() <= 1);
+        let answer = decided.pop()?.answer(Some(Instant::from_millis(1500)));
         Some((answer.status, serde_json::from_slice(&answer.body).expect("JSON")))
     }
 
@@ -517,7 +601,7 @@ mod tests {
 
     #[test]
     fn a_reload_has_the_shape_of_an_attempt() {
-        let goal = Goal::Reloaded { attempt: 3, old: OLD, new: NEW, served: false };
+        let goal = Goal::Reloaded { old: OLD, new: NEW, served: false };
         let (_, body) = hear(&mut waiting(goal), &News::RollDone { generation: NEW }).unwrap();
         for (name, value) in [
             ("id", json!(3)),
@@ -526,14 +610,15 @@ mod tests {
             ("newVersion", json!(2)),
             ("result", json!("applied")),
             ("code", json!("ok")),
-            ("details", json!([])),
+            ("details", json!(["app api rolled to g2"])),
             ("durationMs", json!(500)),
         ] {
             assert_eq!(body[name], value, "{name}");
         }
         let (status, body) = hear(&mut waiting(goal), &aborted(NEW)).unwrap();
         assert_eq!((status, &body["result"]), (409, &json!("rejected")));
-        assert_eq!(body["details"], json!(["exited 1 before it was ready"]));
+        assert_eq!((&body["code"], &body["durationMs"]), (&json!("app_not_ready"), &json!(500)));
+        assert_eq!(body["details"], json!(["app api: exited 1 before it was ready"]));
         let mut orders = waiting(goal);
         let step = News::RollStepped(RollProgress { generation: NEW, fresh: 1, wanted: 8 });
         assert_eq!(hear(&mut orders, &step), None);

@@ -6,8 +6,8 @@
 
 use super::start_error::StartError;
 use crate::sys::lock::{LockError, PidFile};
-use nix::unistd::geteuid;
-use rip::ids::WorkerId;
+use nix::unistd::{Uid, User, chown, geteuid};
+use rip::ids::{PoolNumber, WorkerId};
 use rip::limits;
 use rip::wire::runtime_dir::{CONTROL_SOCKET, PID_FILE, Places, worker_socket};
 use std::fs::{self, DirBuilder, Permissions};
@@ -84,6 +84,58 @@ impl RuntimeDir {
     pub fn worker_socket(&self, worker: WorkerId) -> PathBuf {
         self.sockets.join(worker_socket(worker))
     }
+
+    /// Where the socket of a worker is that the app binds itself, as `user`: in a directory of that
+    /// user's own, one for each pool, to which the way is open. Others learn no names on it.
+    ///
+    /// # Errors
+    /// There is no such user, the system refuses a directory, or the path would be too long.
+    pub fn socket_of_user(
+        &self,
+        pool: PoolNumber,
+        user: &str,
+        worker: WorkerId,
+    ) -> io::Result<PathBuf> {
+        let user = find_user(user)?;
+        if user.uid == geteuid() {
+            return Ok(self.worker_socket(worker));
+        }
+        let directory = self.sockets.join(pool.to_string());
+        match DirBuilder::new().mode(PRIVATE).create(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let socket = directory.join(worker_socket(worker));
+        check_length(&socket).map_err(io::Error::other)?;
+        chown(&directory, Some(user.uid), None)?;
+        fs::set_permissions(&directory, Permissions::from_mode(OF_USER))?;
+        let parent = self.path.parent().filter(|parent| is_ours_by_name(parent));
+        for step in parent.into_iter().chain([self.path.as_path(), &self.sockets]) {
+            let mode = fs::metadata(step)?.mode() & 0o7777;
+            if mode & PASSABLE != PASSABLE {
+                fs::set_permissions(step, Permissions::from_mode(mode | PASSABLE))?;
+            }
+        }
+        Ok(socket)
+    }
+
+    /// The pool has no worker any more.
+    pub fn forget_pool(&self, pool: PoolNumber) {
+        let directory = self.sockets.join(pool.to_string());
+        if let Err(error) = fs::remove_dir_all(&directory)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!("{} stays behind: {error}", directory.display());
+        }
+    }
+}
+
+fn find_user(name: &str) -> io::Result<User> {
+    let found = match (User::from_name(name)?, name.parse()) {
+        (None, Ok(number)) => User::from_uid(Uid::from_raw(number))?,
+        (found, _) => found,
+    };
+    found.ok_or_else(|| io::Error::other(format!("there is no user {name}")))
 }
 
 impl Drop for RuntimeDir {
@@ -121,7 +173,8 @@ fn own_directory(path: &Path) -> Result<(), StartError> {
         ))
         .hint("remove it, or set XDG_RUNTIME_DIR to a directory of your own"));
     }
-    if found.mode() & 0o7777 != PRIVATE {
+    // The way to apps of other users may be open.
+    if found.mode() & 0o7777 & !PASSABLE != PRIVATE {
         fs::set_permissions(path, Permissions::from_mode(PRIVATE))
             .map_err(|error| trouble(&error))?;
     }
@@ -165,6 +218,10 @@ fn check_length(path: &Path) -> Result<(), StartError> {
 }
 
 const PRIVATE: u32 = 0o700;
+/// Its user makes files in it, the master goes through it.
+const OF_USER: u32 = 0o710;
+/// Whoever knows a name below may go there.
+const PASSABLE: u32 = 0o011;
 /// Workers get no wider ids than this within any life of a master.
 const WIDEST_WORKER_ID: u64 = 999_999_999;
 
@@ -205,6 +262,33 @@ mod tests {
         drop(claimed);
         assert_eq!(fs::read_dir(&path).expect("still there").count(), 0);
         RuntimeDir::claim_at(&path, "api").expect("free again");
+    }
+
+    #[test]
+    fn an_app_of_another_user_gets_a_directory_of_its_own() {
+        let place = Place::new("user");
+        let path = place.0.join("rip/api");
+        let claimed = RuntimeDir::claim_at(&path, "api").expect("a claim");
+        let (pool, worker) = (PoolNumber(2), WorkerId(3));
+        let own = User::from_uid(geteuid()).expect("users").expect("ourselves");
+        let socket = claimed.socket_of_user(pool, &own.name, worker).expect("a path");
+        assert_eq!(socket, claimed.worker_socket(worker));
+        assert!(claimed.socket_of_user(pool, "no such user", worker).is_err());
+        if !geteuid().is_root() {
+            return;
+        }
+        let socket = claimed.socket_of_user(pool, "nobody", worker).expect("a path");
+        assert!(socket.ends_with("p2/w3.sock"), "{}", socket.display());
+        let found = fs::metadata(socket.parent().expect("a directory")).expect("it is made");
+        let nobody = find_user("nobody").expect("nobody is somebody");
+        assert_eq!((found.uid(), found.mode() & 0o7777), (nobody.uid.as_raw(), OF_USER));
+        for step in [&place.0.join("rip"), &path, claimed.sockets()] {
+            assert_eq!(fs::metadata(step).expect("a step").mode() & 0o7777, PRIVATE | PASSABLE);
+        }
+        claimed.forget_pool(pool);
+        assert!(!socket.parent().expect("a directory").exists());
+        own_directory(&path).expect("it is ours");
+        assert_eq!(fs::metadata(&path).expect("kept").mode() & 0o7777, PRIVATE | PASSABLE);
     }
 
     #[test]

@@ -58,8 +58,8 @@ pub struct Answer {
     pub status: u16,
     /// JSON.
     pub body: Vec<u8>,
-    /// The method that would have been right, on 405.
-    pub allow: Option<&'static str>,
+    /// The methods that would have been right, on 405.
+    pub allow: Option<String>,
 }
 
 impl Answer {

@@ -2,6 +2,7 @@
 
 use super::crew::Watched;
 use super::server::ConnectionId;
+use crate::shared::draft::DraftId;
 use crate::shared::mail::WatchId;
 use mio::Token;
 use rip::ids::WorkerId;
@@ -9,6 +10,8 @@ use rip::ids::WorkerId;
 /// Something that can wake the main loop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
+    /// A process that reads an Edgefile.
+    Compiler(DraftId),
     /// A connection on the control socket.
     Connection(ConnectionId),
     /// The control socket itself.
@@ -33,6 +36,7 @@ impl From<Source> for Token {
             Source::Worker(Watched::Child(WorkerId(number))) => (4, number),
             Source::Worker(Watched::Boot(WorkerId(number))) => (5, number),
             Source::Files(WatchId(number)) => (7, number),
+            Source::Compiler(DraftId(number)) => (8, number),
             Source::Worker(Watched::Probe(WorkerId(number))) => (6, number),
         };
         // Numbers only grow, one for each connection or worker: they never reach the upper bits.
@@ -58,6 +62,7 @@ impl Source {
             4 => Self::Worker(Watched::Child(WorkerId(number))),
             5 => Self::Worker(Watched::Boot(WorkerId(number))),
             7 => Self::Files(WatchId(number)),
+            8 => Self::Compiler(DraftId(number)),
             6 => Self::Worker(Watched::Probe(WorkerId(number))),
             _ => return None,
         })
@@ -80,6 +85,7 @@ mod tests {
             Source::Worker(Watched::Child(WorkerId(12))),
             Source::Worker(Watched::Boot(WorkerId(12))),
             Source::Files(WatchId(9)),
+            Source::Compiler(DraftId(3)),
             Source::Worker(Watched::Probe(WorkerId(12))),
         ] {
             assert_eq!(Source::of(source.into()), Some(source));

@@ -1,9 +1,11 @@
 //! What may be asked on the control socket: requests become verbs, refusals become statuses.
 
 use super::orders::Order;
+use super::reload::{Destination, HostChange};
 use super::server::{Answer, Request};
 use rip::http1::Method;
-use rip::ids::WorkerId;
+use rip::ids::{AppId, WorkerId};
+use rip::reload::overlay::Target;
 use rip::supervise::supervisor;
 use rip::wire::admit;
 use rip::wire::verb::WorkerVerb;
@@ -16,10 +18,21 @@ use std::path::PathBuf;
 pub enum Verb {
     /// The apps and how they are doing.
     Apps,
+    /// The active configuration.
+    Config,
     /// What happens, as it happens.
     Events {
         /// The last event the follower has seen.
         seen: Option<u64>,
+    },
+    /// The attempts to change the configuration.
+    History,
+    /// A host is added or removed.
+    Host {
+        /// Which, and where its requests go.
+        change: HostChange,
+        /// Answer when that is so, not when it has begun.
+        wait: bool,
     },
     /// Something is to be made true.
     Order {
@@ -28,10 +41,20 @@ pub enum Verb {
         /// Answer when it is, not when it has begun.
         wait: bool,
     },
+    /// What a reload would do.
+    Plan {
+        /// With this file in the place of the master's own.
+        file: Option<String>,
+    },
     /// What happened last.
     RecentEvents,
     /// Which host leads to which app.
     Registry,
+    /// The version before the active one is to be active again.
+    Rollback {
+        /// Answer when it is, not when it has begun.
+        wait: bool,
+    },
     /// How the server is doing.
     Status,
     /// End.
@@ -58,26 +81,24 @@ impl Verb {
     /// # Errors
     /// The answer to a request that is not understood.
     pub fn of(request: &mut Request) -> Result<Self, Answer> {
-        let route = ROUTES.iter().find(|route| route.path == request.path);
-        let Some(route) = route else {
-            let paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
+        let routes = || ROUTES.iter().filter(|route| route.path == request.path);
+        if let Some(route) = routes().find(|route| route.takes(request.method)) {
+            return (route.understand)(request);
+        }
+        let allow: Vec<_> = routes().map(|route| route.allow).collect();
+        if allow.is_empty() {
+            let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
+            paths.dedup();
             return Err(Answer::refused(
                 404,
                 format!("there is no {}", request.path),
                 format!("there are {}", paths.join(", ")),
             ));
-        };
-        let fits = match route.allow {
-            "POST" => request.method == Method::Post,
-            _ => matches!(request.method, Method::Get | Method::Head),
-        };
-        if !fits {
-            let mut answer =
-                Answer::refused(405, format!("{} takes {} only", route.path, route.allow), "");
-            answer.allow = Some(route.allow);
-            return Err(answer);
         }
-        (route.understand)(request)
+        let allow = allow.join(", ");
+        let mut answer = Answer::refused(405, format!("{} takes {allow} only", request.path), "");
+        answer.allow = Some(allow);
+        Err(answer)
     }
 }
 
@@ -113,14 +134,27 @@ struct Route {
     understand: fn(&mut Request) -> Result<Verb, Answer>,
 }
 
-const ROUTES: [Route; 14] = [
+impl Route {
+    fn takes(&self, method: Method) -> bool {
+        match self.allow {
+            "DELETE" => method == Method::Delete,
+            "POST" => method == Method::Post,
+            _ => matches!(method, Method::Get | Method::Head),
+        }
+    }
+}
+
+/// Those of one path stand together.
+const ROUTES: [Route; 20] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
+    Route { path: "/config", allow: "GET", understand: |_| Ok(Verb::Config) },
     Route { path: "/control/drain", allow: "POST", understand: drain },
     Route {
         path: "/control/pause",
         allow: "POST",
         understand: |asked| on_app(asked, Order::Pause),
     },
+    Route { path: "/control/plan", allow: "POST", understand: plan },
     Route { path: "/control/reload", allow: "POST", understand: reload },
     Route {
         path: "/control/restart",
@@ -132,10 +166,14 @@ const ROUTES: [Route; 14] = [
         allow: "POST",
         understand: |asked| on_app(asked, Order::Resume),
     },
+    Route { path: "/control/rollback", allow: "POST", understand: rollback },
     Route { path: "/control/scale", allow: "POST", understand: scale },
     Route { path: "/control/stop", allow: "POST", understand: stop },
     Route { path: "/events", allow: "GET", understand: events },
+    Route { path: "/history", allow: "GET", understand: |_| Ok(Verb::History) },
     Route { path: "/registry", allow: "GET", understand: |_| Ok(Verb::Registry) },
+    Route { path: "/registry", allow: "POST", understand: add_host },
+    Route { path: "/registry", allow: "DELETE", understand: remove_host },
     Route { path: "/status", allow: "GET", understand: |_| Ok(Verb::Status) },
     Route { path: "/watch", allow: "POST", understand: watch },
     Route { path: "/worker", allow: "POST", understand: worker },
@@ -188,14 +226,79 @@ fn on_app(request: &mut Request, order: fn(Option<String>) -> Order) -> Result<V
     Ok(Verb::Order { order: order(app), wait: wait.unwrap_or(true) })
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WaitOnly {
+    wait: Option<bool>,
+}
+
 fn reload(request: &mut Request) -> Result<Verb, Answer> {
+    let WaitOnly { wait } = body_or_default(request)?;
+    Ok(Verb::Order { order: Order::Reload, wait: wait.unwrap_or(true) })
+}
+
+fn rollback(request: &mut Request) -> Result<Verb, Answer> {
+    let WaitOnly { wait } = body_or_default(request)?;
+    Ok(Verb::Rollback { wait: wait.unwrap_or(true) })
+}
+
+fn plan(request: &mut Request) -> Result<Verb, Answer> {
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Reload {
+    struct Plan {
+        file: Option<String>,
+    }
+    let Plan { file } = body_or_default(request)?;
+    match file {
+        Some(file) if !file.starts_with('/') => {
+            let error = format!("'{file}' is no whole path");
+            Err(Answer::refused(400, error, "it begins with /"))
+        }
+        file => Ok(Verb::Plan { file }),
+    }
+}
+
+fn add_host(request: &mut Request) -> Result<Verb, Answer> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Add {
+        host: String,
+        app: Option<AppId>,
+        path: Option<String>,
         wait: Option<bool>,
     }
-    let Reload { wait } = body_or_default(request)?;
-    Ok(Verb::Order { order: Order::Reload, wait: wait.unwrap_or(true) })
+    let Add { host, app, path, wait } = body(request)?;
+    let target = match (app, path) {
+        (Some(app), None) => Destination::Named(Target::App(app)),
+        (None, None) => Destination::TheOnlyApp,
+        (None, Some(path)) if is_relative(&path) => {
+            let error = format!("'{path}' is no whole path");
+            return Err(Answer::refused(400, error, "it begins with /"));
+        }
+        (None, Some(path)) => Destination::Named(Target::Path { path, app: None }),
+        (Some(_), Some(_)) => {
+            let error = "a host leads either to an app or to a path";
+            return Err(Answer::refused(400, error, "say one of app and path"));
+        }
+    };
+    let change = HostChange { host, target: Some(target) };
+    Ok(Verb::Host { change, wait: wait.unwrap_or(true) })
+}
+
+fn remove_host(request: &mut Request) -> Result<Verb, Answer> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Remove {
+        host: String,
+        wait: Option<bool>,
+    }
+    let Remove { host, wait } = body(request)?;
+    Ok(Verb::Host { change: HostChange { host, target: None }, wait: wait.unwrap_or(true) })
+}
+
+/// A path that means another place to another process.
+fn is_relative(path: &str) -> bool {
+    path.is_empty() || path.starts_with('.') || (path.contains('/') && !path.starts_with('/'))
 }
 
 fn scale(request: &mut Request) -> Result<Verb, Answer> {
@@ -362,6 +465,38 @@ mod tests {
             assert_eq!(status(Method::Post, path, body), 400, "{path} {body}");
         }
         assert_eq!(status(Method::Get, "/control/restart", ""), 405);
+    }
+
+    #[test]
+    fn hosts_are_added_and_removed() {
+        let host = |method, body| match ask(method, "/registry", body) {
+            Ok(Verb::Host { change: HostChange { host, target }, wait }) => (host, target, wait),
+            other => panic!("{body}: {other:?}"),
+        };
+        let named = |name: &str| name.to_owned();
+        let app = Some(Destination::Named(Target::App(AppId::new("api"))));
+        let added = host(Method::Post, r#"{"host":"a.x","app":"api"}"#);
+        assert_eq!(added, (named("a.x"), app, true));
+        let path = Target::Path { path: named("/srv/a"), app: None };
+        let path = Some(Destination::Named(path));
+        let added = host(Method::Post, r#"{"host":"a.x","path":"/srv/a","wait":false}"#);
+        assert_eq!(added, (named("a.x"), path, false));
+        let only = Some(Destination::TheOnlyApp);
+        assert_eq!(host(Method::Post, r#"{"host":"a.x"}"#), (named("a.x"), only, true));
+        assert_eq!(host(Method::Delete, r#"{"host":"a.x"}"#), (named("a.x"), None, true));
+        for body in [
+            r#"{"host":"a.x","app":"a","path":"/b"}"#,
+            r#"{"host":"a.x","path":"srv/a"}"#,
+            r#"{"host":"a.x","path":"./a"}"#,
+            r#"{"app":"a"}"#,
+            "",
+        ] {
+            assert_eq!(status(Method::Post, "/registry", body), 400, "{body}");
+        }
+        let Err((status, refused)) = ask(Method::Put, "/registry", "{}") else {
+            panic!("it is refused")
+        };
+        assert_eq!((status, &*refused.error), (405, "/registry takes GET, POST, DELETE only"));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Watcher {
 pub enum Purpose {
     /// An app's code.
     App(AppId),
+    /// The file that the configuration comes from.
+    Edgefile,
     /// The pages below a prefix.
     Pages(Arc<str>),
 }
@@ -44,6 +46,8 @@ pub enum Purpose {
 struct Watch {
     purpose: Purpose,
     roots: Vec<PathBuf>,
+    /// Only these files in the roots matter, where there are any; nothing below is looked at.
+    files: Vec<PathBuf>,
     changes: Changes,
     /// `None` where the scan agent looks.
     tree: Option<Tree>,
@@ -71,12 +75,38 @@ impl Watcher {
         globs: Vec<String>,
     ) -> io::Result<()> {
         let roots = outermost(directories)?;
+        self.add(purpose, roots, Vec::new(), globs)
+    }
+
+    /// Watches one file, which need not be there now, in place of what was watched for the same
+    /// purpose. `places` are the directories in which a change can make it another one.
+    ///
+    /// # Errors
+    /// When the system lets nobody look.
+    pub fn watch_file(
+        &mut self,
+        purpose: Purpose,
+        file: &Path,
+        places: &[PathBuf],
+    ) -> io::Result<()> {
+        let files = vec![file.to_owned()];
+        self.add(purpose, places.to_vec(), files, vec!["**".to_owned()])
+    }
+
+    fn add(
+        &mut self,
+        purpose: Purpose,
+        roots: Vec<PathBuf>,
+        files: Vec<PathBuf>,
+        globs: Vec<String>,
+    ) -> io::Result<()> {
         self.forget(&purpose);
         self.last_id += 1;
         let id = WatchId(self.last_id);
         let mut watch = Watch {
             purpose,
             roots,
+            files,
             changes: Changes::new(globs),
             tree: None,
             ready: true,
@@ -84,12 +114,12 @@ impl Watcher {
         };
         if !self.polls {
             watch.tree = self
-                .plant(id, &watch.roots)
+                .plant(id, &watch)
                 .inspect_err(|error| warn_of_polling(&watch.roots, error))
                 .ok();
         }
         if watch.tree.is_none() {
-            self.scan(id, &watch.roots)?;
+            self.scan(id, watch.to_scan())?;
         }
         self.watches.insert(id, watch);
         Ok(())
@@ -166,19 +196,21 @@ impl Watcher {
             .min()
     }
 
-    fn plant(&self, id: WatchId, roots: &[PathBuf]) -> io::Result<Tree> {
-        let tree = Tree::plant(roots.to_vec())?;
+    fn plant(&self, id: WatchId, watch: &Watch) -> io::Result<Tree> {
+        let roots = watch.roots.clone();
+        let tree =
+            if watch.files.is_empty() { Tree::plant(roots) } else { Tree::plant_flat(roots) }?;
         let source = Source::Files(id).into();
         self.registry.register(&mut SourceFd(&tree.as_raw_fd()), source, Interest::READABLE)?;
         Ok(tree)
     }
 
-    fn scan(&mut self, id: WatchId, roots: &[PathBuf]) -> io::Result<()> {
+    fn scan(&mut self, id: WatchId, roots: Vec<PathBuf>) -> io::Result<()> {
         let scanner = match self.scanner.take() {
             Some(scanner) => scanner,
             None => ScanAgent::start(self.control.clone())?,
         };
-        self.scanner.insert(scanner).watch(id, roots.to_vec());
+        self.scanner.insert(scanner).watch(id, roots);
         Ok(())
     }
 
@@ -188,10 +220,16 @@ impl Watcher {
         watch.tree = None;
         watch.look_again = None;
         watch.changes.everything(now);
-        let roots = watch.roots.clone();
-        if let Err(error) = self.scan(id, &roots) {
-            log::error!("changes below {} are not seen: {error}", shown(&roots));
+        let roots = watch.to_scan();
+        let what = shown(&roots);
+        if let Err(error) = self.scan(id, roots) {
+            log::error!("changes below {what} are not seen: {error}");
         }
+    }
+
+    /// The app's files do not matter any more.
+    pub fn forget_app(&mut self, app: &AppId) {
+        self.forget(&Purpose::App(app.clone()));
     }
 
     /// Watches no longer for this.
@@ -211,6 +249,11 @@ impl Watcher {
 }
 
 impl Watch {
+    /// Where the scan agent looks.
+    fn to_scan(&self) -> Vec<PathBuf> {
+        if self.files.is_empty() { self.roots.clone() } else { self.files.clone() }
+    }
+
     fn turn(&mut self, now: Instant) -> io::Result<()> {
         let Some(tree) = &mut self.tree else { return Ok(()) };
         if self.look_again.is_some_and(|due| now >= due) {

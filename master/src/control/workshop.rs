@@ -5,6 +5,7 @@ use super::start_error::StartError;
 use crate::sys::child::Child;
 use crate::sys::fd::{memfd, own_executable, pipe_cloexec, set_nonblocking};
 use crate::sys::spawn::Spawn;
+use rip::edgefile::job::Job;
 use rip::wire::spec::{BOOT_FD, LIFELINE_FD, SPEC_FD, WorkerSpec};
 use std::ffi::CString;
 use std::fs::File;
@@ -19,6 +20,7 @@ pub struct Workshop {
     executable: OwnedFd,
     /// The reading end is given to every shim, the writing end to nobody.
     lifeline: (OwnedFd, OwnedFd),
+    /// For reading and writing.
     null: File,
     env: Vec<CString>,
     /// Where the sockets are.
@@ -47,7 +49,11 @@ impl Workshop {
         Ok(Self {
             executable: own_executable().map_err(part("our own executable"))?,
             lifeline: pipe_cloexec().map_err(part("the lifeline pipe"))?,
-            null: File::open("/dev/null").map_err(part("/dev/null"))?,
+            null: File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/null")
+                .map_err(part("/dev/null"))?,
             env: inherited_environment(),
             runtime,
         })
@@ -78,6 +84,25 @@ impl Workshop {
         }
         .spawn()?;
         Ok(Hatched { child, boot: boot.into(), stdout, stderr })
+    }
+}
+
+impl Workshop {
+    /// Forks the process that reads an Edgefile; its report comes out of the pipe.
+    ///
+    /// # Errors
+    /// When the system refuses a descriptor, the fork or the exec.
+    pub fn compile(&self, job: &Job) -> io::Result<(Child, File)> {
+        let job = memfd(c"edgefile-job", &serde_json::to_vec(job)?)?;
+        let (report, report_end) = pipe_cloexec()?;
+        let child = Spawn {
+            exe: self.executable.as_fd(),
+            argv: &[c"rip-master".to_owned(), c"edgefile-compile".to_owned()],
+            env: &self.env,
+            fds: &[(0, job.as_fd()), (1, report_end.as_fd()), (2, self.null.as_fd())],
+        }
+        .spawn()?;
+        Ok((child, report.into()))
     }
 }
 

@@ -8,15 +8,15 @@ use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, Sender};
 use crate::reactor::slab::{TokenKind, plain_token};
 use crate::shared::Shared;
-use crate::shared::connections::Connections;
-use crate::shared::mail::{EdgeMessage, Listening};
-use mio::net::{TcpListener, TcpStream};
+use crate::shared::mail::{Arrival, EdgeMessage, Listening};
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Registry};
 use rip::contract::listen::ListenAddress;
+use rip::contract::reason::Reason;
+use rip::observe::counter::Counter;
 use rip::time::Instant;
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,15 +78,15 @@ impl Acceptor {
     pub(super) fn close(
         &mut self,
         address: ListenAddress,
-        connections: &Connections,
-        take: impl FnMut(usize, TcpStream, SocketAddr),
+        shared: &Shared,
+        take: impl FnMut(usize, Arrival),
     ) {
         let (gone, stay): (Vec<_>, Vec<_>) =
             self.listeners.drain(..).partition(|(own, _)| *own == address);
         self.listeners = gone;
         let unfinished = self.unfinished;
         // Where the kernel has no descriptor left the rest of them is lost.
-        let _nothing_is_tried_again = self.accept(connections, true, take);
+        let _nothing_is_tried_again = self.accept(shared, true, take);
         self.unfinished = unfinished;
         // Closing its descriptor takes a listener out of the event loop.
         self.listeners = stay;
@@ -96,13 +96,15 @@ impl Acceptor {
     /// `whatever_the_cap` is for the last go of a server that stops.
     pub(super) fn accept(
         &mut self,
-        connections: &Connections,
+        shared: &Shared,
         whatever_the_cap: bool,
-        mut take: impl FnMut(usize, TcpStream, SocketAddr),
+        mut take: impl FnMut(usize, Arrival),
     ) -> Next {
         self.unfinished = true;
         let mut budget = ACCEPTS_PER_GO;
-        for (_, listener) in &self.listeners {
+        let connections = &shared.connections;
+        let active = shared.current.load();
+        for (at, listener) in &self.listeners {
             loop {
                 if !whatever_the_cap {
                     if budget == 0 {
@@ -115,9 +117,15 @@ impl Acceptor {
                 budget = budget.saturating_sub(1);
                 match listener.accept() {
                     Ok((stream, peer)) => {
-                        // One client too many of its address is closed at once.
-                        if let Some(dealt_to) = connections.enter(peer.ip()) {
-                            take(dealt_to, stream, peer);
+                        // A proxy that is trusted stands for any number of clients.
+                        let counted = Some(peer.ip()).filter(|ip| !active.trusted.contains(*ip));
+                        match connections.enter(counted) {
+                            Some(to) => take(to, Arrival { stream, peer, at: *at, counted }),
+                            // One client too many of its address is closed at once.
+                            None => {
+                                let refusal = Counter::Refusal(Reason::AddressCap);
+                                shared.stats.acceptor().add(refusal, 1);
+                            }
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -160,7 +168,7 @@ impl Edge {
     pub(super) fn close_listener(&mut self, address: ListenAddress) {
         let Some(mut acceptor) = self.acceptor.take() else { return };
         let shared = Arc::clone(&self.shared);
-        acceptor.close(address, &shared.connections, |_, stream, peer| self.welcome(stream, peer));
+        acceptor.close(address, &shared, |_, arrival| self.welcome(arrival));
         self.acceptor = Some(acceptor);
     }
 
@@ -173,9 +181,7 @@ impl Edge {
     fn accept_with(&mut self, whatever_the_cap: bool) {
         let Some(mut acceptor) = self.acceptor.take() else { return };
         let shared = Arc::clone(&self.shared);
-        let next = acceptor.accept(&shared.connections, whatever_the_cap, |_, stream, peer| {
-            self.welcome(stream, peer);
-        });
+        let next = acceptor.accept(&shared, whatever_the_cap, |_, arrival| self.welcome(arrival));
         self.accept_starved = next == Next::Starved;
         if self.accept_starved {
             self.wheel.schedule(Timer::Accept, self.clock.now() + STARVATION_PAUSE);
@@ -205,9 +211,9 @@ pub(super) fn run(
     loops: &[Sender<EdgeMessage>],
     shared: &Shared,
 ) {
-    let deal = |dealt_to: usize, stream, peer| {
+    let deal = |dealt_to: usize, arrival| {
         if let Some(chosen) = loops.get(dealt_to) {
-            chosen.send(EdgeMessage::Accepted { stream, peer });
+            chosen.send(EdgeMessage::Accepted(arrival));
         }
     };
     let mut events = Events::with_capacity(16);
@@ -236,10 +242,10 @@ pub(super) fn run(
                     }
                 }
                 AcceptorMessage::Close(address) => {
-                    acceptor.close(address, &shared.connections, deal);
+                    acceptor.close(address, shared, deal);
                 }
                 AcceptorMessage::Drain { idle_until } => {
-                    acceptor.accept(&shared.connections, true, deal);
+                    acceptor.accept(shared, true, deal);
                     for edge in loops {
                         edge.send(EdgeMessage::Drain { idle_until });
                     }
@@ -251,7 +257,7 @@ pub(super) fn run(
         if next == Next::Starved && Clock::read() < starved_until {
             continue;
         }
-        next = acceptor.accept(&shared.connections, false, deal);
+        next = acceptor.accept(shared, false, deal);
         starved_until = Clock::read() + STARVATION_PAUSE;
     }
 }

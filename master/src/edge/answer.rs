@@ -9,6 +9,7 @@ use crate::reactor::buffers::Blocks;
 use crate::reactor::outbox::Outbox;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
+use rip::files::range;
 use rip::guard::request_id::RequestId;
 use rip::http1::changes::Changes;
 use rip::http1::fields::Signals;
@@ -20,6 +21,8 @@ use rip::observe::access::Access;
 use rip::observe::counter::Counter;
 use rip::pool::Outcome;
 use rip::time::{Instant, UnixMillis};
+use rip::upstream::Outcome as UpstreamOutcome;
+use std::sync::Arc;
 
 impl Edge {
     /// Refuses what came on a connection that carries no exchange. `head` is what was read of the
@@ -30,6 +33,45 @@ impl Edge {
         reason: Reason,
         detail: &str,
         head: Option<(&RequestHead, &[u8])>,
+    ) {
+        self.refuse_changed(key, reason, detail, head, b"", None);
+    }
+
+    /// Refuses a request with further fields in the answer, `fields`, as whole lines.
+    pub(super) fn refuse_with(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        head: (&RequestHead, &[u8]),
+        fields: &[u8],
+    ) {
+        self.refuse_changed(key, reason, "", Some(head), fields, None);
+    }
+
+    /// The same for a request that a rule has taken: its answer is changed as all of that route are.
+    pub(super) fn refuse_on_route(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        head: (&RequestHead, &[u8]),
+        rule: usize,
+    ) {
+        let snapshot = Arc::clone(self.snapshots.active());
+        let mut rules = Vec::new();
+        self.collect_changes(rule, &mut rules);
+        let changes = snapshot.table.headers().response(&rules);
+        let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
+        self.refuse_changed(key, reason, "", Some(head), b"", changes);
+    }
+
+    fn refuse_changed(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        detail: &str,
+        head: Option<(&RequestHead, &[u8])>,
+        fields: &[u8],
+        changes: Option<&dyn Changes>,
     ) {
         let (id, accept) = match head {
             Some((head, buf)) => {
@@ -45,8 +87,9 @@ impl Edge {
             Some((head, buf)) => record.begin(head, buf, self.clock.now(), self.clock.wall()),
             None => record.began = self.clock.now(),
         }
-        record.peer = self.fronts.get(key).map(|front| front.peer.ip());
-        let refusal = Refusal { reason, accept, retry_after_secs: None, changes: None };
+        record.peer = self.client_ip(key, head);
+        let refusal =
+            Refusal { reason, accept, retry_after_secs: None, fields, size: None, changes };
         self.write_refusal(key, &id, &refusal, &mut record);
         self.tell(key, &id, "", &record, Some(reason));
     }
@@ -77,6 +120,8 @@ impl Edge {
                 reason,
                 accept: field_of(&request, b"accept"),
                 retry_after_secs,
+                fields: b"",
+                size: None,
                 changes: changes.as_ref().map(|changes| changes as &dyn Changes),
             };
             self.write_refusal(front_key, &id, &refusal, &mut record);
@@ -101,14 +146,14 @@ impl Edge {
     }
 
     /// Writes the whole answer to a refused request and settles the connection's future.
-    fn write_refusal(
+    pub(super) fn write_refusal(
         &mut self,
         key: Key,
         id: &RequestId,
         refusal: &Refusal<'_>,
         record: &mut Record,
     ) {
-        let Refusal { reason, accept, retry_after_secs, changes } = *refusal;
+        let Refusal { reason, accept, retry_after_secs, fields: more, size, changes } = *refusal;
         let mut body = std::mem::take(&mut self.scratch);
         body.clear();
         let allow = self.routing.take_allow();
@@ -121,6 +166,12 @@ impl Edge {
         let after = self.write_answer(key, id, &own, |fields| {
             if let Some(seconds) = retry_after_secs {
                 fields.raw(format!("Retry-After: {seconds}\r\n").as_bytes());
+            }
+            fields.raw(more);
+            if let Some(size) = size {
+                let mut value = Vec::new();
+                range::content_range_of_none(size, &mut value);
+                fields.field(b"Content-Range", &value);
             }
             if reason == Reason::MethodNotAllowed {
                 fields.field(b"Allow", allow.as_deref().unwrap_or(encode::ALLOW));
@@ -175,6 +226,7 @@ impl Edge {
         record.clear();
         if self.shared.access_log {
             record.begin(head, buf, self.clock.now(), self.clock.wall());
+            record.peer = self.client_ip(front, Some((head, buf)));
         }
         record.status = own.status;
         record.media_type.extend_from_slice(own.content_type.as_bytes());
@@ -199,7 +251,7 @@ impl Edge {
     }
 
     /// Sends an answer, and sees to the request that may wait behind it.
-    fn flush_and_go_on(&mut self, key: Key) {
+    pub(super) fn flush_and_go_on(&mut self, key: Key) {
         if self.flush_front(key) && self.fronts.get(key).is_some_and(Front::has_more_to_read) {
             self.run_later(key);
         }
@@ -222,6 +274,15 @@ impl Edge {
                 None => self.release(exchange.pool, lease, Outcome::Unused),
             }
         }
+        if let Some(proxied) = &mut exchange.proxied
+            && exchange.tunnel.is_none()
+        {
+            // It is not ours to wait for, and a client that leaves shows nothing about it.
+            proxied.end(UpstreamOutcome::Unknown, self.clock.now());
+            if let Some(link) = exchange.link.take() {
+                self.close_link(link);
+            }
+        }
         exchange.spool.settle_budgets(&self.shared);
         if let Some(reason) = reason
             && exchange.record.status == 0
@@ -232,7 +293,12 @@ impl Edge {
         let front = exchange.front.unwrap_or_else(|| Key::from_u64(0));
         if let Some(pool) = self.seats.pool(exchange.pool).cloned() {
             self.tell_of(&exchange, front, pool.id.as_str(), reason);
+        } else if let Some(app) = exchange.tunnel.as_ref().and_then(|tunnel| tunnel.app()) {
+            self.tell_of(&exchange, front, app, reason);
+        } else if let Some(proxied) = &exchange.proxied {
+            self.tell_of(&exchange, front, &proxied.upstream.id, reason);
         }
+        self.close_tunnel(&mut exchange);
         self.snapshots.unpin(exchange.snapshot);
         if self.seats.leave(exchange.pool) {
             self.report_left(exchange.pool);
@@ -297,13 +363,17 @@ impl Edge {
 }
 
 /// Why and how a request is refused.
-struct Refusal<'a> {
-    reason: Reason,
+pub(super) struct Refusal<'a> {
+    pub(super) reason: Reason,
     /// The request's `Accept`.
-    accept: &'a [u8],
-    retry_after_secs: Option<u32>,
+    pub(super) accept: &'a [u8],
+    pub(super) retry_after_secs: Option<u32>,
+    /// Further fields of the answer, as whole lines.
+    pub(super) fields: &'a [u8],
+    /// The size of the file none of whose bytes was asked for.
+    pub(super) size: Option<u64>,
     /// What the operator changes of the answer's head.
-    changes: Option<&'a dyn Changes>,
+    pub(super) changes: Option<&'a dyn Changes>,
 }
 
 /// An answer of the edge's own.

@@ -25,6 +25,7 @@ impl Edge {
             return false;
         }
         if !matches!(head.method_kind(), Method::Get | Method::Head) {
+            self.routing.set_allow(b"GET, HEAD");
             self.refuse(front, Reason::MethodNotAllowed, "", Some((head, buf)));
             return true;
         }

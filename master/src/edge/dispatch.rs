@@ -1,18 +1,24 @@
 //! From a complete request to a worker: the app's pool decides, this carries it out.
 
 use super::exchange::State;
+use super::link::ConnectError;
 use super::turn::Edge;
-use super::worker_link::ConnectError;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
-use rip::http1::fields;
 use rip::http1::head::BodyLength;
+use rip::http1::{fields, upgrade};
 use rip::ids::PoolNumber;
 use rip::pool::{Bounce, Decision, Lease, Outcome, TicketId};
 use std::time::Duration;
 
 impl Edge {
+    /// The request may be sent now: to a worker, or to an upstream.
+    pub(super) fn ask_for_backend(&mut self, key: Key) {
+        let is_proxied = self.exchanges.get(key).is_some_and(|exchange| exchange.proxied.is_some());
+        if is_proxied { self.choose_target(key) } else { self.ask_for_worker(key) }
+    }
+
     /// Asks the app's pool for a worker.
     pub(super) fn ask_for_worker(&mut self, key: Key) {
         let now = self.clock.now();
@@ -33,6 +39,8 @@ impl Edge {
         let Some(lease) = exchange.lease.take() else { return };
         exchange.rewind();
         exchange.state = State::Waiting;
+        self.rest_upload(key);
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let (number, bounces) = (exchange.pool, exchange.bounces);
         exchange.bounces += 1;
         let Some(pool) = self.seats.pool(number) else { return };
@@ -52,6 +60,7 @@ impl Edge {
         exchange.rewind();
         exchange.state = State::Waiting;
         let number = exchange.pool;
+        self.rest_upload(key);
         let Some(pool) = self.seats.pool(number) else { return };
         let decision = pool.retry(lease, ticket, now, &mut self.settled);
         self.watch_pauses(number);
@@ -105,6 +114,9 @@ impl Edge {
     pub(super) fn link_exchange(&mut self, key: Key) {
         let now = self.clock.now();
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if exchange.proxied.is_some() {
+            return self.link_to_target(key);
+        }
         let (pool, front) = (exchange.pool, exchange.front);
         let Some(lease) = exchange.lease.take() else { return };
         let linked = self.link_for(pool, &lease, key);
@@ -115,8 +127,7 @@ impl Edge {
                 exchange.link = Some(link);
                 exchange.state = State::Sending;
                 exchange.connecting = None;
-                self.complete_head(link, key);
-                return self.send_request(link, key);
+                return self.send_on(link, key);
             }
             Err(error) => error,
         };
@@ -142,17 +153,29 @@ impl Edge {
         }
     }
 
+    /// The request goes over `link`, as soon as there is something to send.
+    pub(super) fn send_on(&mut self, link: Key, key: Key) {
+        self.complete_head(link, key);
+        let waits = self.exchanges.get(key).is_some_and(|exchange| exchange.upload.is_some());
+        if waits { self.invite_upload(key) } else { self.send_request(link, key) }
+    }
+
     /// Writes the end of the request's head: it depends on the body's length and on the link.
     fn complete_head(&mut self, link: Key, key: Key) {
         let Some(link) = self.links.slab.get_mut(link) else { return };
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        link.client.request(exchange.head_only);
-        let body = match exchange.has_body {
-            true => BodyLength::Length(exchange.spool.total_bytes()),
-            false => BodyLength::None,
-        };
         exchange.request.truncate(exchange.request_fields_end);
-        fields::finish_request(body, link.keep_alive, &mut exchange.request);
+        if exchange.upgrade {
+            link.client.request_upgrade();
+            return upgrade::finish_upgrade(&mut exchange.request);
+        }
+        link.client.request(exchange.head_only);
+        let body = match (&exchange.upload, exchange.has_body) {
+            (Some(upload), _) => upload.length,
+            (None, true) => BodyLength::Length(exchange.spool.total_bytes()),
+            (None, false) => BodyLength::None,
+        };
+        fields::finish_request(body, link.keeps_alive(), &mut exchange.request);
     }
 
     /// The request waited in the queue for as long as the app allows.

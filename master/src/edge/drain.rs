@@ -1,5 +1,8 @@
 //! The end of a loop's work: what was accepted is finished, then it says so.
 
+use super::exchange::State;
+use super::front::Front;
+use super::identity::Entry;
 use super::turn::Edge;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
@@ -26,8 +29,12 @@ impl Edge {
         for key in self.fronts.keys().collect::<Vec<_>>() {
             let Some(front) = self.fronts.get_mut(key) else { continue };
             front.server.close_after_this();
+            let awaits_header = front.entry == Entry::HeaderAwaited;
             if front.deadlines.at(Phase::Idle).is_some() {
                 self.front_deadline(key, Phase::Idle, idle_until);
+            } else if let Some(at) = front.deadlines.at(Phase::Head).filter(|_| awaits_header) {
+                // A connection that a proxy holds ready is an idle one.
+                self.front_deadline(key, Phase::Head, at.min(idle_until));
             }
         }
     }
@@ -54,7 +61,9 @@ impl Edge {
             let Some(exchange) = self.exchanges.get(key) else { continue };
             let born_with = self.snapshots.get(exchange.snapshot);
             let rule = born_with.and_then(|snapshot| snapshot.config.routes.get(exchange.rule));
-            if rule.is_some_and(|rule| !rules.contains(&*rule.id)) {
+            // A tunnel ends when one of its sides does.
+            let ends = exchange.state != State::Tunnelling;
+            if ends && rule.is_some_and(|rule| !rules.contains(&*rule.id)) {
                 self.fail(key, Reason::RouteRemoved);
             }
         }
@@ -64,11 +73,7 @@ impl Edge {
     pub(super) fn cut_everything(&mut self) -> u64 {
         let mut cut = 0;
         for key in self.fronts.keys().collect::<Vec<_>>() {
-            if self
-                .fronts
-                .get(key)
-                .is_some_and(|front| front.exchange.is_some() || !front.output.is_empty())
-            {
+            if self.fronts.get(key).is_some_and(Front::is_busy) {
                 cut += 1;
             }
             self.cut_front(key, Reason::Stopping);

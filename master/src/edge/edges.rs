@@ -9,6 +9,7 @@ use crate::shared::mail::{EdgeMessage, Listening};
 use crate::shared::pools::AppPool;
 use mio::{Poll, Waker};
 use rip::contract::listen::ListenAddress;
+use rip::entropy::{Entropy, Xoshiro};
 use rip::ids::LoopIndex;
 use rip::time::Instant;
 use std::io;
@@ -46,6 +47,7 @@ impl Edges {
         for pool in &shared.current.load().pools {
             pool.connect_loops(loops.clone());
         }
+        let pseudonym = format!("rip-{:012x}", Xoshiro::new(!seed).next_u64() >> 16);
         let mut edges = Self { loops: loops.clone(), acceptor: None, threads: Vec::new() };
         let mut listeners = Some(listeners);
         for (index, (poll, waker, own, mail)) in (0u16..).zip(prepared) {
@@ -58,7 +60,15 @@ impl Edges {
             };
             let index = LoopIndex(index);
             let loop_seed = seed ^ (u64::from(index.0) << 48);
-            let edge = Edge::new(index, Arc::clone(shared), poll, mail, own, loop_seed, acceptor)?;
+            let edge = Edge::new(
+                index,
+                Arc::clone(shared),
+                poll,
+                (own, mail),
+                loop_seed,
+                pseudonym.clone(),
+                acceptor,
+            )?;
             edges
                 .threads
                 .push(thread::Builder::new().name(index.to_string()).spawn(move || edge.run())?);

@@ -4,8 +4,8 @@
 //!  Receiving ─▶ Storing ─▶ Waiting ─ lease ─▶ Linking ─ link ─▶ Sending ─▶ Answering ─▶ (gone)
 //!      │                        ▲  │                │                  │           │
 //!      │                        └──┼── busy, draining, not connected ◀─┴───────────┘ nothing was
-//!      ▼                           ▼                                                 answered yet
-//!   refused                     shed, timeout, client gone
+//!      ▼                           ▼                                   101 ▼         answered yet
+//!   refused                     shed, timeout, client gone            Tunnelling ─▶ (gone)
 //! ```
 //!
 //! The lease is held from `Linking` until the worker's last byte; then it ends, although the
@@ -13,8 +13,11 @@
 //! abandoned.
 
 use super::compress::Coding;
+use super::proxy::Proxied;
 use super::snapshots::SnapshotKey;
 use super::spool::Spool;
+use super::tunnel::Tunnel;
+use super::upload::Upload;
 use crate::reactor::slab::Key;
 use rip::contract::app::AppTimeouts;
 use rip::files::compress::Wish;
@@ -30,7 +33,8 @@ use std::time::Duration;
 pub(super) struct Exchange {
     /// The client's connection.
     pub(super) front: Option<Key>,
-    /// Whose workers it may have.
+    /// Whose workers it may have; [`PoolNumber::NONE`] when it goes to an upstream, or has become a
+    /// tunnel.
     pub(super) pool: PoolNumber,
     /// The configuration it was born with.
     pub(super) snapshot: SnapshotKey,
@@ -44,8 +48,14 @@ pub(super) struct Exchange {
     pub(super) state: State,
     /// Its turn with a worker.
     pub(super) lease: Option<Lease>,
-    /// The connection to that worker.
+    /// The connection to that worker, or to an upstream.
     pub(super) link: Option<Key>,
+    /// It goes to an upstream.
+    pub(super) proxied: Option<Box<Proxied>>,
+    /// It asks for WebSocket.
+    pub(super) upgrade: bool,
+    /// It got it.
+    pub(super) tunnel: Option<Box<Tunnel>>,
 
     pub(super) request_id: RequestId,
     /// May be run twice (RFC 9110 §9.2.2).
@@ -60,6 +70,8 @@ pub(super) struct Exchange {
     pub(super) has_body: bool,
     pub(super) body_rate: Option<BodyRate>,
     pub(super) spool: Spool,
+    /// Its body is passed on as it comes, and not spooled.
+    pub(super) upload: Option<Upload>,
     /// Bytes of head and body in memory that the worker's socket has taken, then bytes of the file.
     pub(super) sent: u64,
     /// A part of the file on its way to the worker, and how much of it was taken.
@@ -125,6 +137,8 @@ pub(super) enum State {
     Sending,
     /// The worker has the request.
     Answering,
+    /// It is no exchange any more: bytes pass both ways.
+    Tunnelling,
 }
 
 /// What the access line will say.
@@ -134,6 +148,7 @@ pub(super) struct Record {
     /// The target as received.
     pub(super) path: Vec<u8>,
     pub(super) host: Vec<u8>,
+    /// Who asked.
     pub(super) peer: Option<IpAddr>,
     pub(super) media_type: Vec<u8>,
     pub(super) mark: Vec<u8>,
@@ -163,6 +178,9 @@ impl Exchange {
             state: State::Receiving,
             lease: None,
             link: None,
+            proxied: None,
+            upgrade: false,
+            tunnel: None,
             request_id: RequestId::default(),
             idempotent: false,
             head_only: false,
@@ -171,6 +189,7 @@ impl Exchange {
             has_body: false,
             body_rate: None,
             spool: Spool::default(),
+            upload: None,
             sent: 0,
             part: Vec::new(),
             part_sent: 0,
@@ -204,6 +223,19 @@ impl Exchange {
         record.clear();
         *self = Self { request, record, changes, held_head, ..Self::blank() };
         self.spool.memory = memory;
+    }
+
+    /// More of the request's body may be read.
+    pub(super) fn takes_body(&self) -> bool {
+        match &self.upload {
+            None => self.state == State::Receiving,
+            Some(upload) => self.state == State::Sending && !upload.is_ended(),
+        }
+    }
+
+    /// The client has to wait before more of its body is read.
+    pub(super) fn is_full(&self) -> bool {
+        self.spool.is_full() || self.upload.as_ref().is_some_and(Upload::is_full)
     }
 
     /// Sends the head that waited for its body.

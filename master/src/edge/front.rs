@@ -12,11 +12,14 @@
 //! a socket with unread bytes resets it and may destroy the answer on its way (RFC 9112 §9.6).
 
 use super::exchange::State;
+use super::file_search::FileWork;
+use super::identity::Entry;
 use super::live_reload::LiveStream;
 use super::turn::{Edge, Timer};
 use crate::reactor::buffers::Buffer;
 use crate::reactor::outbox::{Flush, Outbox};
 use crate::reactor::slab::{Key, TokenKind, token};
+use crate::shared::mail::Arrival;
 use mio::Interest;
 use mio::net::TcpStream;
 use rip::contract::reason::Reason;
@@ -26,23 +29,30 @@ use rip::http1::server::{After, Read as Step, Server};
 use rip::limits;
 use rip::observe::counter::Counter;
 use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::ops::ControlFlow;
 
 /// One client connection. An idle one holds no buffer.
 pub(super) struct Front {
     pub(super) stream: TcpStream,
+    /// Who is at the other end: who connected, or whom its PROXY header names.
     pub(super) peer: SocketAddr,
+    pub(super) entry: Entry,
+    /// The address it was counted for.
+    counted: Option<IpAddr>,
     pub(super) server: Server,
     pub(super) input: Option<Buffer>,
     pub(super) output: Outbox,
     pub(super) exchange: Option<Key>,
     /// What it carries instead of an exchange.
     pub(super) live: Option<Box<LiveStream>>,
+    /// The same, where a file is the answer.
+    pub(super) file: Option<FileWork>,
     pub(super) deadlines: Deadlines,
     armed: Option<rip::time::Instant>,
     ending: Ending,
     /// The kernel may hold bytes for us.
-    readable: bool,
+    pub(super) readable: bool,
     /// The client will send nothing more.
     pub(super) read_closed: bool,
     /// It stands in the list of those that go on at the end of this turn.
@@ -63,8 +73,13 @@ impl Front {
         self.readable || self.input.is_some()
     }
 
+    /// Something is still to be answered, or on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.exchange.is_some() || self.file.is_some() || !self.output.is_empty()
+    }
+
     /// We are the slow one now: the client's clock stands still until its body is read on.
-    fn rest_body_clock(&mut self) {
+    pub(super) fn rest_body_clock(&mut self) {
         self.deadlines.clear(Phase::Body);
         self.deadlines.clear(Phase::BodyRate);
     }
@@ -77,16 +92,25 @@ impl Front {
 
 impl Edge {
     /// Takes in a new client.
-    pub(super) fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
+    pub(super) fn welcome(&mut self, arrival: Arrival) {
         self.shard().add(Counter::Connections, 1);
+        self.look_at_configuration();
+        let Some(entry) = self.entry(arrival.peer.ip(), arrival.at) else {
+            self.shard().add(Counter::Refusal(Reason::ProxyUntrusted), 1);
+            return self.shared.connections.leave(arrival.counted, usize::from(self.index.0));
+        };
+        let Arrival { stream, peer, counted, .. } = arrival;
         let key = self.fronts.insert(Front {
             stream,
             peer,
+            entry,
+            counted,
             server: Server::new(),
             input: None,
             output: Outbox::default(),
             exchange: None,
             live: None,
+            file: None,
             deadlines: Deadlines::default(),
             armed: None,
             ending: Ending::Open,
@@ -95,6 +119,9 @@ impl Edge {
             read_closed: false,
             runs_later: false,
         });
+        if entry == Entry::HeaderAwaited {
+            self.front_deadline(key, Phase::Head, self.clock.now() + self.phases().head);
+        }
         self.run_front(key);
         let Some(front) = self.fronts.get_mut(key) else { return };
         // Registered once, for both directions; the kernel tells of each change once.
@@ -112,6 +139,15 @@ impl Edge {
     /// Events of a client's connection.
     pub(super) fn front_event(&mut self, key: Key, event: &mio::event::Event) {
         let Some(front) = self.fronts.get_mut(key) else { return };
+        if let Some(exchange) = front.exchange
+            && self.exchanges.get(exchange).is_some_and(|found| found.state == State::Tunnelling)
+        {
+            // Its last bytes and its end, or what is wrong, come up in their order.
+            let ended = event.is_read_closed() || event.is_error();
+            front.read_closed |= ended;
+            front.readable |= event.is_readable() || ended;
+            return self.pump(exchange);
+        }
         let lingers = matches!(front.ending, Ending::Lingering { .. });
         if event.is_error() || (event.is_write_closed() && !lingers) {
             // Reset, or closed in both directions: nobody is there to be answered. While lingering
@@ -141,6 +177,11 @@ impl Edge {
 
     /// Goes on with a connection: digests what was read, reads more, answers.
     pub(super) fn run_front(&mut self, key: Key) {
+        if let Some(exchange) = self.fronts.get(key).and_then(|front| front.exchange)
+            && self.is_tunnel(exchange)
+        {
+            return self.pump(exchange);
+        }
         let mut budget_bytes = BYTES_PER_GO;
         while self.digest(key) {
             let Some(front) = self.fronts.get_mut(key) else { return };
@@ -179,6 +220,7 @@ impl Edge {
         if !self.flush_front(key) {
             return;
         }
+        self.send_what_came(key);
         let Some(front) = self.fronts.get(key) else { return };
         let exchange = front.exchange;
         if was_behind && !front.is_behind() && front.has_more_to_read() {
@@ -187,6 +229,20 @@ impl Edge {
         }
         if let Some(exchange) = exchange {
             self.resume_response(exchange);
+        }
+    }
+
+    /// What was read of a body that is passed on as it comes goes on its way.
+    fn send_what_came(&mut self, key: Key) {
+        let Some(exchange_key) = self.fronts.get(key).and_then(|front| front.exchange) else {
+            return;
+        };
+        let Some(exchange) = self.exchanges.get(exchange_key) else { return };
+        if let Some(link) = exchange.link
+            && exchange.upload.is_some()
+            && exchange.state == State::Sending
+        {
+            self.send_upload(link, exchange_key);
         }
     }
 
@@ -213,6 +269,14 @@ impl Edge {
                     input.consume(input.len());
                     return true;
                 }
+                Ending::Open if front.entry == Entry::HeaderAwaited => {
+                    match self.read_proxy_header(key, input) {
+                        ControlFlow::Continue(()) => continue,
+                        ControlFlow::Break(wants_more) => return wants_more,
+                    }
+                }
+                // The next request has to wait for this one's answer.
+                Ending::Open if front.file.is_some() => return false,
                 Ending::Open => {}
                 Ending::Flushing { .. } => return false,
                 Ending::Lingering { thrown_away_bytes } => {
@@ -230,11 +294,11 @@ impl Edge {
                 return false;
             }
             if let Some(exchange) = front.exchange.and_then(|key| self.exchanges.get(key)) {
-                if exchange.state != State::Receiving {
+                if !exchange.takes_body() {
                     // The next request has to wait for this one's answer.
                     return false;
                 }
-                if exchange.spool.is_full() {
+                if exchange.is_full() {
                     front.rest_body_clock();
                     return false;
                 }
@@ -362,15 +426,19 @@ impl Edge {
     /// What the client has is no whole answer, and only the way its connection ends can tell: it is
     /// reset.
     pub(super) fn reset_front(&mut self, key: Key) {
+        self.reset_on_close(key);
+        self.close_front(key);
+    }
+
+    fn reset_on_close(&mut self, key: Key) {
         if let Some(front) = self.fronts.get(key) {
             let socket = socket2::SockRef::from(&front.stream);
             let _ = socket.set_linger(Some(std::time::Duration::ZERO));
         }
-        self.close_front(key);
     }
 
     /// Between two requests.
-    fn front_idles(&mut self, key: Key) {
+    pub(super) fn front_idles(&mut self, key: Key) {
         let idle = match &self.drain {
             Some(drain) => drain.idle,
             None => self.phases().idle,
@@ -380,6 +448,9 @@ impl Edge {
 
     /// Writes what the kernel takes. False when the connection is gone.
     pub(super) fn flush_front(&mut self, key: Key) -> bool {
+        if self.fronts.get(key).is_some_and(|front| front.file.is_some()) && !self.send_file(key) {
+            return false;
+        }
         let Some(front) = self.fronts.get_mut(key) else { return false };
         if !front.output.is_empty() {
             let before = front.output.len();
@@ -457,18 +528,33 @@ impl Edge {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let exchange = front.exchange;
         match (phase, exchange) {
+            (Phase::Head, None) if front.entry == Entry::HeaderAwaited => {
+                self.close_without_header(key, "none came in time");
+            }
             (Phase::Head, None) => self.refuse(key, Reason::HeadTimeout, "head too slow", None),
             (Phase::Body, Some(exchange)) => self.fail(exchange, Reason::BodyTimeout),
             (Phase::BodyRate, Some(exchange)) => self.check_body_rate(key, exchange),
             (Phase::Connect, Some(exchange)) => self.link_exchange(exchange),
             (Phase::Queue, Some(exchange)) => self.waited_too_long(exchange),
-            (Phase::Write, Some(_)) => self.cut_front(key, Reason::WriteTimeout),
+            // What the kernel holds for this client would stay there for minutes after a close.
+            (Phase::Write, Some(_)) => {
+                self.reset_on_close(key);
+                self.cut_front(key, Reason::WriteTimeout);
+            }
+            (Phase::Write, None) if front.file.is_some() => {
+                self.reset_on_close(key);
+                self.cut_front(key, Reason::WriteTimeout);
+            }
             (Phase::Write, None) => {
                 self.shard().add(Counter::Refusal(Reason::WriteTimeout), 1);
-                self.close_front(key);
+                self.reset_front(key);
             }
             // Idle and lingering connections are closed without a word: an answer now could be
             // taken for that of the next request.
+            (Phase::Idle, None) if self.drain.is_none() => {
+                self.shard().add(Counter::Refusal(Reason::IdleTimeout), 1);
+                self.close_front(key);
+            }
             _ => self.close_front(key),
         }
     }
@@ -503,9 +589,12 @@ impl Edge {
         if let Some(spare) = front.output.release() {
             self.blocks.give_vec(spare);
         }
-        self.shared.connections.leave(front.peer.ip(), usize::from(self.index.0));
+        self.shared.connections.leave(front.counted, usize::from(self.index.0));
         if let Some(exchange) = front.exchange {
             self.client_gone(exchange, reason);
+        }
+        if let Some(work) = front.file {
+            self.forget_file(key, work, reason);
         }
         if let Some(stream) = front.live {
             self.forget_live_stream(key, &stream);

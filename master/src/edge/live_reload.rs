@@ -39,6 +39,7 @@ impl Edge {
         };
         let method = head.method_kind();
         if !matches!(method, Method::Get | Method::Head) {
+            self.routing.set_allow(b"GET, HEAD");
             self.refuse(key, Reason::MethodNotAllowed, "", Some((head, buf)));
             return true;
         }
@@ -47,9 +48,9 @@ impl Edge {
         record.begin(head, buf, self.clock.now(), self.clock.wall());
         record.status = 200;
         record.media_type.extend_from_slice(EVENT_STREAM);
+        record.peer = self.client_ip(key, Some((head, buf)));
         let date = self.date.line(self.clock.wall());
         let Some(front) = self.fronts.get_mut(key) else { return true };
-        record.peer = Some(front.peer.ip());
         // Nothing the client sends behind this request is read any more.
         front.server.close_after_this();
         let out = output(&mut front.output, &mut self.blocks);

@@ -1,6 +1,6 @@
 //! Clients on one side, workers on the other, one event loop a thread.
 //!
-//! A client connection is a [`front::Front`], a connection to a worker a [`worker_link::Link`], a
+//! A client connection is a [`front::Front`], one to a worker or an upstream a [`link::Link`], a
 //! request that goes to an app an [`exchange::Exchange`]. They know each other by generational
 //! keys: each may die first, and the others find nobody home. All of them live and die on the loop
 //! ([`turn::Edge`]) that was dealt the client's socket.
@@ -14,8 +14,17 @@ mod drain;
 mod edges;
 mod encoder;
 mod exchange;
+mod file_cache;
+mod file_search;
+mod file_send;
+#[cfg(test)]
+mod file_tests;
 mod front;
+mod identity;
+mod link;
 mod live_reload;
+mod proxy;
+mod rate_limit;
 mod relay;
 mod request;
 mod routing;
@@ -25,7 +34,12 @@ mod spool;
 mod stuck;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod turn;
+mod upload;
+mod upstream_health;
+mod upstream_link;
+mod wire;
 mod worker_link;
 
 pub use edges::Edges;

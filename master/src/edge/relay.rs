@@ -6,8 +6,8 @@
 
 use super::answer::{field_of, output};
 use super::exchange::{Exchange, State};
+use super::link::Duty;
 use super::turn::Edge;
-use super::worker_link::Duty;
 use crate::reactor::buffers::Buffer;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
@@ -15,11 +15,12 @@ use rip::files::compress::{self, Plan};
 use rip::http1::changes::Changes;
 use rip::http1::client::ClientRead;
 use rip::http1::encode::ResponseLength;
-use rip::http1::fields;
+use rip::http1::fields::{self, Signals};
 use rip::http1::head::ResponseHead;
 use rip::http1::server::Server;
 use rip::limits;
 use rip::pool::{Bounce, Outcome};
+use rip::upstream::{Failure, Outcome as UpstreamOutcome};
 use std::io::{self, IoSlice, Read, Write};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ enum Pause {
     HeldBack,
     /// The answer is complete.
     Ended { reusable: bool },
+    /// It leaves HTTP.
+    Switched,
     /// It will never be.
     Failed(Reason),
     /// The exchange ended meanwhile.
@@ -40,6 +43,9 @@ enum Pause {
 impl Edge {
     /// Sends as much of the request as the worker takes.
     pub(super) fn send_request(&mut self, link_key: Key, key: Key) {
+        if self.exchanges.get(key).is_some_and(|exchange| exchange.upload.is_some()) {
+            return self.send_upload(link_key, key);
+        }
         let now = self.clock.now();
         loop {
             let Some(link) = self.links.slab.get_mut(link_key) else { return };
@@ -54,16 +60,16 @@ impl Edge {
             let result = if exchange.sent < head_bytes {
                 let head = &exchange.request[exchange.sent as usize..];
                 if exchange.spool.memory.is_empty() {
-                    link.stream.write(head)
+                    link.wire.write(head)
                 } else {
                     let parts = [IoSlice::new(head), IoSlice::new(&exchange.spool.memory)];
-                    link.stream.write_vectored(&parts)
+                    link.wire.write_vectored(&parts)
                 }
             } else if !from_file {
                 let start = (exchange.sent - head_bytes) as usize;
-                link.stream.write(&exchange.spool.memory[start..])
+                link.wire.write(&exchange.spool.memory[start..])
             } else if exchange.part_sent < exchange.part.len() {
-                link.stream.write(&exchange.part[exchange.part_sent..])
+                link.wire.write(&exchange.part[exchange.part_sent..])
             } else {
                 let offset = exchange.sent - memory_bytes;
                 if offset < exchange.spool.file_bytes {
@@ -86,31 +92,44 @@ impl Edge {
                     self.link_wants_write(link_key, true);
                     return self.link_deadline(link_key, now + timeout);
                 }
-                Err(_) if exchange.sent == 0 => {
-                    // Not a byte was taken: this worker cannot have run the request.
-                    let seasoned = link.seasoned;
-                    self.close_stale_links(link_key);
-                    let Some(exchange) = self.exchanges.get_mut(key) else { return };
-                    if seasoned {
-                        // It closed the link, and may well be there: a new one will tell.
-                        exchange.link = None;
-                        exchange.state = State::Linking;
-                        return self.link_exchange(key);
-                    }
-                    if exchange.retried {
-                        return self.fail(key, Reason::WorkerGone);
-                    }
-                    return self.retry(key);
-                }
-                Err(_) => {
-                    // It stopped reading; its answer may be on the way all the same.
-                    exchange.write_failed = true;
-                    exchange.state = State::Answering;
-                    self.link_wants_write(link_key, false);
-                    return self.link_deadline(link_key, now + timeout);
-                }
+                Err(_) => return self.send_failed(link_key, key),
             }
         }
+    }
+
+    /// A write has failed.
+    pub(super) fn send_failed(&mut self, link_key: Key, key: Key) {
+        let now = self.clock.now();
+        let Some(link) = self.links.slab.get_mut(link_key) else { return };
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if exchange.sent > 0 || link.wire.is_tls() {
+            // It stopped reading; its answer may be on the way all the same.
+            let timeout = exchange.patience.read;
+            exchange.write_failed = true;
+            exchange.state = State::Answering;
+            self.link_wants_write(link_key, false);
+            return self.link_deadline(link_key, now + timeout);
+        }
+        // Not a byte was taken: nobody can have run the request.
+        if exchange.proxied.is_some() {
+            if !self.links_anew(link_key, key) {
+                self.upstream_failed(key, Failure::Connect, Reason::UpstreamConnect);
+            }
+            return;
+        }
+        let seasoned = link.seasoned;
+        self.close_stale_links(link_key);
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if seasoned {
+            // It closed the link, and may well be there: a new one will tell.
+            exchange.link = None;
+            exchange.state = State::Linking;
+            return self.link_exchange(key);
+        }
+        if exchange.retried {
+            return self.fail(key, Reason::WorkerGone);
+        }
+        self.retry(key);
     }
 
     /// Reads what the worker has said and passes it on.
@@ -137,6 +156,7 @@ impl Edge {
                     return;
                 }
                 Pause::Failed(reason) => return self.worker_failed(link_key, key, reason),
+                Pause::Switched => return self.open_tunnel(link_key, key),
                 Pause::Quiet | Pause::HeldBack => {}
             }
             let Some(front) = front else { return };
@@ -205,16 +225,29 @@ impl Edge {
                 match link.client.read(input.filled(), eof, head) {
                     Ok(ClientRead::More) => break,
                     Ok(ClientRead::Informational { consumed }) => {
-                        if head.status() == EARLY_HINTS {
+                        // What an upstream says of its progress is not ours to swallow.
+                        let passes = head.status() == EARLY_HINTS
+                            || (exchange.proxied.is_some() && head.status() > 101);
+                        if passes {
                             let buf = &input.filled()[..consumed];
                             let out = output(&mut front.output, &mut self.blocks);
-                            let begun = front.server.informational(EARLY_HINTS, b"", out);
+                            let begun = front.server.informational(head.status(), b"", out);
                             if let Some(mut hints) = begun {
                                 fields::forward_response(head, buf, &mut hints);
                                 hints.finish();
+                                if let Some(proxied) = &mut exchange.proxied {
+                                    proxied.said_interim = true;
+                                }
                             }
                         }
                         input.consume(consumed);
+                    }
+                    Ok(ClientRead::Switched { consumed }) => {
+                        if !self.answer_switches(key, head, &input.filled()[..consumed]) {
+                            return Pause::Failed(Reason::WorkerMalformed);
+                        }
+                        input.consume(consumed);
+                        return Pause::Switched;
                     }
                     Ok(ClientRead::Head { consumed }) => {
                         let alone = input.filled().len() == consumed;
@@ -282,12 +315,12 @@ impl Edge {
             }
             let room = input.space();
             let asked = room.len().min(*budget_bytes);
-            match link.stream.read(&mut room[..asked]) {
+            match link.wire.read(&mut room[..asked]) {
                 Ok(0) => eof = true,
                 Ok(count) => {
                     input.filled_by(count);
                     // A short read emptied the socket, unless the end came with the bytes.
-                    link.readable = count == asked || link.ended;
+                    link.readable = link.wire.holds_more(count, asked) || link.ended;
                     *budget_bytes = budget_bytes.saturating_sub(count);
                     if exchange.state == State::Answering {
                         let timeout = exchange.patience.read;
@@ -296,6 +329,10 @@ impl Edge {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // An answer that only ends with its connection does not end like this.
+                Err(_) if exchange.proxied.is_some() => {
+                    return Pause::Failed(Reason::WorkerGone);
+                }
                 // A reset after bytes were taken is the end of the connection as well.
                 Err(_) => eof = true,
             }
@@ -310,7 +347,11 @@ impl Edge {
             return;
         };
         self.compressor.drop_coding(exchange);
-        let signals = fields::signals(head, buf);
+        let mut signals = fields::signals(head, buf);
+        if exchange.proxied.is_some() {
+            // Only workers tell the edge what to do.
+            signals = Signals { unbuffered: signals.unbuffered, ..Signals::default() };
+        }
         if head.status() == 503 && (signals.busy || signals.draining) {
             let bounce = if signals.busy { Bounce::Busy } else { Bounce::Draining };
             exchange.bounce = Some(bounce);
@@ -377,7 +418,10 @@ impl Edge {
         self.finish_link(link_key, reusable && sent_whole);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         if let Some(bounce) = exchange.bounce {
-            return self.bounce(key, bounce);
+            return self.bounce_if_at_hand(key, bounce);
+        }
+        if let Some(proxied) = &mut exchange.proxied {
+            proxied.end(UpstreamOutcome::Finished, self.clock.now());
         }
         if let Some(lease) = exchange.lease.take() {
             let pool = exchange.pool;
@@ -386,9 +430,25 @@ impl Edge {
         self.finish_answer(key);
     }
 
+    /// The worker did not take the request: it goes to another, unless some of its body is gone.
+    fn bounce_if_at_hand(&mut self, key: Key, bounce: Bounce) {
+        if self.exchanges.get(key).is_some_and(|exchange| exchange.is_at_hand()) {
+            return self.bounce(key, bounce);
+        }
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if let Some(lease) = exchange.lease.take() {
+            let pool = exchange.pool;
+            self.release(pool, lease, Outcome::Finished);
+        }
+        self.shed(key, Reason::WorkerBusy, 1);
+    }
+
     /// The connection to the worker ended too early, or what came was not HTTP.
     fn worker_failed(&mut self, link_key: Key, key: Key, reason: Reason) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if exchange.proxied.is_some() {
+            return self.upstream_broke(link_key, key, reason);
+        }
         if reason == Reason::WorkerMalformed && exchange.bounce.is_none() {
             // Nonsense is no end: the worker may be busy with the rest of it.
             exchange.streaming = true;
@@ -400,10 +460,11 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         if let Some(bounce) = exchange.bounce {
             // It had said that it did not take the request.
-            return self.bounce(key, bounce);
+            return self.bounce_if_at_hand(key, bounce);
         }
         // Bytes were taken, so the request may have run: only a harmless one is sent again.
-        let again = exchange.idempotent && !exchange.answered && !exchange.retried;
+        let again =
+            exchange.idempotent && exchange.is_at_hand() && !exchange.answered && !exchange.retried;
         if again && reason == Reason::WorkerGone {
             // The worker is left alone for a moment: most likely it has died.
             exchange.retried = true;
@@ -437,6 +498,9 @@ impl Edge {
         let now = self.clock.now();
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let timeout = exchange.patience.read;
+        if exchange.state == State::Tunnelling {
+            return self.end_tunnel(key, None);
+        }
         if !exchange.held_head.is_empty() {
             // The body takes its time: the client may as well know what it will be.
             let (front, link) = (exchange.front, exchange.link);
@@ -457,6 +521,9 @@ impl Edge {
                 self.link_deadline(link, now + timeout);
             }
             return;
+        }
+        if exchange.proxied.is_some() {
+            return self.upstream_timed_out(key);
         }
         self.fail(key, Reason::WorkerTimeout);
     }

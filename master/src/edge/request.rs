@@ -2,17 +2,19 @@
 
 use super::answer::output;
 use super::exchange::{Exchange, State};
+use super::proxy::Proxied;
 use super::routing::{Errand, Way};
 use super::turn::Edge;
+use super::upload::Upload;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
 use rip::files::compress::Wish;
 use rip::guard::request_id::RequestId;
 use rip::http1::changes::Changes;
-use rip::http1::encode;
-use rip::http1::fields::{self, ForwardRequest};
+use rip::http1::fields::{self, ForwardRequest, ToUpstream};
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::known::Known;
+use rip::http1::{encode, upgrade};
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -26,20 +28,24 @@ impl Edge {
         }
         self.look_at_configuration();
         self.note_host(head, buf);
-        if self.answer_builtin(front, head, buf) || self.begin_live_stream(front, head, buf) {
+        if self.answer_builtin(front, head, buf)
+            || self.refuse_for_rate(front, head, buf)
+            || self.begin_live_stream(front, head, buf)
+        {
             return;
         }
         match self.way(head, buf) {
-            Way::App(errand) => match head.body() {
+            Way::Proxy(_) if fields::has_passed(head, buf, self.pseudonym.as_bytes()) => {
+                self.refuse(front, Reason::ProxyLoop, "", Some((head, buf)));
+            }
+            Way::App(errand) | Way::Proxy(errand) => match head.body() {
                 BodyLength::Length(length) if length > errand.body_limit => {
-                    self.refuse(front, Reason::BodyTooLarge, "", Some((head, buf)));
+                    self.refuse_on_route(front, Reason::BodyTooLarge, (head, buf), errand.rule);
                 }
                 _ => self.begin_exchange(front, head, buf, &errand),
             },
             Way::Redirect(rule) => self.redirect(front, head, buf, rule),
-            Way::Proxy(_) | Way::Static(_) => {
-                self.refuse(front, Reason::NotFound, "", Some((head, buf)));
-            }
+            Way::Static(rule) => self.answer_with_file(front, head, buf, rule),
             Way::Refused(reason) => self.refuse(front, reason, "", Some((head, buf))),
         }
     }
@@ -65,7 +71,8 @@ impl Edge {
         exchange.request_id = request_id;
         exchange.idempotent = head.method_kind().is_idempotent();
         exchange.head_only = head.method_kind() == rip::http1::method::Method::Head;
-        exchange.record.peer = Some(front.peer.ip());
+        let client = front.client(head, buf, self.snapshots.active());
+        exchange.record.peer = Some(client.ip);
         exchange.record.begin(head, buf, now, self.clock.wall());
 
         let mut address = AddressText::default();
@@ -75,6 +82,7 @@ impl Edge {
         exchange.wish = (active.config.routes.get(errand.rule))
             .and_then(|rule| Wish::of(rule.compress, head, buf));
         let changes = active.table.headers().request(&exchange.changes);
+        let upstream = errand.upstream.and_then(|index| active.upstreams.get(index));
         // The end of the head is written when the body is whole and its worker is known.
         fields::forward_request_fields(
             head,
@@ -82,23 +90,39 @@ impl Edge {
             &ForwardRequest {
                 request_id: exchange.request_id.as_bytes(),
                 client_ip: peer,
-                proto: "http",
+                proto: client.scheme.as_str(),
+                proxied: client.is_proxied.then_some(fields::Proxied { host: client.host }),
                 received: self.clock.wall(),
                 body: BodyLength::None,
                 target: None,
                 keep_alive: true,
                 underscores: active.config.edge.underscores,
                 changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+                upstream: upstream.map(|upstream| ToUpstream {
+                    host: active.host_of(errand.rule, upstream).map(str::as_bytes),
+                    pseudonym: self.pseudonym.as_bytes(),
+                }),
             },
             &mut exchange.request,
         );
         exchange.request_fields_end = exchange.request.len();
+        exchange.proxied = upstream.map(|upstream| {
+            let path_at = head.method(buf).len() + 1;
+            Box::new(Proxied::new(upstream, head.method_kind(), path_at))
+        });
+        exchange.upgrade = upgrade::wants_websocket(head, buf);
         exchange.has_body = head.body() != BodyLength::None;
         exchange.state = State::Receiving;
         let body_follows = !matches!(head.body(), BodyLength::None | BodyLength::Length(0));
+        let streams = body_follows && errand.streams;
+        exchange.upload = streams.then(|| Upload::new(head.body()));
         let exchange = self.exchanges.insert(exchange);
         let Some(front) = self.fronts.get_mut(key) else { return };
         front.exchange = Some(exchange);
+        if streams {
+            // The body is read when there is somebody to take it.
+            return self.ask_for_backend(exchange);
+        }
         if body_follows {
             if front.server.wants_continue() {
                 output(&mut front.output, &mut self.blocks).extend_from_slice(encode::CONTINUE);
@@ -112,9 +136,12 @@ impl Edge {
     /// The body has arrived whole.
     pub(super) fn body_complete(&mut self, key: Key) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if exchange.upload.is_some() {
+            return self.upload_complete(key);
+        }
         exchange.state = State::Storing;
         if self.write_spool(key) {
-            self.ask_for_worker(key);
+            self.ask_for_backend(key);
         }
     }
 }

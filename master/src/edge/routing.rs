@@ -4,7 +4,7 @@ use super::exchange::Patience;
 use super::turn::Edge;
 use crate::shared::snapshot::Snapshot;
 use rip::contract::reason::Reason;
-use rip::contract::route::RouteAction;
+use rip::contract::route::{RouteAction, RouteRule};
 use rip::http1::head::RequestHead;
 use rip::http1::target::Target;
 use rip::ids::PoolNumber;
@@ -15,6 +15,8 @@ use rip::route::{Found, Scratch, host};
 /// What lookups work with; warm after the first few.
 #[derive(Default)]
 pub(super) struct Routing {
+    /// The authority noted last, as it was sent: most requests of a loop name the same.
+    authority: Vec<u8>,
     host: Vec<u8>,
     path: PathRoom,
     scratch: Scratch,
@@ -23,6 +25,16 @@ pub(super) struct Routing {
 }
 
 impl Routing {
+    /// The host noted last.
+    pub(super) fn host(&self) -> &[u8] {
+        &self.host
+    }
+
+    /// What the refusal that follows says: the path takes these methods.
+    pub(super) fn set_allow(&mut self, methods: &[u8]) {
+        self.allow = Some(methods.to_vec());
+    }
+
     /// Where `template` sends a request for `target` to the host noted last.
     pub(super) fn location(
         &mut self,
@@ -38,6 +50,11 @@ impl Routing {
         location
     }
 
+    /// The refusal that follows says that these methods are taken.
+    pub(super) fn say_allow(&mut self, methods: &[u8]) {
+        self.allow = Some(methods.to_vec());
+    }
+
     /// The methods that a path takes which was just refused for its method.
     pub(super) fn take_allow(&mut self) -> Option<Vec<u8>> {
         self.allow.take()
@@ -49,8 +66,8 @@ impl Routing {
 pub(super) enum Way {
     /// A worker of this pool answers it.
     App(Errand),
-    /// A server that is not ours answers it, as the rule at this index says.
-    Proxy(usize),
+    /// A server that is not ours answers it.
+    Proxy(Errand),
     /// The rule at this index sends the client elsewhere.
     Redirect(usize),
     /// A file answers it, as the rule at this index says.
@@ -59,21 +76,31 @@ pub(super) enum Way {
     Refused(Reason),
 }
 
-/// A request for an app.
+/// A request for an app or an upstream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Errand {
     pub(super) pool: PoolNumber,
+    /// The upstream's position in the configuration; then there is no pool.
+    pub(super) upstream: Option<usize>,
     /// The rule that brought it there.
     pub(super) rule: usize,
     pub(super) patience: Patience,
     /// Its body may have this many bytes.
     pub(super) body_limit: u64,
+    /// Its body is passed on as it comes.
+    pub(super) streams: bool,
 }
 
 impl Edge {
     /// Notes whom a request is for.
     pub(super) fn note_host(&mut self, head: &RequestHead, buf: &[u8]) {
-        host::normalize(head.authority(buf), &mut self.routing.host);
+        let authority = head.authority(buf);
+        let Routing { authority: last, host, .. } = &mut self.routing;
+        if last != authority {
+            last.clear();
+            last.extend_from_slice(authority);
+            host::normalize(authority, host);
+        }
     }
 
     /// Whether the edge's own endpoints are served at the host noted last: at every host that is
@@ -86,7 +113,7 @@ impl Edge {
     /// The active configuration's way for a request to the host noted last.
     pub(super) fn way(&mut self, head: &RequestHead, buf: &[u8]) -> Way {
         let snapshot = self.snapshots.active();
-        let Routing { host, path, scratch, allow } = &mut self.routing;
+        let Routing { host, path, scratch, allow, .. } = &mut self.routing;
         let path = match routing_path(head.path(), buf, path) {
             // A question about the server as a whole is one about its root.
             b"*" => b"/",
@@ -116,23 +143,43 @@ fn way_of(snapshot: &Snapshot, index: usize) -> Way {
     };
     match &rule.action {
         RouteAction::Redirect { .. } => Way::Redirect(index),
-        RouteAction::Proxy { .. } => Way::Proxy(index),
+        RouteAction::Proxy { .. } => match snapshot.upstream_of(index) {
+            None => Way::Refused(Reason::NotFound),
+            Some((place, upstream)) => {
+                let patience = Patience {
+                    connect: upstream.connect,
+                    read: upstream.read,
+                    ..Patience::default()
+                };
+                let errand = Errand::new(snapshot, index, rule, patience);
+                Way::Proxy(Errand { upstream: Some(place), streams: true, ..errand })
+            }
+        },
         RouteAction::Static(_) => Way::Static(index),
         // The table never ends with a rule that only changes headers.
         RouteAction::Headers(_) => Way::Refused(Reason::NotFound),
         RouteAction::ToApp { .. } => match snapshot.app_of(index) {
             None => Way::Refused(Reason::NotFound),
             Some((app, pool)) => {
-                let mut patience = Patience::from(&app.timeouts);
-                if let Some(own) = &rule.timeouts {
-                    patience.connect = own.connect.unwrap_or(patience.connect);
-                    patience.read = own.read.unwrap_or(patience.read);
-                    patience.queue = own.queue.unwrap_or(patience.queue);
-                }
-                let limits = &snapshot.config.edge.limits;
-                let body_limit = rule.body_limit.unwrap_or(limits.body_bytes);
-                Way::App(Errand { pool: pool.number, rule: index, patience, body_limit })
+                let errand = Errand::new(snapshot, index, rule, Patience::from(&app.timeouts));
+                let streams = rule.stream_request.unwrap_or(app.stream_request);
+                Way::App(Errand { pool: pool.number, streams, ..errand })
             }
         },
+    }
+}
+
+impl Errand {
+    /// What the rule at `index` says of its requests, beside where they go.
+    fn new(snapshot: &Snapshot, index: usize, rule: &RouteRule, mut patience: Patience) -> Self {
+        if let Some(own) = &rule.timeouts {
+            patience.connect = own.connect.unwrap_or(patience.connect);
+            patience.read = own.read.unwrap_or(patience.read);
+            patience.queue = own.queue.unwrap_or(patience.queue);
+        }
+        let limits = &snapshot.config.edge.limits;
+        let body_limit = rule.body_limit.unwrap_or(limits.body_bytes);
+        let pool = PoolNumber::NONE;
+        Self { pool, upstream: None, rule: index, patience, body_limit, streams: false }
     }
 }

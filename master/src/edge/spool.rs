@@ -78,6 +78,9 @@ impl Edge {
     /// Takes in a piece of an exchange's body.
     pub(super) fn spool(&mut self, key: Key, data: &[u8]) -> Result<(), Reason> {
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(()) };
+        if exchange.upload.is_some() {
+            return self.upload(key, data);
+        }
         let limit = exchange.body_limit;
         exchange.record.bytes_in += data.len() as u64;
         if exchange.spool.total_bytes() + data.len() as u64 > limit {

@@ -4,8 +4,8 @@
 //! after it was abandoned, the control loop is told which request it was, and acts.
 
 use super::exchange::Exchange;
+use super::link::Duty;
 use super::turn::{Edge, Timer};
-use super::worker_link::Duty;
 use crate::reactor::slab::Key;
 use crate::shared::mail::{ControlMessage, StuckExchange};
 use rip::time::Instant;
@@ -42,9 +42,10 @@ impl Edge {
         if !matches!(link.duty, Duty::Abandoned { .. }) {
             return;
         }
+        let Some(worker) = link.worker().map(|place| place.worker) else { return };
         let Some(left) = link.left.take() else { return };
         self.shared.control.send(ControlMessage::WorkerStuck(StuckExchange {
-            worker: link.worker,
+            worker,
             request_id: left.request_id,
             method: left.method,
             path: left.path,

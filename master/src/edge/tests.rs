@@ -1,6 +1,10 @@
 //! Whole loops on loopback sockets, with threads for workers.
 
+mod clients;
 mod compression;
+mod proxy;
+mod tls;
+mod tunnel;
 
 use super::Edges;
 use crate::reactor::clock::Clock;
@@ -8,12 +12,15 @@ use crate::reactor::mailbox::{Receiver, mailbox};
 use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
-use crate::shared::files::{FileQueue, Task, Work};
-use crate::shared::log::{LogSettings, LogSource, log_channel};
+use crate::shared::files::{Beneath, FileQueue, Search, Task, Work};
+use crate::shared::log::{Batch, LogSettings, LogSource, log_channel};
 use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pools::{Address, AppPool};
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
+use crate::shared::stored;
+use crate::shared::upstreams::prepare;
+use crate::sys::beneath::Wait;
 use mio::{Poll, Token, Waker};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
@@ -28,30 +35,31 @@ use rip::ids::{AppId, Generation, PoolNumber, WorkerId};
 use rip::observe::counter::Counter;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// A loop with one app, whose only worker is a thread.
-struct House {
-    shared: Arc<Shared>,
-    edges: Option<Edges>,
+pub(super) struct House {
+    pub(super) shared: Arc<Shared>,
+    edges: Mutex<Option<Edges>>,
     address: SocketAddr,
     dir: PathBuf,
     /// One for each part of a spool file that may be read.
     permits: mpsc::Sender<()>,
-    _log: LogSource,
-    _control: Receiver<ControlMessage>,
+    log: LogSource,
+    mail: Mutex<Receiver<ControlMessage>>,
     _poll: Poll,
 }
 
 impl House {
     /// `serve` is the worker: it is called with each connection and its number, one at a time.
-    fn new(
+    pub(super) fn new(
         adjust: impl FnOnce(&mut Config),
         mut serve: impl FnMut(usize, UnixStream) + Send + 'static,
     ) -> Self {
@@ -77,10 +85,12 @@ impl House {
         });
         let pool = Arc::new(AppPool::new(PoolNumber(0), &config.apps[0], control.clone()));
         let limits = config.edge.limits;
+        let upstreams = prepare(&config, &[], &control).unwrap();
+        let snapshot = Snapshot::new(1, config, vec![pool]).with_upstreams(upstreams);
         let shared = Arc::new(Shared {
-            current: Current::new(Arc::new(Snapshot::new(1, config, vec![pool]))),
+            current: Current::new(Arc::new(snapshot)),
             access_log: true,
-            json: false,
+            json: true,
             stats: Stats::new(1),
             connections: Connections::new(Caps::new(100, None), 1),
             spool_memory: Budget::new(limits.spool_memory_bytes),
@@ -104,35 +114,51 @@ impl House {
         });
         let worker = Address { worker: WorkerId(1), socket_path, keep_alive: true, idle: None };
         shared.current.load().pools[0].join(Generation(1), worker, Clock::read());
-        let edges = Some(edges);
-        Self { shared, edges, address, dir, permits, _log: source, _control: mail, _poll: poll }
+        let edges = Mutex::new(Some(edges));
+        Self {
+            shared,
+            edges,
+            address,
+            dir,
+            permits,
+            log: source,
+            mail: Mutex::new(mail),
+            _poll: poll,
+        }
     }
 
-    fn client(&self) -> TcpStream {
+    pub(super) fn client(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
     /// The loop still turns.
-    fn turn(&self) {
+    pub(super) fn turn(&self) {
         let mut client = self.client();
         client.write_all(b"GET /server HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         assert!(response(&mut client).ends_with("ok"));
+    }
+
+    /// The access lines that were written since the last call.
+    fn lines(&self) -> String {
+        let mut batch = Batch::default();
+        self.log.take(&mut batch);
+        String::from_utf8(batch.out.lines).unwrap()
     }
 
     fn inflight(&self) -> u32 {
         self.shared.current.load().pools[0].view(rip::pool::Pool::inflight)
     }
 
-    fn count(&self, counter: Counter) -> u64 {
+    pub(super) fn count(&self, counter: Counter) -> u64 {
         self.shared.stats.read().value(counter)
     }
 }
 
 impl Drop for House {
     fn drop(&mut self) {
-        if let Some(edges) = self.edges.take() {
+        if let Ok(Some(edges)) = self.edges.get_mut().map(Option::take) {
             edges.stop();
         }
         self.shared.files.close();
@@ -178,7 +204,15 @@ fn app() -> AppDescriptor {
 /// A files agent that reads only when it is permitted to.
 fn serve_files(files: &FileQueue, path: &std::path::Path, permitted: &mpsc::Receiver<()>) {
     while let Some(task) = files.next() {
-        let Task::Job(mut job) = task else { continue };
+        let mut job = match task {
+            Task::Job(job) => job,
+            Task::Search(job) => {
+                let result = beneath(&job.search);
+                job.answer(result);
+                continue;
+            }
+            Task::Close(_) => continue,
+        };
         let file = match job.file.file() {
             Some(file) => file,
             None => {
@@ -201,8 +235,21 @@ fn serve_files(files: &FileQueue, path: &std::path::Path, permitted: &mpsc::Rece
     }
 }
 
+fn beneath(search: &Search) -> std::io::Result<Beneath> {
+    match search {
+        Search::Look { root, path, known } => {
+            stored::look(root.as_fd(), path, known.as_deref(), Wait::Disk).map(Beneath::Looked)
+        }
+        Search::Page { root, path, mount, dotfiles } => {
+            let page = stored::page(root.as_fd(), path, mount, *dotfiles)?;
+            Ok(Beneath::Page(page.map(Into::into)))
+        }
+        Search::Warm { .. } => Ok(Beneath::Warm),
+    }
+}
+
 /// Reads up to and including the empty line.
-fn head(stream: &mut impl Read) -> Option<String> {
+pub(super) fn head(stream: &mut impl Read) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -225,7 +272,7 @@ fn response(stream: &mut impl Read) -> String {
     text
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "{what}");
@@ -233,7 +280,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const STREAM: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: 1\n\n";
 

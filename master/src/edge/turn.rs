@@ -7,12 +7,14 @@ use super::acceptor::Acceptor;
 use super::compress::Compressor;
 use super::drain::Drain;
 use super::exchange::{Exchange, Record};
+use super::file_search::Files;
 use super::front::Front;
+use super::link::Links;
 use super::live_reload::LiveStreams;
 use super::routing::Routing;
 use super::seats::Seats;
 use super::snapshots::Snapshots;
-use super::worker_link::Links;
+use super::upstream_health::Checks;
 use crate::reactor::buffers::Blocks;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, Sender};
@@ -38,10 +40,12 @@ use std::time::Duration;
 pub(super) enum Timer {
     /// A client connection.
     Front(Key),
-    /// A worker connection.
+    /// A connection to a worker or an upstream.
     Link(Key),
     /// A worker connection whose exchange was abandoned.
     Stuck(Key),
+    /// Upstreams are to be asked how they are.
+    Checks,
     /// A pool's busy workers may be asked again.
     Pauses(PoolNumber),
     /// Accepting may be tried again.
@@ -78,6 +82,9 @@ pub(super) struct Edge {
     pub(super) accept_starved: bool,
     pub(super) drain: Option<Drain>,
     pub(super) live: LiveStreams,
+    pub(super) checks: Checks,
+    /// What this server calls itself in `Via`, so that it knows what it sent itself.
+    pub(super) pseudonym: String,
 
     pub(super) head_limits: Limits,
     /// Scratch: the head that is being read.
@@ -98,20 +105,23 @@ pub(super) struct Edge {
     pub(super) routing: Routing,
     /// What answers are compressed with.
     pub(super) compressor: Compressor,
+    /// Files that requests are answered with.
+    pub(super) files: Files,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
     stopped: bool,
 }
 
 impl Edge {
-    /// A loop that reads `mail`; `own` is the sending side of the same mailbox.
+    /// A loop that reads the mailbox whose two sides it is given, and calls itself `pseudonym` before
+    /// upstreams.
     pub(super) fn new(
         index: LoopIndex,
         shared: Arc<Shared>,
         poll: Poll,
-        mail: Receiver<EdgeMessage>,
-        own: Sender<EdgeMessage>,
+        (own, mail): (Sender<EdgeMessage>, Receiver<EdgeMessage>),
         seed: u64,
+        pseudonym: String,
         acceptor: Option<Acceptor>,
     ) -> io::Result<Self> {
         let clock = Clock::new();
@@ -138,6 +148,8 @@ impl Edge {
             accept_starved: false,
             drain: None,
             live: LiveStreams::default(),
+            checks: Checks::default(),
+            pseudonym,
             head_limits: Limits { body_bytes: snapshots.active().body_bytes, ..Limits::default() },
             head: RequestHead::default(),
             answer_head: ResponseHead::default(),
@@ -149,6 +161,7 @@ impl Edge {
             seats,
             routing: Routing::default(),
             compressor: Compressor::default(),
+            files: Files::default(),
             lines: Vec::new(),
             stopped: false,
             shared,
@@ -160,6 +173,7 @@ impl Edge {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut inbox = Vec::new();
         let mut expired = Vec::new();
+        self.settle_checks();
         while !self.stopped {
             if let Err(error) = self.poll.poll(&mut events, self.patience()) {
                 if error.kind() == io::ErrorKind::Interrupted {
@@ -230,13 +244,14 @@ impl Edge {
 
     fn receive(&mut self, message: EdgeMessage) {
         match message {
-            EdgeMessage::Accepted { stream, peer } => self.welcome(stream, peer),
+            EdgeMessage::Accepted(arrival) => self.welcome(arrival),
             EdgeMessage::Grant { pool, key, lease } => {
                 self.granted(pool, Key::from_u64(key), lease);
             }
             EdgeMessage::Refused { key, reason, retry_after_secs } => {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
+            EdgeMessage::Beneath(done) => self.beneath_done(done),
             EdgeMessage::File(done) => self.file_done(done),
             EdgeMessage::FilesChanged { prefix, styles_only } => {
                 self.tell_of_changes(&prefix, styles_only);
@@ -265,6 +280,7 @@ impl Edge {
         match timer {
             Timer::Front(key) => self.front_timer(key),
             Timer::Link(key) => self.link_timer(key),
+            Timer::Checks => self.checks_due(),
             Timer::Stuck(key) => self.tell_stuck(key),
             Timer::Pauses(pool) => {
                 let now = self.clock.now();
@@ -327,7 +343,9 @@ impl Edge {
         let active = self.shared.current.load();
         active.pools.iter().for_each(|pool| self.seats.learn(pool));
         self.head_limits.body_bytes = active.body_bytes;
+        self.files.take_up(&active);
         self.snapshots.activate(active);
+        self.settle_checks();
     }
 
     /// Deadlines of clients in the active configuration.

@@ -1,13 +1,4 @@
-//! A loop's connections to the workers: opened on demand, kept while the worker keeps them.
-//!
-//! ```text
-//!            connect                    end of response, reusable
-//!   (none) ──────────▶ Busy(exchange) ───────────────────────────▶ Idle ──▶ Busy …
-//!                        │    │                                      │
-//!     timeout or client  │    │ end, EOF, reset                      │ EOF, too long idle
-//!                        ▼    ▼                                      ▼
-//!                 Abandoned ──▶ closed, the lease ends             closed
-//! ```
+//! Links to workers: how one is had, and how one is left whose exchange nobody waits for.
 //!
 //! An abandoned link is told that nobody listens: its write side is shut down at once, and what it
 //! still sends is thrown away. A worker that writes on after a second, or a lot, finds that its
@@ -19,58 +10,22 @@
 //! a sandbox forbids it, the worker's writes are left alone: the rest is read a little at a time, and
 //! its end is seen as that of any answer.
 
-use super::stuck::Left;
-use super::turn::{Edge, Timer};
+use super::link::{ConnectError, Duty, Link, Links, Place, WorkerPlace};
+use super::turn::Edge;
+use super::wire::Wire;
 use crate::reactor::buffers::Buffer;
-use crate::reactor::slab::{Key, Slab, TokenKind, token};
+use crate::reactor::slab::Key;
 use crate::shared::pools::Address;
 use crate::sys::diag::SocketDiag;
-use mio::Interest;
 use mio::net::UnixStream;
-use rip::http1::client::{Client, ClientRead};
+use rip::http1::client::ClientRead;
 use rip::http1::head::ResponseHead;
-use rip::ids::{PoolNumber, WorkerId};
+use rip::ids::PoolNumber;
 use rip::limits;
 use rip::pool::{Lease, Outcome};
-use rip::time::Instant;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::time::Duration;
-
-/// One connection to a worker.
-pub(super) struct Link {
-    pub(super) stream: UnixStream,
-    pub(super) pool: PoolNumber,
-    pub(super) worker: WorkerId,
-    slot: u32,
-    pub(super) keep_alive: bool,
-    idle: Option<Duration>,
-    /// It has carried an exchange before the present one.
-    pub(super) seasoned: bool,
-    pub(super) client: Client,
-    pub(super) input: Option<Buffer>,
-    pub(super) duty: Duty,
-    /// Deadline of the present duty: an answer, the next byte, the end of an idle time.
-    pub(super) deadline: Option<Instant>,
-    armed: Option<Instant>,
-    /// The kernel may hold bytes for us.
-    pub(super) readable: bool,
-    /// The worker will say nothing more than what the kernel holds.
-    pub(super) ended: bool,
-    wants_write: bool,
-    /// The exchange that was abandoned here, to be named when the worker does not end it.
-    pub(super) left: Option<Box<Left>>,
-}
-
-/// What a link is doing.
-pub(super) enum Duty {
-    /// Carries an exchange.
-    Busy { exchange: Key },
-    /// Waits for the next exchange.
-    Idle,
-    /// Nobody listens any more.
-    Abandoned { lease: Lease, ear: Ear },
-}
 
 /// How an abandoned link takes what the worker still says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,18 +41,9 @@ pub(super) enum Ear {
     Slow,
 }
 
-/// All links of one loop, and which of them are idle.
-#[derive(Default)]
-pub(super) struct Links {
-    pub(super) slab: Slab<Link>,
-    /// By pool and slot: idle links, the most recently used last.
-    shelves: Vec<Vec<Vec<Key>>>,
-    diag: Diag,
-}
-
 /// Whether the kernel tells when the other end of a connection was closed.
 #[derive(Default)]
-enum Diag {
+pub(super) enum Diag {
     /// It was not asked yet.
     #[default]
     Unknown,
@@ -106,61 +52,13 @@ enum Diag {
 }
 
 impl Links {
-    /// Takes the most recently used idle link to the lease's worker.
-    fn take_idle(&mut self, pool: PoolNumber, lease: &Lease) -> Option<Key> {
-        let shelf = self.shelves.get_mut(pool.0 as usize)?.get_mut(lease.slot() as usize)?;
-        while let Some(key) = shelf.pop() {
-            // A slot is used again by a later worker: its predecessor's links are not its own.
-            let alive = self.slab.get(key).is_some_and(|link| {
-                matches!(link.duty, Duty::Idle) && link.worker == lease.worker()
-            });
-            if alive {
-                return Some(key);
-            }
-        }
-        None
-    }
-
-    fn take_shelf(&mut self, pool: PoolNumber, slot: u32) -> Vec<Key> {
-        let shelf = self
-            .shelves
-            .get_mut(pool.0 as usize)
-            .and_then(|shelves| shelves.get_mut(slot as usize));
-        shelf.map(std::mem::take).unwrap_or_default()
-    }
-
-    fn put_idle(&mut self, pool: PoolNumber, slot: u32, key: Key) {
-        let pool = pool.0 as usize;
-        if self.shelves.len() <= pool {
-            self.shelves.resize_with(pool + 1, Vec::new);
-        }
-        let shelves = &mut self.shelves[pool];
-        if shelves.len() <= slot as usize {
-            shelves.resize_with(slot as usize + 1, Vec::new);
-        }
-        shelves[slot as usize].push(key);
-    }
-
-    fn forget_idle(&mut self, pool: PoolNumber, slot: u32, key: Key) {
-        if let Some(shelf) =
-            self.shelves.get_mut(pool.0 as usize).and_then(|shelves| shelves.get_mut(slot as usize))
-        {
-            shelf.retain(|idle| *idle != key);
-        }
-    }
-
-    /// The pool is gone, and with it every worker that a link could lead to.
-    pub(super) fn forget_pool(&mut self, pool: PoolNumber) {
-        if let Some(shelves) = self.shelves.get_mut(pool.0 as usize) {
-            *shelves = Vec::new();
-        }
-    }
-
     /// Whether the kernel can be asked about connections like `key`, to a worker that was heard.
     fn can_ask(&mut self, key: Key) -> bool {
         if let (Diag::Unknown, Some(link)) = (&self.diag, self.slab.get(key)) {
-            let opened = SocketDiag::open()
-                .and_then(|mut diag| diag.is_peer_open(&link.stream).map(|_| diag));
+            let opened = SocketDiag::open().and_then(|mut diag| {
+                let stream = link.wire.unix().ok_or(io::ErrorKind::Unsupported)?;
+                diag.is_peer_open(stream).map(|_| diag)
+            });
             self.diag = match opened {
                 Ok(diag) => Diag::Answers(diag),
                 Err(error) => {
@@ -177,29 +75,15 @@ impl Links {
 
     fn is_peer_open(&mut self, key: Key) -> io::Result<bool> {
         match (&mut self.diag, self.slab.get(key)) {
-            (Diag::Answers(diag), Some(link)) => diag.is_peer_open(&link.stream),
+            (Diag::Answers(diag), Some(link)) => {
+                diag.is_peer_open(link.wire.unix().ok_or(io::ErrorKind::Unsupported)?)
+            }
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
 
-/// Why no link could be had.
-pub(super) enum ConnectError {
-    /// The worker's backlog is full just now.
-    Full,
-    /// There is nobody to connect to.
-    Failed(io::Error),
-}
-
 impl Link {
-    /// Whether nothing waits to be read, not even an end. Between two requests a worker has nothing
-    /// to say.
-    fn is_quiet(&mut self) -> bool {
-        self.readable = false;
-        let found = self.stream.read(&mut [0]);
-        matches!(found, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
     /// Reads and throws away what there is of an answer nobody waits for.
     fn discard(&mut self, input: &mut Buffer, head: &mut ResponseHead) -> Rest {
         let may_go_on = !matches!(self.duty, Duty::Abandoned { ear: Ear::Impatient, .. });
@@ -213,7 +97,8 @@ impl Link {
                         | ClientRead::Head { consumed }
                         | ClientRead::Body { consumed, .. },
                     ) => input.consume(consumed),
-                    Ok(ClientRead::End { .. }) => return Rest::Over,
+                    // One that switches was asked to, and has nobody to speak to.
+                    Ok(ClientRead::End { .. } | ClientRead::Switched { .. }) => return Rest::Over,
                     Err(_) => return Rest::TooMuch,
                 }
             }
@@ -229,7 +114,7 @@ impl Link {
             }
             let room = input.space();
             let asked = room.len();
-            match self.stream.read(room) {
+            match self.wire.read(room) {
                 Ok(0) => return Rest::Over,
                 Ok(count) => {
                     input.filled_by(count);
@@ -283,131 +168,44 @@ impl Edge {
         address: &Address,
         exchange: Key,
     ) -> Result<Key, ConnectError> {
-        let stream = UnixStream::connect(&address.socket_path).map_err(|error| {
-            // A full backlog of a Unix socket cannot be waited for: the kernel says try again.
-            if error.kind() == io::ErrorKind::WouldBlock {
-                ConnectError::Full
-            } else {
-                ConnectError::Failed(error)
-            }
-        })?;
-        let key = self.links.slab.insert(Link {
-            stream,
+        let stream = UnixStream::connect(&address.socket_path)?;
+        let place = WorkerPlace {
             pool,
             worker: address.worker,
             slot,
             keep_alive: address.keep_alive,
             idle: address.idle,
-            seasoned: false,
-            client: Client::new(),
-            input: None,
-            duty: Duty::Busy { exchange },
-            deadline: None,
-            armed: None,
-            readable: false,
-            ended: false,
-            wants_write: false,
-            left: None,
-        });
-        let token = token(TokenKind::Link, key);
-        let registered = match self.links.slab.get_mut(key) {
-            Some(link) => self.registry.register(&mut link.stream, token, Interest::READABLE),
-            None => Ok(()),
         };
-        match registered {
-            Ok(()) => Ok(key),
-            Err(error) => {
-                self.links.slab.remove(key);
-                Err(ConnectError::Failed(error))
-            }
-        }
+        self.add_link(Link::new(Wire::Unix(stream), Place::Worker(place), Duty::Busy { exchange }))
     }
 
-    /// Writability is asked for only while a write is pending: a Unix socket raises an edge
-    /// whenever its peer reads, which would double the wake-ups.
-    pub(super) fn link_wants_write(&mut self, key: Key, wants: bool) {
-        let Some(link) = self.links.slab.get_mut(key) else { return };
-        if link.wants_write == wants {
-            return;
-        }
-        link.wants_write = wants;
-        let interest =
-            if wants { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let token = token(TokenKind::Link, key);
-        if let Err(error) = self.registry.reregister(&mut link.stream, token, interest) {
-            log::error!("cannot change what is asked of a worker's connection: {error}");
-        }
-    }
-
-    /// Sets the deadline of a link's present duty.
-    pub(super) fn link_deadline(&mut self, key: Key, at: Instant) {
-        let Some(link) = self.links.slab.get_mut(key) else { return };
-        link.deadline = Some(at);
-        if link.armed.is_none_or(|armed| at < armed) {
-            link.armed = Some(at);
-            self.wheel.schedule(Timer::Link(key), at);
-        }
-    }
-
-    /// A timer of this link went off; its deadline may have moved since.
-    pub(super) fn link_timer(&mut self, key: Key) {
+    /// The deadline of an abandoned link has passed.
+    pub(super) fn abandoned_for_long(&mut self, key: Key) {
         let now = self.clock.now();
         let Some(link) = self.links.slab.get_mut(key) else { return };
-        if link.armed.is_some_and(|armed| armed > now) {
-            return;
-        }
-        link.armed = None;
-        let Some(deadline) = link.deadline else { return };
-        if deadline > now {
-            return self.link_deadline(key, deadline);
-        }
-        link.deadline = None;
-        match &mut link.duty {
-            Duty::Busy { exchange } => {
-                let exchange = *exchange;
-                self.worker_timed_out(exchange);
-            }
-            Duty::Idle => self.close_link(key),
-            Duty::Abandoned { ear: Ear::Patient { streaming: true }, .. } => {
-                self.deafen_link(key);
-            }
-            Duty::Abandoned { ear: ear @ Ear::Patient { .. }, .. } => *ear = Ear::Impatient,
-            Duty::Abandoned { ear: Ear::Impatient, .. } => {}
-            Duty::Abandoned { ear: Ear::Deaf, .. } => self.ask_for_end(key),
-            Duty::Abandoned { ear: Ear::Slow, .. } => {
+        let Duty::Abandoned { ear, .. } = &mut link.duty else { return };
+        match ear {
+            Ear::Patient { streaming: true } => self.deafen_link(key),
+            Ear::Patient { .. } => *ear = Ear::Impatient,
+            Ear::Impatient => {}
+            Ear::Deaf => self.ask_for_end(key),
+            Ear::Slow => {
                 self.discard_response(key);
                 self.link_deadline(key, now + SLOW_PAUSE);
             }
         }
     }
 
-    /// Events of a link.
-    pub(super) fn link_event(&mut self, key: Key, event: &mio::event::Event) {
-        let Some(link) = self.links.slab.get_mut(key) else { return };
-        let ended = event.is_read_closed() || event.is_error();
-        link.ended |= ended;
-        link.readable |= event.is_readable() || ended;
-        match &mut link.duty {
-            Duty::Idle => {
-                // It closed, or it is broken, or this event is older than the answer that was read.
-                if !link.is_quiet() {
-                    self.close_link(key);
-                }
-            }
-            Duty::Busy { exchange } => {
-                let exchange = *exchange;
-                if event.is_writable() {
-                    self.send_request(key, exchange);
-                }
-                self.receive_response(key);
-            }
-            Duty::Abandoned { ear: Ear::Deaf, .. } => self.ask_for_end(key),
-            Duty::Abandoned { ear: Ear::Slow, .. } => {
+    /// Something happened on an abandoned link; with `ended` it says nothing more.
+    pub(super) fn abandoned_event(&mut self, key: Key, ended: bool) {
+        match self.links.slab.get(key).map(|link| &link.duty) {
+            Some(Duty::Abandoned { ear: Ear::Deaf, .. }) => self.ask_for_end(key),
+            Some(Duty::Abandoned { ear: Ear::Slow, .. }) => {
                 if ended {
                     self.close_link(key);
                 }
             }
-            Duty::Abandoned { .. } => self.discard_response(key),
+            _ => self.discard_response(key),
         }
     }
 
@@ -429,7 +227,7 @@ impl Edge {
             pool.abandon(&mut lease);
         }
         link.duty = Duty::Abandoned { lease, ear: Ear::Patient { streaming } };
-        let _ = link.stream.shutdown(Shutdown::Write);
+        let _ = link.wire.unix().map(|stream| stream.shutdown(Shutdown::Write));
         let grace = if streaming { STREAM_GRACE } else { limits::ABANDON_GRACE };
         self.link_deadline(key, now + grace);
         self.discard_response(key);
@@ -446,7 +244,7 @@ impl Edge {
             return self.link_deadline(key, now + SLOW_PAUSE);
         }
         // A worker that shut down its side only has ended as well: the kernel would not tell.
-        if link.ended || matches!(link.stream.read(&mut [0]), Ok(0)) {
+        if link.ended || matches!(link.wire.read(&mut [0]), Ok(0)) {
             return self.close_link(key);
         }
         *ear = Ear::Deaf;
@@ -454,7 +252,7 @@ impl Edge {
         if let Some(input) = link.input.take() {
             self.blocks.give(input);
         }
-        let _ = link.stream.shutdown(Shutdown::Read);
+        let _ = link.wire.unix().map(|stream| stream.shutdown(Shutdown::Read));
         self.ask_for_end(key);
     }
 
@@ -486,55 +284,6 @@ impl Edge {
             Rest::Awaited => {}
             Rest::Over => self.close_link(key),
             Rest::TooMuch => self.deafen_link(key),
-        }
-    }
-
-    /// The exchange on this link has ended with a whole response: the link waits for the next one,
-    /// or is closed when it cannot be used again.
-    pub(super) fn finish_link(&mut self, key: Key, reusable: bool) {
-        let now = self.clock.now();
-        let Some(link) = self.links.slab.get_mut(key) else { return };
-        if let Some(input) = link.input.take() {
-            self.blocks.give(input);
-        }
-        // What the worker said beyond its answer would be taken for the next one, and its end may
-        // have come in the same event as the answer.
-        let quiet = !link.ended && (!link.readable || link.is_quiet());
-        if !(reusable && quiet && link.keep_alive) {
-            return self.close_link(key);
-        }
-        link.duty = Duty::Idle;
-        link.seasoned = true;
-        link.deadline = None;
-        let (pool, slot, idle) = (link.pool, link.slot, link.idle);
-        if let Some(idle) = idle {
-            self.link_deadline(key, now + idle);
-        }
-        self.links.put_idle(pool, slot, key);
-    }
-
-    /// Closes a link that took nothing of what was sent, and the idle ones beside it: the worker
-    /// closes what it does not use.
-    pub(super) fn close_stale_links(&mut self, key: Key) {
-        let Some(link) = self.links.slab.get(key) else { return };
-        for idle in self.links.take_shelf(link.pool, link.slot) {
-            self.close_link(idle);
-        }
-        self.close_link(key);
-    }
-
-    /// Closes a link. An abandoned one's lease ends here; a busy one's exchange must have been told
-    /// already.
-    pub(super) fn close_link(&mut self, key: Key) {
-        let Some(mut link) = self.links.slab.remove(key) else { return };
-        // The kernel forgets a closed descriptor's registration by itself.
-        if let Some(input) = link.input.take() {
-            self.blocks.give(input);
-        }
-        match link.duty {
-            Duty::Busy { .. } => {}
-            Duty::Idle => self.links.forget_idle(link.pool, link.slot, key),
-            Duty::Abandoned { lease, .. } => self.release(link.pool, lease, Outcome::Finished),
         }
     }
 }

@@ -51,6 +51,14 @@ impl Outbox {
         &self.bytes[self.sent..]
     }
 
+    /// The first `count` of what was not yet written were written by other means.
+    pub fn taken(&mut self, count: usize) {
+        self.sent += count.min(self.len());
+        if self.is_empty() {
+            self.emptied();
+        }
+    }
+
     /// Writes until everything is written or the peer takes no more. An error is final.
     pub fn flush(&mut self, to: &mut impl Write) -> io::Result<Flush> {
         while !self.is_empty() {

@@ -45,10 +45,11 @@ impl Connections {
     }
 
     /// Counts a connection from `address` and names the loop that shall have it, the one with the
-    /// fewest. `None` when that address has too many already: then nothing is counted.
+    /// fewest. `None` when that address has too many already: then nothing is counted. Without an
+    /// address it is one that may have any number.
     #[must_use]
-    pub fn enter(&self, address: IpAddr) -> Option<usize> {
-        if self.lock().opened(Some(address)) == Admission::Refused {
+    pub fn enter(&self, address: Option<IpAddr>) -> Option<usize> {
+        if self.lock().opened(address) == Admission::Refused {
             return None;
         }
         let fewest = self.dealt.iter().enumerate().min_by_key(|(_, count)| count.load(Relaxed));
@@ -57,12 +58,12 @@ impl Connections {
         Some(chosen)
     }
 
-    /// Takes back an [`Self::enter`] that named loop `dealt_to`.
-    pub fn leave(&self, address: IpAddr, dealt_to: usize) {
+    /// Takes back an [`Self::enter`] with the same address that named loop `dealt_to`.
+    pub fn leave(&self, address: Option<IpAddr>, dealt_to: usize) {
         if let Some(count) = self.dealt.get(dealt_to) {
             count.fetch_sub(1, Relaxed);
         }
-        self.change(|caps| caps.closed(Some(address)));
+        self.change(|caps| caps.closed(address));
     }
 
     /// Wakes the acceptor when a full house opens again by it.
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_emptiest_loop_is_dealt_the_next_connection() {
-        let peer = IpAddr::from([10, 0, 0, 1]);
+        let peer = Some(IpAddr::from([10, 0, 0, 1]));
         let house = Connections::new(Caps::new(10, None), 2);
         assert_eq!((house.enter(peer), house.enter(peer)), (Some(0), Some(1)));
         house.leave(peer, 1);

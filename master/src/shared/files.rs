@@ -2,9 +2,11 @@
 
 use crate::reactor::mailbox::Sender;
 use crate::shared::mail::EdgeMessage;
+use crate::shared::stored::{Looked, StoredFile};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -29,6 +31,19 @@ impl FileQueue {
             return job.answer(Err(io::ErrorKind::NotConnected.into()));
         }
         tasks.waiting.push_back(Task::Job(job));
+        drop(tasks);
+        self.shared.changed.notify_one();
+    }
+
+    /// Asks the agent what is beneath a directory. Jobs are done in the order they came; each is
+    /// answered by [`EdgeMessage::Beneath`], also when it fails or when the agent has ended.
+    pub fn search(&self, job: SearchJob) {
+        let mut tasks = self.shared.lock();
+        if tasks.closed {
+            drop(tasks);
+            return job.answer(Err(io::ErrorKind::NotConnected.into()));
+        }
+        tasks.waiting.push_back(Task::Search(job));
         drop(tasks);
         self.shared.changed.notify_one();
     }
@@ -117,12 +132,84 @@ pub struct FileDone {
     pub wrote: bool,
 }
 
+/// A question about what is beneath a directory.
+pub struct SearchJob {
+    /// The question.
+    pub search: Search,
+    /// Who gets the answer.
+    pub reply: Sender<EdgeMessage>,
+    /// What the answer is for.
+    pub key: u64,
+}
+
+impl SearchJob {
+    /// Sends the answer.
+    pub fn answer(self, result: io::Result<Beneath>) {
+        self.reply.send(EdgeMessage::Beneath(SearchDone { key: self.key, result }));
+    }
+}
+
+/// What is asked about a directory.
+pub enum Search {
+    /// What is at a path beneath it.
+    Look {
+        /// The directory.
+        root: Arc<OwnedFd>,
+        /// Beneath it.
+        path: Vec<u8>,
+        /// What was there before.
+        known: Option<Arc<StoredFile>>,
+    },
+    /// The page of a directory beneath it.
+    Page {
+        /// The directory.
+        root: Arc<OwnedFd>,
+        /// Beneath it.
+        path: Vec<u8>,
+        /// What stands before the path in the address.
+        mount: Vec<u8>,
+        /// Names that begin with a dot are shown.
+        dotfiles: bool,
+    },
+    /// Nothing: this part of a file shall be in memory.
+    Warm {
+        /// The file.
+        file: Arc<File>,
+        /// Where the part begins.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+}
+
+/// The answer to a [`Search`].
+#[derive(Debug)]
+pub enum Beneath {
+    /// What is there.
+    Looked(Looked),
+    /// The page; `None` when there is no directory.
+    Page(Option<Arc<[u8]>>),
+    /// It is in memory, as far as it exists.
+    Warm,
+}
+
+/// A question about what is beneath a directory was answered, or could not be.
+#[derive(Debug)]
+pub struct SearchDone {
+    /// What it was for.
+    pub key: u64,
+    /// The answer.
+    pub result: io::Result<Beneath>,
+}
+
 /// What the agent has to do next.
 pub enum Task {
     /// Close a file nobody uses any more.
     Close(File),
     /// Do a job and answer it.
     Job(FileJob),
+    /// Look beneath a directory and answer.
+    Search(SearchJob),
 }
 
 /// A file without a name, in a directory: gone with its last user. It is made by the agent when

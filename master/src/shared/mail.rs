@@ -1,14 +1,16 @@
 //! What travels between threads. Messages that carry an obligation are never refused: connections
 //! and tickets bound their number.
 
-use crate::shared::files::FileDone;
+use crate::shared::draft::{Draft, DraftId, Unmade};
+use crate::shared::files::{FileDone, SearchDone};
 use mio::net::TcpStream;
+use rip::contract::event::Event;
 use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
 use rip::ids::{LoopIndex, PoolNumber, WorkerId};
 use rip::pool::Lease;
 use rip::time::Instant;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +18,7 @@ use std::time::Duration;
 /// To an edge loop.
 pub enum EdgeMessage {
     /// A client connected.
-    Accepted {
-        /// The connection, non-blocking, not registered anywhere.
-        stream: TcpStream,
-        /// Who connected.
-        peer: SocketAddr,
-    },
+    Accepted(Arrival),
     /// A ticket of this loop got its worker. If the exchange is gone the lease goes back.
     Grant {
         /// Whose worker it is.
@@ -40,6 +37,8 @@ pub enum EdgeMessage {
         /// When to come again.
         retry_after_secs: u32,
     },
+    /// The files agent looked beneath a directory.
+    Beneath(SearchDone),
     /// The files agent did a job.
     File(FileDone),
     /// Files that pages of a registered prefix are made of have changed.
@@ -74,6 +73,18 @@ pub enum EdgeMessage {
     Stop,
 }
 
+/// A client that connected and was counted.
+pub struct Arrival {
+    /// The connection, non-blocking, not registered anywhere.
+    pub stream: TcpStream,
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// The listener it came by.
+    pub at: ListenAddress,
+    /// The address it was counted for; to be given back with it.
+    pub counted: Option<IpAddr>,
+}
+
 /// A socket that listens.
 pub struct Listening {
     /// Where, as the configuration has it.
@@ -103,6 +114,13 @@ pub struct StuckExchange {
 
 /// To the control loop.
 pub enum ControlMessage {
+    /// A configuration has been made ready, or not.
+    Drafted {
+        /// Which.
+        id: DraftId,
+        /// What came of it.
+        result: Result<Box<Draft>, Unmade>,
+    },
     /// A scan found other files than the one before it.
     FilesChanged {
         /// Where.
@@ -110,6 +128,8 @@ pub enum ControlMessage {
         /// Which, by name.
         paths: Vec<PathBuf>,
     },
+    /// Another thread has found out what is to be told.
+    Tell(Box<Event>),
     /// A retired worker's last lease has ended.
     WorkerIdle(WorkerId),
     /// A worker asked to be retired by a response field.

@@ -5,13 +5,21 @@
 
 pub mod budget;
 pub mod connections;
+pub mod draft;
 pub mod files;
 pub mod log;
 pub mod mail;
+pub mod names;
 pub mod pages;
 pub mod pools;
+pub mod rates;
+pub mod sites;
 pub mod snapshot;
 pub mod stats;
+pub mod stored;
+pub mod target;
+pub mod upstream_tls;
+pub mod upstreams;
 
 use crate::reactor::mailbox::Sender;
 use crate::shared::log::LogSink;
@@ -20,9 +28,10 @@ use mail::ControlMessage;
 use rip::observe::status::{Health, Status};
 use rip::pool::Pool;
 use rip::time::Instant;
-use snapshot::Current;
+use snapshot::{Current, Snapshot};
 use stats::Stats;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Everything the threads of one master share.
 pub struct Shared {
@@ -53,6 +62,25 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// How the active configuration's upstreams are.
+    pub fn upstreams(&self, now: Instant) -> Vec<upstreams::UpstreamView> {
+        self.current.load().upstreams.iter().map(|upstream| upstream.view(now)).collect()
+    }
+
+    /// Makes `snapshot` the active one; what it replaces is returned. Its bounds apply at once to
+    /// what is there already, and who was counted under a rate limit stays counted. There may be
+    /// `max_connections` clients.
+    ///
+    /// Taken back by activating what was returned. The loops are to be told of it.
+    pub fn activate(&self, snapshot: Arc<Snapshot>, max_connections: u32) -> Arc<Snapshot> {
+        let limits = snapshot.config.edge.limits;
+        self.connections.configure(max_connections, limits.per_address);
+        self.spool_memory.configure(limits.spool_memory_bytes);
+        self.spool_disk.configure(limits.spool_disk_bytes);
+        snapshot.rates.succeed(&self.current.load().rates);
+        self.current.activate(snapshot)
+    }
+
     /// The short answer to "is it well?".
     pub fn status(&self, now: Instant) -> Status {
         let snapshot = self.current.load();

@@ -8,7 +8,7 @@ use crate::reactor::mailbox::Sender;
 use crate::shared::mail::{ControlMessage, EdgeMessage};
 use rip::contract::app::AppDescriptor;
 use rip::ids::{AppId, Generation, LoopIndex, PoolNumber, WorkerId};
-use rip::pool::{Bounce, Decision, Lease, Outcome, Output, Pool, PoolSettings, TicketId};
+use rip::pool::{Bounce, Decision, Lease, Outcome, Output, Pool, PoolSettings, TicketId, Tunnel};
 use rip::time::Instant;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -129,6 +129,22 @@ impl AppPool {
         settled: &mut Vec<Settled>,
     ) {
         self.with(Some(from), settled, |core| core.pool.release(lease, outcome, now));
+    }
+
+    /// The lease's connection was switched to another protocol: the lease ends, a tunnel begins.
+    pub fn upgrade(
+        &self,
+        lease: Lease,
+        from: LoopIndex,
+        now: Instant,
+        settled: &mut Vec<Settled>,
+    ) -> Tunnel {
+        self.with(Some(from), settled, |core| core.pool.upgrade(lease, now))
+    }
+
+    /// A tunnel has ended.
+    pub fn end_tunnel(&self, tunnel: Tunnel, now: Instant) {
+        self.with(None, &mut Vec::new(), |core| core.pool.end_tunnel(tunnel, now));
     }
 
     /// Takes a ticket out of the queue. False when it is not there: its answer is in the mail.

@@ -1,9 +1,13 @@
 //! The configuration as traffic sees it, and the one place where another one takes its place.
 
 use super::pools::AppPool;
+use super::rates::RateLimits;
+use super::sites::Site;
+use super::upstreams::Upstream;
 use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
 use rip::contract::route::{RouteAction, RouteRule};
+use rip::guard::cidr::{Cidr, CidrSet};
 use rip::ids::{AppId, PoolNumber};
 use rip::route::Table;
 use std::collections::HashMap;
@@ -21,10 +25,18 @@ pub struct Snapshot {
     pub table: Table,
     /// The largest request body that any rule takes, in bytes.
     pub body_bytes: u64,
+    /// Peers that are believed when they say whom they speak for.
+    pub trusted: CidrSet,
+    /// How often clients may ask.
+    pub rates: RateLimits,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
+    /// Each of the configuration's upstreams, by its position there.
+    pub upstreams: Vec<Arc<Upstream>>,
     /// What each rule leads to, by its index.
     places: Vec<Option<usize>>,
+    /// The files of each rule that serves some, by its index.
+    sites: Vec<Option<Arc<Site>>>,
 }
 
 impl Snapshot {
@@ -38,25 +50,79 @@ impl Snapshot {
             config.apps.iter().enumerate().map(|(index, app)| (&app.id, index)).collect();
         let place = |rule: &RouteRule| match &rule.action {
             RouteAction::ToApp { app_id } => numbers.get(app_id).copied(),
-            RouteAction::Headers(_)
-            | RouteAction::Proxy { .. }
-            | RouteAction::Redirect { .. }
-            | RouteAction::Static(_) => None,
+            RouteAction::Proxy { upstream, .. } => {
+                config.upstreams.iter().position(|known| known.id == *upstream)
+            }
+            RouteAction::Headers(_) | RouteAction::Redirect { .. } | RouteAction::Static(_) => None,
         };
         let places = config.routes.iter().map(place).collect();
-        Self { version, config, table, body_bytes, pools, places }
+        let trusted = networks(&config.edge.trusted_proxies);
+        let rates = RateLimits::new(&config);
+        let upstreams = Vec::new();
+        let sites = config.routes.iter().map(Site::of).collect();
+        Self { version, config, table, body_bytes, trusted, rates, pools, upstreams, places, sites }
+    }
+
+    /// The same with the upstreams of its configuration, in its order, as
+    /// [`prepare`](super::upstreams::prepare) makes them. Without them its rules for them answer that
+    /// nothing is served.
+    pub fn with_upstreams(self, upstreams: Vec<Arc<Upstream>>) -> Self {
+        Self { upstreams, ..self }
+    }
+
+    /// The upstream a rule hands requests to, and its position.
+    pub fn upstream_of(&self, rule: usize) -> Option<(usize, &Arc<Upstream>)> {
+        if !matches!(self.config.routes.get(rule)?.action, RouteAction::Proxy { .. }) {
+            return None;
+        }
+        let place = (*self.places.get(rule)?)?;
+        Some((place, self.upstreams.get(place)?))
+    }
+
+    /// `Host` of requests that a rule hands to `upstream`; `None` keeps the client's.
+    pub fn host_of<'s>(&'s self, rule: usize, upstream: &'s Upstream) -> Option<&'s str> {
+        let own = match &self.config.routes.get(rule)?.action {
+            RouteAction::Proxy { host, .. } => host.as_deref(),
+            _ => None,
+        };
+        own.or(upstream.host.as_deref())
     }
 
     /// The app a rule hands requests to, and its pool.
     pub fn app_of(&self, rule: usize) -> Option<(&AppDescriptor, &Arc<AppPool>)> {
+        if !matches!(self.config.routes.get(rule)?.action, RouteAction::ToApp { .. }) {
+            return None;
+        }
         let app = (*self.places.get(rule)?)?;
         Some((self.config.apps.get(app)?, self.pools.get(app)?))
+    }
+
+    /// The files a rule answers with.
+    pub fn site_of(&self, rule: usize) -> Option<&Arc<Site>> {
+        self.sites.get(rule)?.as_ref()
+    }
+
+    /// Every rule's files.
+    pub fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
+        self.sites.iter().flatten()
     }
 
     /// A pool by its number.
     pub fn pool(&self, number: PoolNumber) -> Option<&Arc<AppPool>> {
         self.pools.iter().find(|pool| pool.number == number)
     }
+}
+
+/// What is no network trusts nobody: who normalized the configuration has refused it.
+fn networks(texts: &[String]) -> CidrSet {
+    let network = |text: &String| match text.parse::<Cidr>() {
+        Ok(network) => Some(network),
+        Err(error) => {
+            log::error!("no proxy is trusted as '{text}': {error}");
+            None
+        }
+    };
+    texts.iter().filter_map(network).collect()
 }
 
 /// The active snapshot.
@@ -82,8 +148,10 @@ impl Current {
         Arc::clone(&self.lock())
     }
 
-    /// Makes `snapshot` the active one; what it replaces is returned.
+    /// Makes `snapshot` the active one; what it replaces is returned. Its upstreams follow its
+    /// settings from now on.
     pub fn activate(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        snapshot.upstreams.iter().for_each(|upstream| upstream.apply());
         let mut active = self.lock();
         self.version.store(snapshot.version, Ordering::Release);
         std::mem::replace(&mut *active, snapshot)

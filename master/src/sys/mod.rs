@@ -3,9 +3,12 @@
 //! What stands here asks the kernel and decides nothing: descriptors ([`fd`]), starting and
 //! ending processes ([`spawn`], [`child`], [`signals`]), what the system knows about processes
 //! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`]), writing without
-//! waiting ([`outlet`]) and what changes below directories ([`watch`]).
+//! waiting ([`outlet`]), what changes below directories ([`watch`]), giving up rights ([`confine`]) and
+//! files that may not be left ([`beneath`]).
 
+pub mod beneath;
 pub mod child;
+pub mod confine;
 pub mod diag;
 pub mod fd;
 pub mod listen;

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// Orphans among our descendants become our children, not those of init.
 pub fn set_child_subreaper() -> io::Result<()> {
@@ -27,6 +28,24 @@ pub fn raise_nofile() -> u64 {
 /// The limits (soft, hard) before [`raise_nofile`], if it raised anything.
 pub fn first_nofile() -> Option<(u64, u64)> {
     FIRST_NOFILE.get().copied()
+}
+
+/// The system's monotonic clock in microseconds, as other processes read it.
+pub fn monotonic_micros() -> u64 {
+    u64::try_from(clock(libc::CLOCK_MONOTONIC).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How long the calling thread has been computing, the kernel's part included.
+pub fn thread_time() -> Duration {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock(which: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes into a structure that lives in this frame; both clocks always exist.
+    unsafe { libc::clock_gettime(which, &raw mut time) };
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(time.tv_sec.cast_unsigned(), nanos)
 }
 
 /// The memory `pid` holds, if it lives and we may know.

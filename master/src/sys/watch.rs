@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 /// Symbolic links are not followed. Readable, for a poll, when something may have changed.
 pub struct Tree {
     inotify: Inotify,
+    /// Only the roots themselves are watched, and whatever happens to what they hold counts.
+    is_flat: bool,
     roots: Vec<PathBuf>,
     /// Roots that are not there now.
     lost: Vec<PathBuf>,
@@ -46,8 +48,22 @@ impl Tree {
     /// # Errors
     /// Also when the system's limit is reached: see [`is_limit`].
     pub fn plant(roots: Vec<PathBuf>) -> io::Result<Self> {
+        Self::plant_as(roots, false)
+    }
+
+    /// Watches `roots` alone, without what is below directories in them. Everything that appears,
+    /// changes or goes there counts as changed, directories and links too.
+    ///
+    /// # Errors
+    /// Those of [`Self::plant`].
+    pub fn plant_flat(roots: Vec<PathBuf>) -> io::Result<Self> {
+        Self::plant_as(roots, true)
+    }
+
+    fn plant_as(roots: Vec<PathBuf>, is_flat: bool) -> io::Result<Self> {
         let mut tree = Self {
             inotify: Inotify::init()?,
+            is_flat,
             pending: roots.iter().map(|root| (root.clone(), false)).collect(),
             roots,
             lost: Vec::new(),
@@ -133,6 +149,10 @@ impl Tree {
         }
         let Some(name) = name else { return };
         let path = directory.join(&name);
+        if self.is_flat {
+            seen.push(Seen::Changed(path));
+            return;
+        }
         if !mask.contains(EventMask::ISDIR) {
             // A file that was created is told of again when its writer closes it; links are not.
             let is_half = mask.contains(EventMask::CREATE) && !is_link(&path);
@@ -180,7 +200,7 @@ impl Tree {
                 continue;
             };
             let Ok(kind) = entry.file_type() else { continue };
-            if !kind.is_dir() {
+            if !kind.is_dir() || self.is_flat {
                 if tells {
                     seen.push(Seen::Changed(entry.path()));
                 }

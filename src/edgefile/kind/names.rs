@@ -254,9 +254,9 @@ fn clean_path(text: &str) -> Result<(), Wrong> {
             format!("write \"{}\"", shown(path)),
         );
     }
-    if let Some(odd) = text.chars().find(|char| char.is_control() || char.is_whitespace()) {
+    if let Some(odd) = text.chars().find(|char| char.is_control()) {
         let message = format!("\"{seen}\" has the character U+{:04X} in it", u32::from(odd));
-        return wrong(message, "no request can have it in its path".to_owned());
+        return wrong(message, "requests with it in their path are refused".to_owned());
     }
     if text.contains('\\') {
         return wrong(
@@ -264,10 +264,11 @@ fn clean_path(text: &str) -> Result<(), Wrong> {
             "paths are divided by /".to_owned(),
         );
     }
-    if text.contains('%') {
+    let is_code = |code: &[u8]| matches!(code, [b'%', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit));
+    if text.as_bytes().windows(3).any(is_code) {
         return wrong(
-            format!("\"{seen}\" has % in it; paths are decoded before they are compared"),
-            "write the character itself".to_owned(),
+            format!("\"{seen}\" has %XX in it; paths are decoded before they are compared"),
+            "write the character itself: a space for %20".to_owned(),
         );
     }
     let inner = text.strip_prefix('/').unwrap_or(text);
@@ -481,3 +482,159 @@ const OUR_VARIABLES: [&str; 11] = [
     "RIP_WORKER_ID",
     "RIP_WORKER_SOCKET",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_with_at_most_one_wildcard_label() {
+        for (text, expected) in [
+            ("*", Some("*")),
+            ("Example.COM", Some("example.com")),
+            ("*.example.com", Some("*.example.com")),
+            ("localhost", Some("localhost")),
+            ("127.0.0.1", Some("127.0.0.1")),
+            ("[::1]", Some("[::1]")),
+            ("[0:0::1]", Some("[::1]")),
+            ("xn--bcher-kva.example", Some("xn--bcher-kva.example")),
+            ("*.", None),
+            ("**", None),
+            ("*.*", None),
+            ("a.*", None),
+            ("a_b.example", None),
+            ("-a", None),
+            ("a-", None),
+            ("[::1", None),
+            (".", None),
+        ] {
+            assert_eq!(host(text).ok().as_deref(), expected, "{text}");
+        }
+        assert!(host(&"a".repeat(64)).is_err() && host(&"a.".repeat(200)).is_err());
+    }
+
+    #[test]
+    fn patterns_have_wildcards_as_whole_segments() {
+        for good in [
+            "/",
+            "/*",
+            "/a",
+            "/a/",
+            "/a/*",
+            "/*/b",
+            "/u/*/posts/*",
+            "/a b",
+            "/größe",
+            "/100%",
+            "/...",
+        ] {
+            assert_eq!(pattern(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "", "a", "*", "/a*", "/*a", "/**", "//", "/a//b", "/.", "/..", "/a/./b", "/a?b",
+            "/a#b", "/%2f", "/\\",
+        ] {
+            assert!(pattern(bad).is_err(), "{bad}");
+        }
+        assert_eq!(prefix("/").as_deref(), Ok(""));
+        assert_eq!(prefix("/a/").as_deref(), Ok("/a"));
+        assert!(prefix("/a/*").is_err());
+    }
+
+    #[test]
+    fn names_of_apps_fit_into_paths() {
+        for (text, fits) in [
+            ("api", true),
+            ("a-b_c.d", true),
+            ("1", true),
+            ("", false),
+            ("A", false),
+            ("a-", false),
+            ("a/b", false),
+            ("..", false),
+        ] {
+            assert_eq!(app(text).is_ok(), fits, "{text}");
+        }
+        assert!(app(&"a".repeat(40)).is_ok() && app(&"a".repeat(41)).is_err());
+    }
+
+    #[test]
+    fn fields_of_one_connection_cannot_be_changed() {
+        for bad in [
+            "Connection",
+            "TE",
+            "te",
+            "Content-Length",
+            "HOST",
+            "rip-Anything",
+            "a b",
+            "",
+            "a:",
+            "é",
+        ] {
+            assert!(header(bad).is_err(), "{bad}");
+        }
+        for good in ["X-Frame-Options", "Server", "Cache-Control", "Authorization"] {
+            assert_eq!(header(good), Ok(()), "{good}");
+        }
+        for bad in ["a\r\nB: c", "a\n", " a", "a ", "\u{7f}"] {
+            assert!(header_value(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(header_value("a \t b"), Ok(()));
+    }
+
+    #[test]
+    fn a_location_is_a_path_or_a_url() {
+        for good in [
+            "/",
+            "/{path}",
+            "/{path}?{query}",
+            "https://{host}/{path}",
+            "http://a.example:1/x",
+            "https://{host}",
+        ] {
+            assert_eq!(template(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "x",
+            "//a",
+            "{host}",
+            "/{",
+            "/}",
+            "/{Path}",
+            "/\r\n",
+            "https:///x",
+            "javascript:x",
+            "/é",
+        ] {
+            assert!(template(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn urls_name_a_host_or_a_socket() {
+        for good in [
+            "http://a",
+            "https://a.example:8443/x",
+            "unix:/run/a.sock",
+            "http://[::1]:80",
+            "ws://127.0.0.1",
+        ] {
+            assert_eq!(url(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "a",
+            "http://",
+            "http://a:0",
+            "http://a:99999",
+            "http://u@a",
+            "ftp://a",
+            "unix:a",
+            "http://*",
+            "http://a b",
+        ] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+    }
+}

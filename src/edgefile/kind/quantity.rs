@@ -22,6 +22,12 @@ pub(super) fn duration(
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
+        _ if number.is_empty() && !words.is_empty() => {
+            return Err(Wrong::new(
+                format!("expected {}, not \"{}\"", kind.told(), shown(text)),
+                "",
+            ));
+        }
         _ => {
             let hint = match (number, unit) {
                 ("", _) => "it is a whole number and one of ms, s, m, h and d".to_owned(),
@@ -73,7 +79,7 @@ pub(super) fn size(kind: Kind, value: &Value, least: u64) -> Result<Typed, Wrong
             Err(Wrong::new(format!("that is too small: at least {}", told_size(least)), ""))
         }
         Some(size) if size <= LARGEST => Ok(Typed::Number(size)),
-        _ => Err(Wrong::new("that is out of range: at most 1024TiB", "")),
+        _ => Err(Wrong::new("that is out of range: expected a size up to 1024TiB", "")),
     }
 }
 

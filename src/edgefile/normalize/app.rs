@@ -1,6 +1,7 @@
 //! `app`: a program and the pool of its processes.
 
 use super::Bench;
+use super::hosts::once;
 use crate::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
     RestartPolicy, Runtime, Select,
@@ -123,6 +124,7 @@ fn resolve(
         runtime: runtime.and_then(Given::text),
         cwd: cwd.and_then(Given::text),
         env: Some(env),
+        has_setup: node.child("setup").is_some(),
     };
     match (node.child("entry"), node.child("command")) {
         (None, None) => {
@@ -369,13 +371,7 @@ fn argv(node: Option<&Checked>) -> Option<Vec<String>> {
 
 /// The texts of all nodes called `name`, each once.
 fn texts(node: &Checked, name: &str) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    for (text, _) in node.all(name).flat_map(Checked::texts) {
-        if !all.iter().any(|known| known == text) {
-            all.push(text.to_owned());
-        }
-    }
-    all
+    once(node, name).into_iter().map(|(text, _)| text.to_owned()).collect()
 }
 
 /// Reloads leave something behind each time.

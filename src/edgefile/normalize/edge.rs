@@ -1,7 +1,9 @@
 //! `edge`: the server's own side.
 
 use super::Bench;
-use crate::contract::config::{Builtin, EdgeConfig, EdgeLimits, LogConfig, Phases, Verify};
+use crate::contract::config::{
+    Builtin, EdgeConfig, EdgeLimits, LogConfig, Phases, RateLimit, Verify,
+};
 use crate::contract::listen::ListenAddress;
 use crate::contract::route::RouteTimeouts;
 use crate::edgefile::kind::Typed;
@@ -11,8 +13,7 @@ use std::net::IpAddr;
 
 /// The edge that `node` describes; without one all by default.
 pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeConfig {
-    let mut edge = EdgeConfig::default();
-    edge.http = listeners(node, bench);
+    let mut edge = EdgeConfig { http: listeners(node, bench), ..EdgeConfig::default() };
     let Some(node) = node else { return edge };
     if let Some(timeouts) = node.child("timeouts") {
         phases(timeouts, &mut edge.phases);
@@ -33,6 +34,22 @@ pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeCon
         .child("loops")
         .and_then(|loops| loops.argument()?.number())
         .and_then(|number| u16::try_from(number).ok());
+    for http in node
+        .all("http")
+        .filter(|http| http.property("proxy-protocol").and_then(Given::flag).unwrap_or_default())
+    {
+        edge.proxy_protocol.extend(http.arguments.iter().filter_map(|given| match given.typed {
+            Typed::Address(address) => Some(address),
+            _ => None,
+        }));
+    }
+    let networks = node.all("trusted-proxies").flat_map(|it| &it.arguments);
+    edge.trusted_proxies = networks.filter_map(|it| Some(it.text()?.to_owned())).collect();
+    edge.rate_limit = node.child("rate-limit").and_then(|it| {
+        let limit = it.argument()?.small()?;
+        let window = it.property("window").and_then(Given::duration);
+        Some(RateLimit { limit, window: window.unwrap_or(crate::limits::RATE_WINDOW) })
+    });
     if let Some(found) = node.child("verify") {
         verify(found, &mut edge.verify);
     }

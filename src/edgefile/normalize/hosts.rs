@@ -6,10 +6,10 @@ use crate::contract::route::{Methods, RouteAction};
 use crate::edgefile::span::Span;
 use crate::edgefile::validate::Checked;
 use crate::ids::AppId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The rules of an app, in the order in which its hosts and prefixes stand.
-pub(super) fn rules(node: &Checked) -> Vec<Candidate> {
+pub(super) fn rules(node: &Checked, bench: &mut Bench<'_, '_>) -> Vec<Candidate> {
     let Some(name) = node.argument().and_then(|given| given.text()) else { return Vec::new() };
     let hosts = once(node, "hosts");
     let prefixes = once(node, "prefixes");
@@ -20,6 +20,10 @@ pub(super) fn rules(node: &Checked) -> Vec<Candidate> {
         None => &everywhere,
     };
     let mut rules = Vec::new();
+    let each = prefixes.len().saturating_mul(2).max(1);
+    if !bench.has_room(hosts.len().saturating_mul(each), node) {
+        return rules;
+    }
     for (host, span) in hosts {
         let mut patterns: Vec<String> = Vec::new();
         for (prefix, _) in &prefixes {
@@ -53,14 +57,19 @@ pub(super) fn rules(node: &Checked) -> Vec<Candidate> {
 }
 
 /// Tells of hosts that two sites, a site and an app, or two apps without prefixes claim.
-pub(super) fn check_unique(apps: &[&Checked], sites: &[&Checked], bench: &mut Bench<'_, '_>) {
+/// Which hosts they are.
+pub(super) fn check_unique(
+    apps: &[&Checked],
+    sites: &[&Checked],
+    bench: &mut Bench<'_, '_>,
+) -> BTreeSet<String> {
+    let mut contested = BTreeSet::new();
     let mut claims: BTreeMap<&str, Vec<Claim<'_>>> = BTreeMap::new();
     let mut all: Vec<(&str, Claim<'_>)> = Vec::new();
     for node in sites {
-        let mut own: Vec<&str> = Vec::new();
+        let mut own = BTreeSet::new();
         for (host, span) in node.texts() {
-            if !own.contains(&host) {
-                own.push(host);
+            if own.insert(host) {
                 all.push((host, Claim { span, node, path: &node.path }));
             }
         }
@@ -75,9 +84,8 @@ pub(super) fn check_unique(apps: &[&Checked], sites: &[&Checked], bench: &mut Be
     all.sort_by_key(|(_, claim)| claim.span);
     for (host, claim) in all {
         let earlier = claims.entry(host).or_default();
-        if let Some((other, hint)) =
-            earlier.iter().find_map(|other| Some((other, claim.clashes(other)?)))
-        {
+        let clash = earlier.iter().find_map(|other| Some((other, claim.clashes(other)?)));
+        if let Some((other, hint)) = clash {
             let line = bench.report.line(other.span);
             let owner = match other.node.rule.name {
                 "site" => format!("the site on line {line}"),
@@ -89,11 +97,16 @@ pub(super) fn check_unique(apps: &[&Checked], sites: &[&Checked], bench: &mut Be
                 format!("the host \"{host}\" belongs to {owner} already")
             };
             bench.report.error(claim.span, claim.path, message, hint);
-        } else {
+            contested.insert(host.to_owned());
+        } else if earlier.len() < MOST_CLAIMS {
             earlier.push(claim);
         }
     }
+    contested
 }
+
+/// So many are enough to find the next clash by.
+const MOST_CLAIMS: usize = 100;
 
 /// A node that says a host is its own.
 struct Claim<'a> {
@@ -122,12 +135,7 @@ impl Claim<'_> {
 }
 
 /// The texts of all nodes called `name`, each once.
-fn once<'a>(node: &'a Checked, name: &'a str) -> Vec<(&'a str, Span)> {
-    let mut all: Vec<(&str, Span)> = Vec::new();
-    for (text, span) in node.all(name).flat_map(Checked::texts) {
-        if !all.iter().any(|(known, _)| *known == text) {
-            all.push((text, span));
-        }
-    }
-    all
+pub(super) fn once<'a>(node: &'a Checked, name: &'a str) -> Vec<(&'a str, Span)> {
+    let mut seen = BTreeSet::new();
+    node.all(name).flat_map(Checked::texts).filter(|(text, _)| seen.insert(*text)).collect()
 }

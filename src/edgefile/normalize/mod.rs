@@ -15,14 +15,35 @@ use super::validate::{Checked, Given};
 use crate::contract::app::AppDescriptor;
 use crate::contract::config::Config;
 use crate::contract::route::RouteAction;
+use crate::limits;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What everything here works with.
 pub(super) struct Bench<'a, 'text> {
     pub report: &'a mut Report<'text>,
     pub machine: &'a dyn Surroundings,
+    /// Rules that may still be made.
+    pub room: usize,
 }
 
-impl Bench<'_, '_> {
+impl<'a, 'text> Bench<'a, 'text> {
+    pub(super) fn new(report: &'a mut Report<'text>, machine: &'a dyn Surroundings) -> Self {
+        Self { report, machine, room: limits::RULE_COUNT }
+    }
+
+    /// Whether `node` may become so many rules more.
+    fn has_room(&mut self, rules: usize, node: &Checked) -> bool {
+        if let Some(room) = self.room.checked_sub(rules) {
+            self.room = room;
+            return true;
+        }
+        let message =
+            format!("hosts and routes up to here make more than {} rules", limits::RULE_COUNT);
+        let hint = "a wildcard host or a prefix can stand for many";
+        self.report.error(node.span, &node.path, message, hint);
+        false
+    }
+
     /// What the machine said; its trouble is told of.
     fn taken<T>(&mut self, found: Result<T, Trouble>, span: Span, path: &str) -> Option<T> {
         found.map_err(|trouble| self.report.trouble(span, path, trouble)).ok()
@@ -49,7 +70,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     let app_nodes: Vec<&Checked> = file.iter().filter(|node| node.rule.name == "app").collect();
     let site_nodes: Vec<&Checked> = file.iter().filter(|node| node.rule.name == "site").collect();
     let names = names(&app_nodes, bench);
-    hosts::check_unique(&app_nodes, &site_nodes, bench);
+    let contested = hosts::check_unique(&app_nodes, &site_nodes, bench);
 
     let mut apps: Vec<AppDescriptor> = Vec::new();
     let mut candidates = Vec::new();
@@ -58,7 +79,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
         match node.rule.name {
             "app" => {
                 apps.extend(app::app(node, inherited, bench));
-                candidates.extend(hosts::rules(node));
+                candidates.extend(hosts::rules(node, bench));
             }
             "site" => {
                 let (rules, cert) = site::site(node, &names, bench);
@@ -79,10 +100,18 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
         };
         bench.report.error(span, path, message, hint);
     }
-    let routes = rules::rules(candidates, bench);
-    for (node, name) in app_nodes.iter().filter_map(|node| Some((node, node.argument()?.text()?))) {
-        let leads_to = |action: &RouteAction| matches!(action, RouteAction::ToApp { app_id } if app_id.as_str() == name);
-        if !routes.iter().any(|rule| leads_to(&rule.action)) && !bench.report.has_errors() {
+    let routes = rules::rules(candidates, &contested, bench);
+    let reached: BTreeSet<&str> = routes
+        .iter()
+        .filter_map(|rule| match &rule.action {
+            RouteAction::ToApp { app_id } => Some(app_id.as_str()),
+            _ => None,
+        })
+        .collect();
+    let is_right = !bench.report.has_errors();
+    for node in app_nodes.iter().filter(|_| is_right) {
+        let Some((name, _)) = node.texts().next() else { continue };
+        if !reached.contains(name) {
             let message = format!("no route leads to the app \"{name}\"");
             let hint = "give it hosts, or a route of a site { to-app … }";
             bench.report.warning(node.span, &node.path, message, hint);
@@ -92,17 +121,16 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
 }
 
 /// The names of all apps, right or not in all else.
-fn names(nodes: &[&Checked], bench: &mut Bench<'_, '_>) -> Vec<String> {
-    let mut names: Vec<(String, Span)> = Vec::new();
+fn names(nodes: &[&Checked], bench: &mut Bench<'_, '_>) -> BTreeSet<String> {
+    let mut names: BTreeMap<&str, Span> = BTreeMap::new();
     for node in nodes {
         let Some((name, span)) = node.texts().next() else { continue };
-        if let Some((_, first)) = names.iter().find(|(known, _)| known == name) {
-            let line = bench.report.line(*first);
+        let first = *names.entry(name).or_insert(span);
+        if first != span {
+            let line = bench.report.line(first);
             let message = format!("another app on line {line} is called \"{name}\"");
             bench.report.error(span, &node.path, message, "give it a name of its own");
-        } else {
-            names.push((name.to_owned(), span));
         }
     }
-    names.into_iter().map(|(name, _)| name).collect()
+    names.into_keys().map(str::to_owned).collect()
 }

@@ -8,6 +8,7 @@ use crate::edgefile::span::Span;
 use crate::edgefile::suggest::nearest;
 use crate::edgefile::validate::{Checked, Given};
 use crate::ids::AppId;
+use std::collections::BTreeSet;
 
 /// What a `route` says, whatever its host.
 pub(super) struct Route {
@@ -26,7 +27,11 @@ pub(super) struct Route {
 }
 
 /// The route that `node` describes; `None` without a pattern.
-pub(super) fn route(node: &Checked, apps: &[String], bench: &mut Bench<'_, '_>) -> Option<Route> {
+pub(super) fn route(
+    node: &Checked,
+    apps: &BTreeSet<String>,
+    bench: &mut Bench<'_, '_>,
+) -> Option<Route> {
     let given = node.argument();
     let (action, headers) = action(node, apps, given.and_then(Given::text), bench);
     let pattern = given?.text()?.to_owned();
@@ -34,6 +39,7 @@ pub(super) fn route(node: &Checked, apps: &[String], bench: &mut Bench<'_, '_>) 
         Some(Given { typed: Typed::Methods(methods), .. }) => methods.clone(),
         _ => Methods::Any,
     };
+    check_effects(node, action.as_ref(), bench);
     let id = node.property("id").and_then(|id| Some((id.text()?.to_owned(), id.span)));
     Some(Route {
         span: given?.span,
@@ -60,10 +66,21 @@ pub(super) fn body_limit(node: &Checked) -> Option<u64> {
     node.child("limits")?.property("body")?.number()
 }
 
+/// Tells of what is for requests to an app, in a route that sends none to any.
+fn check_effects(node: &Checked, action: Option<&RouteAction>, bench: &mut Bench<'_, '_>) {
+    let Some(RouteAction::Headers(_) | RouteAction::Redirect { .. }) = action else { return };
+    for name in ["timeouts", "limits"] {
+        if let Some(child) = node.child(name) {
+            let message = format!("`{name}` does nothing in a route without `to-app`");
+            bench.report.warning(child.span, &child.path, message, "leave it out");
+        }
+    }
+}
+
 /// The action, and header changes beside it.
 fn action(
     node: &Checked,
-    apps: &[String],
+    apps: &BTreeSet<String>,
     pattern: Option<&str>,
     bench: &mut Bench<'_, '_>,
 ) -> (Option<RouteAction>, Option<HeaderRules>) {
@@ -96,24 +113,29 @@ fn action(
     (action, headers)
 }
 
-fn to_app(node: &Checked, apps: &[String], bench: &mut Bench<'_, '_>) -> Option<RouteAction> {
+fn to_app(
+    node: &Checked,
+    apps: &BTreeSet<String>,
+    bench: &mut Bench<'_, '_>,
+) -> Option<RouteAction> {
     let given = node.argument()?;
     let name = given.text()?;
-    if apps.iter().any(|known| known == name) {
+    if apps.contains(name) {
         return Some(RouteAction::ToApp { app_id: AppId::new(name) });
     }
-    let hint = if let Some(meant) = nearest(name, apps.iter().map(String::as_str)) {
-        format!("did you mean \"{meant}\"?")
-    } else if apps.is_empty() {
-        format!("the file has no app: app \"{name}\" {{ entry \"…\" }}")
-    } else {
-        let mut known: Vec<String> =
-            apps.iter().take(MOST_SHOWN).map(|app| format!("\"{app}\"")).collect();
-        if apps.len() > MOST_SHOWN {
-            known.push("…".to_owned());
-        }
-        format!("the apps are {}", known.join(", "))
-    };
+    let hint =
+        if let Some(meant) = nearest(name, apps.iter().take(MOST_COMPARED).map(String::as_str)) {
+            format!("did you mean \"{meant}\"?")
+        } else if apps.is_empty() {
+            format!("the file has no app: app \"{name}\" {{ entry \"…\" }}")
+        } else {
+            let mut known: Vec<String> =
+                apps.iter().take(MOST_SHOWN).map(|app| format!("\"{app}\"")).collect();
+            if apps.len() > MOST_SHOWN {
+                known.push("…".to_owned());
+            }
+            format!("the apps are {}", known.join(", "))
+        };
     let message = format!("there is no app \"{}\"", shown(name));
     bench.report.error(given.span, &node.path, message, hint);
     None
@@ -156,16 +178,14 @@ fn changes(node: &Checked, bench: &mut Bench<'_, '_>) -> HeaderRules {
 
 fn fields(side: &Checked, bench: &mut Bench<'_, '_>) -> HeaderChanges {
     let mut changes = HeaderChanges::default();
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
     let mut told_twice = |name: &str, span: Span, path: &str, bench: &mut Bench<'_, '_>| {
-        let lower = name.to_ascii_lowercase();
-        if seen.contains(&lower) {
+        let is_first = seen.insert(name.to_ascii_lowercase());
+        if !is_first {
             let message = format!("`{}` is changed twice", shown(name));
             bench.report.error(span, path, message, "leave one of them out");
-            return true;
         }
-        seen.push(lower);
-        false
+        !is_first
     };
     for node in &side.children {
         if node.rule.name == "set" {
@@ -197,3 +217,5 @@ fn has_gaps(node: &Checked) -> bool {
 const ACTIONS: [&str; 4] = ["to-app", "redirect", "proxy", "static"];
 const FOUND: u64 = 302;
 const MOST_SHOWN: usize = 20;
+/// With more names than this one is as near as the other.
+const MOST_COMPARED: usize = 1000;

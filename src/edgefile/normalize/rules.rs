@@ -3,7 +3,7 @@
 use super::Bench;
 use crate::contract::route::{HeaderRules, Methods, RouteAction, RouteRule, RouteTimeouts};
 use crate::edgefile::span::Span;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule, before it is known to be clear.
 pub(super) struct Candidate {
@@ -47,21 +47,28 @@ impl Candidate {
 }
 
 /// The rules in the order of the file.
-pub(super) fn rules(candidates: Vec<Candidate>, bench: &mut Bench<'_, '_>) -> Vec<RouteRule> {
-    check_clear(&candidates, bench);
-    let mut ids: BTreeMap<String, Span> = BTreeMap::new();
+pub(super) fn rules(
+    candidates: Vec<Candidate>,
+    contested: &BTreeSet<String>,
+    bench: &mut Bench<'_, '_>,
+) -> Vec<RouteRule> {
+    check_clear(&candidates, contested, bench);
+    let mut ids = Ids::default();
+    // Those that the file says come first: what is made gives way.
+    for candidate in &candidates {
+        let Some((id, span)) = &candidate.id else { continue };
+        let first = *ids.taken.entry(id.clone()).or_insert(*span);
+        if first != *span {
+            let line = bench.report.line(first);
+            let path = format!("{} › id", candidate.path);
+            let message = format!("another route on line {line} has the id \"{id}\"");
+            bench.report.error(*span, &path, message, "choose another one");
+        }
+    }
     let mut rules = Vec::with_capacity(candidates.len());
     for (index, candidate) in candidates.into_iter().enumerate() {
         let id = match &candidate.id {
-            Some((id, span)) => {
-                if let Some(first) = ids.insert(id.clone(), *span).filter(|first| first != span) {
-                    let line = bench.report.line(first);
-                    let path = format!("{} › id", candidate.path);
-                    let message = format!("another route on line {line} has the id \"{id}\"");
-                    bench.report.error(*span, &path, message, "choose another one");
-                }
-                id.clone()
-            }
+            Some((id, _)) => id.clone(),
             None => default_id(&candidate, &mut ids),
         };
         let line = bench.report.line(candidate.span);
@@ -87,33 +94,49 @@ pub(super) fn rules(candidates: Vec<Candidate>, bench: &mut Bench<'_, '_>) -> Ve
 }
 
 /// Of methods, host and pattern; rules that agree in all of them are numbered.
-fn default_id(candidate: &Candidate, ids: &mut BTreeMap<String, Span>) -> String {
+fn default_id(candidate: &Candidate, ids: &mut Ids) -> String {
     let methods = match &candidate.methods {
         Methods::Any => String::new(),
         Methods::Only(names) => format!("{} ", names.join(",")),
     };
     let plain = format!("{methods}{}{}", candidate.host, candidate.pattern);
-    let mut id = plain.clone();
-    let mut number = 1;
-    while ids.contains_key(&id) {
-        number += 1;
-        id = format!("{plain} #{number}");
+    let number = ids.numbers.entry(plain.clone()).or_insert(0);
+    loop {
+        *number += 1;
+        let id = if *number == 1 { plain.clone() } else { format!("{plain} #{number}") };
+        if !ids.taken.contains_key(&id) {
+            ids.taken.insert(id.clone(), candidate.span);
+            return id;
+        }
     }
-    ids.insert(id.clone(), candidate.span);
-    id
+}
+
+/// Names of rules that are taken.
+#[derive(Default)]
+struct Ids {
+    taken: BTreeMap<String, Span>,
+    /// How many there are of those that are made.
+    numbers: BTreeMap<String, u32>,
 }
 
 /// Tells of rules for the same requests of which none goes first.
-fn check_clear(candidates: &[Candidate], bench: &mut Bench<'_, '_>) {
+fn check_clear(candidates: &[Candidate], contested: &BTreeSet<String>, bench: &mut Bench<'_, '_>) {
+    let mut told = BTreeSet::new();
     let mut alike: BTreeMap<(&str, &str), Vec<&Candidate>> = BTreeMap::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_headers()) {
+        // Whose host it is has been asked before.
+        if contested.contains(&candidate.host) {
+            continue;
+        }
         let same = alike.entry((&candidate.host, &candidate.pattern)).or_default();
         let earlier = same.iter().find(|other| other.is_level_with(candidate));
-        if let Some(earlier) = earlier {
+        let is_news = |earlier: &&&Candidate| told.insert((candidate.span, earlier.span));
+        if let Some(earlier) = earlier.filter(is_news) {
             let line = bench.report.line(earlier.span);
             let message = format!(
-                "it is not clear which route takes {}{}: this one or that of line {line}",
-                candidate.host, candidate.pattern
+                "it is not clear which route takes {} of {}: this one or that of line {line}",
+                candidate.pattern,
+                if candidate.host == "*" { "every host" } else { &candidate.host },
             );
             let hint = match (candidate.origin, candidate.priority) {
                 (Origin::App, _) => "give one of the apps other hosts or prefixes",

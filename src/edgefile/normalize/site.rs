@@ -3,19 +3,23 @@
 use super::Bench;
 use super::route::{self, Route};
 use super::rules::{Candidate, Origin};
+use crate::contract::attempt::AttemptCode;
 use crate::contract::config::CertFiles;
 use crate::contract::route::RouteTimeouts;
+use crate::edgefile::surroundings::Trouble;
 use crate::edgefile::validate::{Checked, Given};
+use std::collections::BTreeSet;
 
 /// The rules of a site, for each of its hosts, and its certificate.
 pub(super) fn site(
     node: &Checked,
-    apps: &[String],
+    apps: &BTreeSet<String>,
     bench: &mut Bench<'_, '_>,
 ) -> (Vec<Candidate>, Option<CertFiles>) {
     let mut hosts: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (host, span) in node.texts() {
-        if hosts.iter().any(|known| known == host) {
+        if !seen.insert(host) {
             let message = format!("the host \"{host}\" stands here twice");
             bench.report.error(span, &node.path, message, "leave one of them out");
         } else {
@@ -30,6 +34,10 @@ pub(super) fn site(
         let message = "the site has no route";
         let hint = "give it route \"/*\" { to-app \"NAME\" }";
         bench.report.error(node.span, &node.path, message, hint);
+    }
+    let cert = node.child("tls").and_then(|tls| certificate(tls, &hosts, bench));
+    if !bench.has_room(hosts.len().saturating_mul(routes.len()), node) {
+        return (Vec::new(), cert);
     }
     let is_alone = hosts.len() == 1;
     let mut rules = Vec::new();
@@ -60,7 +68,6 @@ pub(super) fn site(
             });
         }
     }
-    let cert = node.child("tls").and_then(|tls| certificate(tls, &hosts, bench));
     (rules, cert)
 }
 
@@ -116,5 +123,6 @@ fn readable(
     bench: &mut Bench<'_, '_>,
 ) -> Option<(String, bool)> {
     let found = bench.machine.readable_file(given.text()?);
+    let found = found.map_err(|trouble| Trouble { code: AttemptCode::CertUnreadable, ..trouble });
     bench.taken(found, given.span, &tls.path_to(name))
 }

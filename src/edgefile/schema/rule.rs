@@ -41,7 +41,6 @@ pub(in crate::edgefile) struct PropertyRule {
     pub doc: &'static str,
     /// What holds without it, in words.
     pub default: &'static str,
-    pub is_required: bool,
     pub is_served: bool,
 }
 
@@ -126,15 +125,10 @@ impl NodeRule {
 
 /// A property that may be left out.
 pub(super) const fn property(name: &'static str, kind: Kind, doc: &'static str) -> PropertyRule {
-    PropertyRule { name, kind, doc, default: "", is_required: false, is_served: true }
+    PropertyRule { name, kind, doc, default: "", is_served: true }
 }
 
 impl PropertyRule {
-    pub(super) const fn required(mut self) -> Self {
-        self.is_required = true;
-        self
-    }
-
     pub(super) const fn later(mut self) -> Self {
         self.is_served = false;
         self

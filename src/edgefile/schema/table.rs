@@ -27,7 +27,7 @@ pub(in crate::edgefile) const FILE: &[NodeRule] = &[
 ];
 
 const EDGE: &[NodeRule] = &[
-    node("http", "an address for plain HTTP; may stand more than once")
+    node("http", "an address for plain HTTP")
         .list("ADDRESS", Kind::Address)
         .many()
         .properties(&[PROXY_PROTOCOL])
@@ -52,8 +52,9 @@ const EDGE: &[NodeRule] = &[
         CONNECT.default("2s"),
         READ.default("30s"),
         QUEUE.default("30s"),
-        property("head", Kind::Duration, "until a request's head is complete: 408").default("10s"),
-        property("body", Kind::Duration, "the longest silence inside a request's body: 408")
+        property("head", Kind::Duration, "until a request's head is complete, else 408")
+            .default("10s"),
+        property("body", Kind::Duration, "the longest silence inside a request's body, else 408")
             .default("30s"),
         property("idle", Kind::Duration, "a connection between two requests").default("75s"),
         property("write", Kind::Duration, "an answer without progress").default("60s"),
@@ -82,11 +83,9 @@ const EDGE: &[NodeRule] = &[
         .default("\"/var/tmp\""),
     node("trusted-proxies", "addresses whose X-Forwarded-For is believed")
         .list("NETWORK", Kind::Network)
-        .many()
-        .later(),
+        .many(),
     node("rate-limit", "requests of one client in a window of time")
         .one("REQUESTS", POSITIVE)
-        .later()
         .properties(&[WINDOW]),
     node("underscores", "client fields whose names contain _ reach the apps")
         .one("ON", Kind::Bool)
@@ -163,7 +162,7 @@ const APP: &[NodeRule] = &[
     node("select", "which of the workers that are equally busy")
         .one("HOW", Kind::words(&["lifo", "least-inflight"]))
         .default("\"lifo\" when `concurrency` is 1, else \"least-inflight\""),
-    node("max-queue", "requests that may wait for a worker: 503 beyond")
+    node("max-queue", "requests that may wait for a worker, else 503")
         .one("REQUESTS", Kind::Number { least: 0, most: 1_000_000 })
         .default("1000"),
     node("max-inflight", "requests in flight over all workers")
@@ -392,15 +391,16 @@ const REQUEST_TIMEOUTS: [PropertyRule; 3] = [
     QUEUE.default("that of what is around it, else of the app"),
 ];
 
-const CONNECT: PropertyRule = property("connect", Kind::Duration, "connecting to a worker: 502");
+const CONNECT: PropertyRule =
+    property("connect", Kind::Duration, "connecting to a worker, else 502");
 const READ: PropertyRule =
-    property("read", Kind::Duration, "until an answer begins, then between its bytes: 504");
-const QUEUE: PropertyRule = property("queue", Kind::Duration, "waiting for a worker: 504");
-const BODY: PropertyRule = property("body", Kind::Size { least: 0 }, "a request's body: 413");
+    property("read", Kind::Duration, "until an answer begins, then between its bytes, else 504");
+const QUEUE: PropertyRule = property("queue", Kind::Duration, "waiting for a worker, else 504");
+const BODY: PropertyRule = property("body", Kind::Size { least: 0 }, "a request's body, else 413");
 const WINDOW: PropertyRule = property("window", Kind::Duration, "the window");
 const INTERVAL: PropertyRule = property("interval", Kind::Duration, "how often").default("5s");
 const TIMEOUT: PropertyRule =
     property("timeout", Kind::Duration, "how long an answer may take").default("2s");
 const PROXY_PROTOCOL: PropertyRule =
-    property("proxy-protocol", Kind::Bool, "connections begin with a PROXY header").later();
+    property("proxy-protocol", Kind::Bool, "connections begin with a PROXY header");
 const POSITIVE: Kind = Kind::Number { least: 1, most: 100_000_000 };

@@ -92,6 +92,27 @@ fn a_crash_is_followed_by_a_pause_and_a_new_worker() {
 }
 
 #[test]
+fn another_policy_holds_for_the_workers_there_are() {
+    let mut stand = Stand::new(1);
+    stand.serve();
+    let restart = RestartPolicy { max_restarts: 0, ..RestartPolicy::default() };
+    let recycle = Recycle { requests: Some(1), seconds: Some(10), ..Recycle::default() };
+    let policy = Policy { slots: 7, restart, recycle, ..stand.core.policy };
+    stand.core.configure(policy, &mut stand.random, stand.now);
+    assert_eq!(stand.core.wanted(), 1, "that is scaling");
+    let aged = stand.after(SECOND * 12);
+    let recycled = Output::Recycle { worker: W1, reason: "seconds" };
+    assert_eq!(aged.first(), Some(&recycled), "{aged:?}");
+    let mut stand = Stand::new(1);
+    stand.serve();
+    stand.core.configure(policy, &mut stand.random, stand.now);
+    stand.core.exited(W1, Exit::Signaled(9), stand.now);
+    let outputs = stand.settle();
+    let given_up = |output: &Output| matches!(output, Output::Abandon { worker: W1, .. });
+    assert!(outputs.iter().any(given_up), "{outputs:?}");
+}
+
+#[test]
 fn a_quit_is_answered_after_the_last_lease_and_its_slot_is_filled_at_once() {
     let mut stand = Stand::new(1);
     stand.serve();

@@ -1,8 +1,9 @@
 """Writes down every execution of a request by its number, and answers with what it received.
 
 A WSGI app, and an HTTP server on the inherited listener when it is run as a program. The path of a
-request is `/KIND/NUMBER`. Each execution becomes one line in `$RECORD/executed-wID`, written before
-the answer begins: number, method, bytes and checksum of the body, worker, pid, microseconds.
+request ends in `/KIND/NUMBER`. Each execution becomes one line in `$RECORD/executed-wID`, written
+before the answer begins: number, method, bytes and checksum of the body, worker, pid, microseconds,
+app. Its release is `$RELEASE` where that is set.
 
     ms=N            the answer takes so long
     pieces=N gap=S  the answer is a stream of so many pieces with pauses between them
@@ -16,6 +17,8 @@ import urllib.parse
 import zlib
 
 RELEASE = "1"
+RELEASE = os.environ.get("RELEASE", RELEASE)
+APP = os.environ["RIP_APP_ID"]
 WORKER = os.environ["RIP_WORKER_ID"]
 RECORD = os.environ["RECORD"]
 BOOK = os.open(
@@ -44,7 +47,8 @@ def execute(method, path, query, read):
     wish = dict(urllib.parse.parse_qsl(query))
     body = read()
     checksum = zlib.adler32(body)
-    line = [number, method, len(body), checksum, WORKER, os.getpid(), time.time_ns() // 1000]
+    who = [WORKER, os.getpid(), time.time_ns() // 1000, APP]
+    line = [number, method, len(body), checksum, *who]
     os.write(BOOK, (" ".join(map(str, line)) + "\n").encode())
     while "hang" in wish:
         time.sleep(1)
@@ -57,6 +61,7 @@ def execute(method, path, query, read):
         "bytes": len(body),
         "checksum": checksum,
         "worker": int(WORKER),
+        "app": APP,
         "release": RELEASE,
     }
     return "application/json", [json.dumps(answer).encode()]
@@ -66,7 +71,7 @@ def stream(number, pieces, gap):
     for index in range(pieces):
         yield ("data: %s %d\n\n" % (number, index)).encode()
         time.sleep(gap)
-    yield ("data: %s end %s %s\n\n" % (number, WORKER, RELEASE)).encode()
+    yield ("data: %s end %s %s %s\n\n" % (number, WORKER, APP, RELEASE)).encode()
 
 
 def main():

@@ -7,6 +7,7 @@ waits until the test creates it.
 
     status=N field=Name:Value type=T     the head of the answer
     size=N | echo=1 | text=T | count=N   the body: N bytes, the request's own, a text, N stamps
+    tell=1                               the body says in JSON who answers, and what it was asked
     framing=length|chunked|close         how the body is delimited
     gap=SECONDS gate_between=NAME        pause (or gate) before each stamp after the first
     sleep=SECONDS gate=NAME              before the head of the answer
@@ -121,6 +122,8 @@ def answer(connection, method, target, fields, body):
         return False
     if "early" in wish:
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+    if "tell" in wish:
+        wish["text"] = json.dumps(tell(method, target, fields, body))
     pieces = body_pieces(wish, body)
     framing = wish.get("framing", "chunked" if "count" in wish else "length")
     head = [f"HTTP/1.1 {wish.get('status', '200')} Fine"]
@@ -176,6 +179,17 @@ def body_pieces(wish, body):
             yield f"data: {time.time_ns()}\n\n".encode()
     else:
         yield wish.get("text", f"worker {os.environ['RIP_WORKER_ID']}\n").encode()
+
+
+def tell(method, target, fields, body):
+    import resource
+
+    soft = {name: resource.getrlimit(getattr(resource, "RLIMIT_" + name.upper()))[0]
+            for name in ("as", "nofile", "nproc", "core")}
+    return {"app": os.environ["RIP_APP_ID"], "worker": int(os.environ["RIP_WORKER_ID"]),
+            "pid": os.getpid(), "uid": os.getuid(), "gid": os.getgid(), "limits": soft,
+            "cwd": os.getcwd(), "mode": os.environ.get("MODE"), "home": os.environ.get("HOME"),
+            "method": method, "target": target, "fields": fields, "bodyBytes": len(body)}
 
 
 def interrupted(connection, wish, step):

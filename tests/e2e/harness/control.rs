@@ -3,6 +3,7 @@
 use super::http::{Client, Response};
 use super::server::Server;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io;
 
 impl Server {
@@ -29,6 +30,32 @@ impl Server {
         client.response()
     }
 
+    /// One DELETE with JSON on the control socket.
+    pub fn control_delete(&self, target: &str, body: &str) -> Response {
+        let mut client = self.control();
+        client.request("DELETE", target, "Content-Type: application/json\r\n", body.as_bytes());
+        client.response()
+    }
+
+    /// The attempts to change the configuration, newest first.
+    pub fn attempts(&self) -> Vec<Value> {
+        rows(&self.control_get("/history"), "attempts")
+    }
+
+    /// The row of `GET /apps` of one app.
+    pub fn app_called(&self, name: &str) -> Value {
+        let apps = rows(&self.control_get("/apps"), "apps");
+        let found = apps.iter().find(|app| app["id"] == name);
+        found.unwrap_or_else(|| panic!("{name} in {apps:?}")).clone()
+    }
+
+    /// The shims' pids of an app's workers.
+    pub fn pids_of(&self, app: &str) -> Vec<u64> {
+        let workers = self.workers();
+        let own = workers.iter().filter(|worker| worker["appId"] == app);
+        own.map(|worker| worker["pid"].as_u64().expect("a pid")).collect()
+    }
+
     /// The rows of `GET /workers`.
     pub fn workers(&self) -> Vec<Value> {
         rows(&self.control_get("/workers"), "workers")
@@ -46,6 +73,22 @@ impl Server {
         let mut apps = rows(&self.control_get("/apps"), "apps");
         assert_eq!(apps.len(), 1, "one app: {apps:?}");
         apps.remove(0)
+    }
+
+    /// The rows of this app in `GET /workers`, those left out whose pool is on its way out.
+    pub fn workers_of(&self, app: &str) -> Vec<Value> {
+        let mut workers = self.workers();
+        workers.retain(|worker| worker["appId"] == app && worker["state"] != "draining");
+        workers
+    }
+
+    /// The processes of this app by worker, with their generation.
+    pub fn family(&self, app: &str) -> BTreeMap<u64, (u64, u64)> {
+        let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
+        let rows = self.workers_of(app);
+        let of =
+            |row| (number(row, "workerId"), (number(row, "appPid"), number(row, "generation")));
+        rows.iter().map(of).collect()
     }
 
     /// Requests waiting for a worker.

@@ -2,7 +2,7 @@
 
 use super::wait;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -46,7 +46,21 @@ impl Client {
 
     /// Connects, or tells why not.
     pub fn try_connect(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        Self::over(TcpStream::connect(("127.0.0.1", port))?)
+    }
+
+    /// Connects from another address of this machine's own network.
+    pub fn connect_from(address: &str, port: u16) -> Self {
+        let from: SocketAddr = format!("{address}:0").parse().expect("an address");
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        socket.bind(&from.into()).expect("an address of this machine");
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        socket.connect(&to.into()).expect("a connection to the server");
+        Self::over(socket.into()).expect("a connection to the server")
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(wait::SOON))?;
         stream.set_write_timeout(Some(wait::SOON))?;
@@ -81,17 +95,35 @@ impl Client {
 
     /// Sends a request with a body of known length.
     pub fn request(&mut self, method: &str, target: &str, fields: &str, body: &[u8]) {
+        self.request_at("a.test", method, target, fields, body);
+    }
+
+    /// The same for another host.
+    pub fn request_at(
+        &mut self,
+        host: &str,
+        method: &str,
+        target: &str,
+        fields: &str,
+        body: &[u8],
+    ) {
         let length = match body.len() {
             0 => String::new(),
             length => format!("Content-Length: {length}\r\n"),
         };
-        self.send(format!("{method} {target} HTTP/1.1\r\nHost: a.test\r\n{length}{fields}\r\n"));
+        self.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{length}{fields}\r\n"));
         self.send(body);
     }
 
     /// One whole request and answer.
     pub fn ask(&mut self, method: &str, target: &str) -> Response {
         self.request(method, target, "", b"");
+        self.response_to(method)
+    }
+
+    /// One whole request for another host, and its answer.
+    pub fn ask_at(&mut self, host: &str, method: &str, target: &str) -> Response {
+        self.request_at(host, method, target, "", b"");
         self.response_to(method)
     }
 

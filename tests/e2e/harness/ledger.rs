@@ -2,16 +2,19 @@
 //!
 //! Each request has a number that no other has. Its client writes down how it ended; the app of
 //! the tests writes down each execution. [`Ledger::balance`] compares both: every request has
-//! exactly one right answer, none was executed that was not sent, and none that may not be repeated
-//! was executed twice. What does not balance is told with its number, its worker, its time and the
+//! exactly one right answer, none was executed that was not sent, none that may not be repeated was
+//! executed twice, and none came to another app than the one that answers there. What does not balance is told with its number, its worker, its time and the
 //! lines of the log around it.
 
+mod aim;
 mod book;
 mod client;
 mod report;
 
 use super::server::Server;
 use super::wait;
+use aim::Aims;
+pub use aim::NOBODY;
 use book::{Entry, Execution};
 use client::work;
 use nix::sys::signal::Signal;
@@ -58,11 +61,14 @@ pub struct Totals {
     pub workers: BTreeSet<u64>,
     /// Answers by the release that gave them.
     pub releases: BTreeMap<String, u64>,
+    /// Answers by the app that gave them; [`NOBODY`] for the edge's 404.
+    pub apps: BTreeMap<String, u64>,
 }
 
 /// What the clients have in common.
 struct Shared {
     port: u16,
+    aims: Aims,
     /// The next request's number.
     next: AtomicU64,
     /// True once no client may connect. Held for reading while one does.
@@ -79,8 +85,15 @@ const ROUND: Duration = Duration::from_secs(40);
 impl Ledger {
     /// Lets one client of each of these kinds work.
     pub fn open(server: &Server, kinds: &[Kind]) -> Self {
+        Self::aimed(server, kinds, &[])
+    }
+
+    /// The same where several apps answer: host, what the path begins with, and the app (or
+    /// `app@release`) that answers there.
+    pub fn aimed(server: &Server, kinds: &[Kind], places: &[(&str, &str, &str)]) -> Self {
         let shared = Arc::new(Shared {
             port: server.port(),
+            aims: Aims::new(places),
             next: AtomicU64::new(1),
             is_last_call: RwLock::new(false),
             is_closed: AtomicBool::new(false),
@@ -96,6 +109,17 @@ impl Ledger {
             })
             .collect();
         Self { shared, clients }
+    }
+
+    /// Somebody else, or [`NOBODY`], is about to answer there: until [`Self::changed`] both
+    /// may. A place that is not known yet is asked from now on.
+    pub fn changing(&self, host: &str, path: &str, who: &str) {
+        self.shared.aims.changing(host, path, who);
+    }
+
+    /// The change is done: requests that begin from now on are answered by the new one.
+    pub fn changed(&self) {
+        self.shared.aims.changed();
     }
 
     /// Answers so far.
@@ -148,7 +172,8 @@ impl Ledger {
     #[track_caller]
     pub fn balance(mut self, server: &Server) -> Totals {
         self.shared.is_closed.store(true, Ordering::Relaxed);
-        compare(server, &self.entries())
+        let entries = self.entries();
+        compare(server, &entries, &self.shared.aims)
     }
 
     /// Ends the server with this signal while the clients go on: none connects any more, each
@@ -158,7 +183,8 @@ impl Ledger {
         *self.shared.is_last_call.write().expect("the last call") = true;
         server.signal(signal);
         let code = server.exit_code();
-        let totals = compare(server, &self.entries());
+        let entries = self.entries();
+        let totals = compare(server, &entries, &self.shared.aims);
         assert_eq!(code, 0, "nothing was cut");
         totals
     }
@@ -180,7 +206,7 @@ impl Drop for Ledger {
 
 /// Compares what the clients wrote down with what the app did.
 #[track_caller]
-fn compare(server: &Server, entries: &[Entry]) -> Totals {
+fn compare(server: &Server, entries: &[Entry], aims: &Aims) -> Totals {
     let executed = book::executions(&server.path("record"));
     let mut by_number: BTreeMap<u64, Vec<&Execution>> = BTreeMap::new();
     for execution in &executed {
@@ -192,6 +218,7 @@ fn compare(server: &Server, entries: &[Entry]) -> Totals {
         repeated: 0,
         workers: executed.iter().map(|execution| execution.worker).collect(),
         releases: BTreeMap::new(),
+        apps: BTreeMap::new(),
     };
     for entry in entries {
         let executions = by_number.remove(&entry.number).unwrap_or_default();
@@ -199,7 +226,8 @@ fn compare(server: &Server, entries: &[Entry]) -> Totals {
             Ok(answer) => {
                 totals.requests += 1;
                 *totals.releases.entry(answer.release.clone()).or_default() += 1;
-                if let Some(fault) = entry.fault_of(answer, &executions) {
+                *totals.apps.entry(answer.app.clone()).or_default() += 1;
+                if let Some(fault) = entry.fault_of(answer, &executions, aims) {
                     report.add(entry, &fault);
                 }
                 totals.repeated += u64::from(executions.len() > 1);

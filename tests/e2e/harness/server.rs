@@ -25,6 +25,8 @@ pub struct Setup {
     is_awaited: bool,
     is_read: bool,
     descriptors: Option<u32>,
+    /// The Edgefile says where to listen.
+    names_port: bool,
 }
 
 /// Lines of each log that a failure shows.
@@ -104,10 +106,28 @@ impl Setup {
         setup
     }
 
+    /// What an Edgefile describes. `PORT` in it is a port of the test's own, and `$DIR` the test's
+    /// directory; without a `PORT` the flag stands above the file.
+    pub fn edgefile(text: &str) -> Self {
+        let mut setup = Self::bare().with_record().with_file("Edgefile", text);
+        setup.names_port = text.contains("PORT");
+        setup
+    }
+
     /// Whatever this path, module or directory is; relative to the test's own `app`.
     pub fn entry(entry: impl AsRef<Path>) -> Self {
         let mut setup = Self::bare();
         setup.entry = Some(entry.as_ref().to_str().expect("a path in UTF-8").to_owned());
+        setup
+    }
+
+    /// A directory of files, `site` in the test's own; `make` fills it.
+    pub fn files(make: impl FnOnce(&Path)) -> Self {
+        let mut setup = Self::bare();
+        let site = setup.path("site");
+        fs::create_dir(&site).expect("the directory of files");
+        make(&site);
+        setup.entry = Some(setup.text("site"));
         setup
     }
 
@@ -125,6 +145,7 @@ impl Setup {
             is_awaited: true,
             is_read: true,
             descriptors: None,
+            names_port: false,
         }
     }
 
@@ -187,6 +208,7 @@ impl Setup {
     /// Starts it; returns when it listens and (unless [`Self::unawaited`]) a worker has joined.
     pub fn start(self) -> Server {
         let port = Port::free();
+        self.fill_in(&port);
         let mut command = self.master(&port);
         let log = |name: &str| File::create(self.path(name)).expect("a log file");
         let child = command
@@ -208,6 +230,7 @@ impl Setup {
     /// Runs it where it is expected to end by itself; its output and exit code.
     pub fn fails(self) -> (i32, String) {
         let port = Port::free();
+        self.fill_in(&port);
         let mut command = self.master(&port);
         let output = tools::finish_within(&mut command, wait::SOON);
         let left = processes::marked(&self.directory.mark);
@@ -233,10 +256,12 @@ impl Setup {
             None => tools::rip_master(),
         };
         command.arg("start").args(&self.entry);
-        if !self.arguments.iter().any(|word| word.starts_with("http")) {
-            command.arg(format!("http:{}", port.number));
+        if !self.names_port {
+            if !self.arguments.iter().any(|word| word.starts_with("http")) {
+                command.arg(format!("http:{}", port.number));
+            }
+            command.args(["--host", "127.0.0.1"]);
         }
-        command.args(["--host", "127.0.0.1"]);
         command.args(&self.arguments);
         if !self.arguments.iter().any(|word| word == "--name") {
             command.args(["--name", NAME]);
@@ -257,7 +282,18 @@ impl Setup {
     }
 
     fn file(&self, name: &str, content: &str) {
-        fs::write(self.path("app").join(name), content).expect("a file of the app");
+        let path = self.path("app").join(name);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("the file's directory");
+        fs::write(path, content).expect("a file of the app");
+    }
+
+    /// Puts what is known by now into the Edgefile.
+    fn fill_in(&self, port: &Port) {
+        let path = self.path("app/Edgefile");
+        if let Ok(text) = fs::read_to_string(&path) {
+            let text = filled_in(&text, port.number, &self.directory.path);
+            fs::write(path, text).expect("the Edgefile");
+        }
     }
 
     fn text(&self, name: &str) -> String {
@@ -294,6 +330,11 @@ impl Server {
     /// One GET on a connection of its own.
     pub fn get(&self, target: &str) -> Response {
         self.connect().ask("GET", target)
+    }
+
+    /// The text of an Edgefile with what is known by now in the place of `PORT` and `$DIR`.
+    pub fn filled_in(&self, text: &str) -> String {
+        filled_in(text, self.port(), &self.directory.path)
     }
 
     /// One request on a connection of its own.
@@ -334,7 +375,7 @@ impl Server {
     fn wait_until_ready(&mut self) {
         until("the first ready worker", || {
             self.assert_running();
-            let mut client = Client::try_connect(self.port()).ok()?;
+            let mut client = self.try_control().ok()?;
             client.try_send("GET /status HTTP/1.1\r\nHost: a.test\r\n\r\n").ok()?;
             let response = client.try_response("GET").ok()?;
             (response.status == 200).then_some(())
@@ -553,6 +594,11 @@ impl Directory {
         fs::create_dir(&path).expect("a directory for the test");
         Self { path, mark }
     }
+}
+
+fn filled_in(text: &str, port: u16, directory: &Path) -> String {
+    let directory = directory.to_str().expect("a path in UTF-8");
+    text.replace("PORT", &port.to_string()).replace("$DIR", directory)
 }
 
 /// Files and sockets below a directory; directories do not count.

@@ -33,6 +33,7 @@ impl Tree {
             cwd: self.root.clone(),
             programs: vec![self.root.join("bin")],
             packages: vec![self.root.join("site-packages")],
+            written: Written::CommandLine,
         }
     }
 
@@ -155,6 +156,25 @@ fn what_is_missing_is_named_with_what_was_looked_for() {
     for word in ["examples/helo", "pkg.wbe:app", "nosuch:app", "empty"] {
         assert_eq!(failure(word).exit.code(), 78, "{word}");
     }
+}
+
+#[test]
+fn a_directory_with_nothing_to_start_is_one_of_files() {
+    let tree =
+        Tree::new("files", &["My Site/index.html", "app/app.py", "notes.txt", "node/server.js"]);
+    let found = |word| find(word, None, &tree.places());
+    let files = |shown: &str, name: &str, dir: &str| {
+        let (shown, name) = (shown.to_owned(), name.to_owned());
+        Found::Files(Files { shown, name, dir: tree.path(dir).trim_end_matches('/').to_owned() })
+    };
+    assert_eq!(found(Some("./My Site")).unwrap(), files("./My Site", "my-site", "My Site"));
+    let Ok(Found::Files(current)) = found(None) else { panic!("files") };
+    assert_eq!(
+        (current.shown.as_str(), current.dir),
+        (".", tree.path("").trim_end_matches('/').to_owned())
+    );
+    assert!(matches!(found(Some("app")), Ok(Found::App(_))));
+    assert!(found(Some("node")).is_err() && found(Some("notes.txt")).is_err());
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn world(tree: &Tree) -> World {
     World {
         places: tree.places(),
         cores: 4,
-        rights: Rights { unprivileged_from: 1024, bind_service: false },
+        rights: Rights { unprivileged_from: 1024, bind_service: false, change_user: false },
         executable: "/opt/rip-master".to_owned(),
         port: None,
         web_concurrency: None,

@@ -9,7 +9,7 @@ use crate::reactor::clock::Clock;
 use mio::Interest;
 use mio::unix::SourceFd;
 use nix::sys::signal::Signal;
-use rip::contract::app::{AppDescriptor, Launch};
+use rip::contract::app::{AppDescriptor, Launch, Listen};
 use rip::contract::event::Event;
 use rip::ids::{Generation, WorkerId};
 use rip::wire::spec::WorkerSpec;
@@ -51,7 +51,12 @@ impl Crew {
         shop: &Workshop,
         clock: &Clock,
     ) -> io::Result<Hosted> {
-        let socket = shop.runtime.worker_socket(worker);
+        let socket = match &self.app.user {
+            Some(user) if self.app.launch.listen == Listen::Path => {
+                shop.runtime.socket_of_user(self.pool.number, user, worker)?
+            }
+            _ => shop.runtime.worker_socket(worker),
+        };
         let token = random_token()?;
         let spec = self.spec(worker, generation, &token, &socket, shop);
         let mut hatched = shop.hatch(&spec)?;

@@ -194,7 +194,7 @@ impl Connection {
         let mut fields = self.http.respond(answer.status, b"", length, out);
         fields.field(b"Content-Type", b"application/json");
         fields.field(b"Cache-Control", b"no-store");
-        if let Some(allow) = answer.allow {
+        if let Some(allow) = &answer.allow {
             fields.field(b"Allow", allow.as_bytes());
         }
         fields.finish();

@@ -1,6 +1,7 @@
 //! Both sides' books: what a client knows of its request, and what the app did.
 
 use super::Kind;
+use super::aim::{Aims, NOBODY, Place};
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
@@ -12,6 +13,8 @@ pub struct Entry {
     pub number: u64,
     pub kind: Kind,
     pub method: &'static str,
+    /// Where it was sent to.
+    pub place: Place,
     /// When it was begun and when it ended.
     pub begun: SystemTime,
     pub ended: SystemTime,
@@ -24,6 +27,8 @@ pub struct Entry {
 pub struct Answer {
     /// The worker that gave it, as it says.
     pub worker: u64,
+    /// Its app, as it says; [`NOBODY`] for the edge's own 404.
+    pub app: String,
     /// Its code, as it says.
     pub release: String,
 }
@@ -36,11 +41,38 @@ pub struct Execution {
     pub worker: u64,
     pub pid: u32,
     pub micros: u64,
+    pub app: String,
+}
+
+impl Answer {
+    /// The edge's own: nobody is there.
+    pub fn of_nobody() -> Self {
+        Self { worker: 0, app: NOBODY.to_owned(), release: String::new() }
+    }
+
+    /// As an aim names it.
+    pub fn who(&self) -> String {
+        format!("{}@{}", self.app, self.release)
+    }
 }
 
 impl Entry {
     /// What is wrong with the executions of a request that was answered.
-    pub fn fault_of(&self, answer: &Answer, executions: &[&Execution]) -> Option<String> {
+    pub fn fault_of(
+        &self,
+        answer: &Answer,
+        executions: &[&Execution],
+        aims: &Aims,
+    ) -> Option<String> {
+        let wrong = |execution: &&&Execution| {
+            aims.fault(&self.place, (self.begun, self.ended), &execution.app)
+        };
+        if let Some(fault) = executions.iter().find_map(|execution| wrong(&execution)) {
+            return Some(fault);
+        }
+        if answer.app == NOBODY {
+            return (!executions.is_empty()).then(|| "answered 404 and executed".to_owned());
+        }
         let most = if self.method == "GET" { 2 } else { 1 };
         if executions.is_empty() {
             return Some("answered and never executed".to_owned());
@@ -78,5 +110,6 @@ fn execution(line: &str) -> Option<Execution> {
     let worker = words.next()?.parse().ok()?;
     let pid = words.next()?.parse().ok()?;
     let micros = words.next()?.parse().ok()?;
-    Some(Execution { number, method, worker, pid, micros })
+    let app = words.next()?.to_owned();
+    Some(Execution { number, method, worker, pid, micros, app })
 }

@@ -1,5 +1,6 @@
 //! One client: sends numbered requests in its own manner and checks each answer.
 
+use super::aim::Place;
 use super::book::{Answer, Entry};
 use super::{Kind, Shared};
 use crate::harness::http::{Client, Response, chunked};
@@ -27,7 +28,8 @@ pub fn work(kind: Kind, index: usize, shared: &Shared) -> Vec<Entry> {
     while !shared.is_closed.load(Ordering::Relaxed) {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let begun = SystemTime::now();
-        let request = Request::new(kind, number, book.len());
+        let place = shared.aims.place(number, matches!(kind, Kind::Upload | Kind::Slow));
+        let request = Request::new(kind, number, place, book.len());
         let outcome = match kept.take().map_or_else(|| shared.connect(), |client| Ok(Some(client)))
         {
             Ok(Some(client)) => request.run(client),
@@ -35,11 +37,15 @@ pub fn work(kind: Kind, index: usize, shared: &Shared) -> Vec<Entry> {
             Err(error) => Err(format!("not connected: {error}")),
         };
         let ended = SystemTime::now();
-        let outcome = outcome.map(|(answer, client)| {
+        let outcome = outcome.and_then(|(answer, client)| {
             kept = client;
-            answer
+            match shared.aims.fault(&request.place, (begun, ended), &answer.who()) {
+                Some(fault) => Err(fault),
+                None => Ok(answer),
+            }
         });
-        let entry = Entry { number, kind, method: request.method, begun, ended, outcome };
+        let Request { method, place, .. } = request;
+        let entry = Entry { number, kind, method, place, begun, ended, outcome };
         if entry.outcome.is_err() {
             // One failure of a client is enough: what follows it would hide it.
             shared.failures.lock().expect("the failures").push(entry);
@@ -55,6 +61,7 @@ pub fn work(kind: Kind, index: usize, shared: &Shared) -> Vec<Entry> {
 struct Request {
     kind: Kind,
     number: u64,
+    place: Place,
     method: &'static str,
     body: Vec<u8>,
     is_chunked: bool,
@@ -64,7 +71,7 @@ struct Request {
 
 impl Request {
     /// The `turn`th one of a client.
-    fn new(kind: Kind, number: u64, turn: usize) -> Self {
+    fn new(kind: Kind, number: u64, place: Place, turn: usize) -> Self {
         let is_even = turn.is_multiple_of(2);
         let (method, length) = match kind {
             Kind::KeepAlive if is_even => ("GET", 0),
@@ -76,7 +83,8 @@ impl Request {
         // Different for each number: bodies that are mixed up are noticed.
         let body = (0..length).map(|index| (index as u64 * 7 + number * 13) as u8).collect();
         let is_chunked = kind == Kind::Upload && !is_even;
-        Self { kind, number, method, body, is_chunked, closes: kind == Kind::Fresh && is_even }
+        let closes = kind == Kind::Fresh && is_even;
+        Self { kind, number, place, method, body, is_chunked, closes }
     }
 
     /// Sends it and reads its answer; the connection with it when it goes on.
@@ -110,7 +118,9 @@ impl Request {
             (length, false) => format!("Content-Length: {length}\r\n"),
         };
         let close = if self.closes { "Connection: close\r\n" } else { "" };
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: a.test\r\n{length}{close}\r\n");
+        let Place { host, path, .. } = &self.place;
+        let head =
+            format!("{method} {path}{target} HTTP/1.1\r\nHost: {host}\r\n{length}{close}\r\n");
         let mut bytes = head.into_bytes();
         if self.is_chunked {
             bytes.extend(chunked(body, 50_000));
@@ -131,6 +141,9 @@ impl Request {
 
     fn check(&self, response: &Response) -> Result<Answer, String> {
         let text = response.text();
+        if response.status == 404 && text.starts_with("404 Not Found\n") {
+            return Ok(Answer::of_nobody());
+        }
         if response.status != 200 {
             return Err(format!("answered {} {text:?}", response.status));
         }
@@ -152,7 +165,8 @@ impl Request {
             return None;
         }
         let release = receipt["release"].as_str()?.to_owned();
-        Some(Answer { worker: receipt["worker"].as_u64()?, release })
+        let app = receipt["app"].as_str()?.to_owned();
+        Some(Answer { worker: receipt["worker"].as_u64()?, app, release })
     }
 
     /// The end of a stream of which nothing may be missing.
@@ -162,8 +176,10 @@ impl Request {
             rest = rest.strip_prefix(&format!("data: {} {index}\n\n", self.number))?;
         }
         let rest = rest.strip_prefix(&format!("data: {} end ", self.number))?;
-        let (worker, release) = rest.strip_suffix("\n\n")?.split_once(' ')?;
-        Some(Answer { worker: worker.parse().ok()?, release: release.to_owned() })
+        let (worker, rest) = rest.strip_suffix("\n\n")?.split_once(' ')?;
+        let (app, release) = rest.split_once(' ')?;
+        let (app, release) = (app.to_owned(), release.to_owned());
+        Some(Answer { worker: worker.parse().ok()?, app, release })
     }
 }
 

@@ -1,0 +1,243 @@
+//! The verbs about the configuration of a running master: taking up another one, going back, and
+//! what there was.
+
+use super::answer::{Active, Attempt, Carried, History, Planned};
+use super::args::{Ask, Order, PlanReload};
+use super::client::Reply;
+use super::ctl::{Question, accepted, say, understood};
+use super::exit::{Exit, Failure};
+use super::order::{Goal, What, body, rolled, seconds};
+use super::start::edgefile::{absolute, file_in};
+use super::table::{Align, Paint, Table, Tone};
+use rip::contract::config::Config;
+use std::path::Path;
+
+/// Takes up what has changed.
+///
+/// # Errors
+/// No master, a configuration that does not become the active one, no answer in time or at all.
+pub fn reload(flags: &Order) -> Result<Exit, Failure> {
+    let what = What { goal: Goal::Rolled, ..What::new("reload", "/control/reload", flags) };
+    attempted(&what, &what.give(body(None, &[]))?)
+}
+
+/// Makes the configuration before the active one the active one again.
+///
+/// # Errors
+/// As [`reload`].
+pub fn rollback(flags: &Order) -> Result<Exit, Failure> {
+    let what = What::new("rollback", "/control/rollback", flags);
+    attempted(&what, &what.give(body(None, &[]))?)
+}
+
+/// Says what a reload would do.
+///
+/// # Errors
+/// No master (exit 69), or a file that is wrong.
+pub fn plan(flags: &PlanReload) -> Result<Exit, Failure> {
+    let question = Question::new(&flags.ask).map_err(nobody)?;
+    let asked = match &flags.file {
+        Some(file) => {
+            let path = absolute(&file_in(Path::new(file)))?;
+            serde_json::json!({ "file": path }).to_string()
+        }
+        None => "{}".to_owned(),
+    };
+    let reply = question.ask("POST", "/control/plan", Some(&asked))?;
+    if flags.ask.json {
+        say(&reply.body)?;
+    }
+    if let Some(failure) = unplanned(&reply) {
+        return Err(failure);
+    }
+    let reply = accepted(reply)?;
+    if flags.ask.json {
+        return Ok(Exit::Done);
+    }
+    say(&planned(&understood(&reply)?))
+}
+
+/// The failure that a reload would be.
+fn unplanned(reply: &Reply) -> Option<Failure> {
+    let attempt: Attempt = serde_json::from_str(&reply.body).ok()?;
+    if reply.status != 409 || attempt.code.is_empty() {
+        return None;
+    }
+    let message = format!("a reload would be rejected: {}", attempt.code);
+    Some(Failure { lines: attempt.details, ..Failure::new(Exit::Failed, message) })
+}
+
+fn planned(answer: &Planned) -> String {
+    let mut lines: Vec<_> =
+        answer.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+    match &answer.note {
+        Some(note) => lines.push(note.clone()),
+        None if answer.lines.is_empty() => lines.push("nothing changes".to_owned()),
+        None => lines.extend(answer.lines.iter().cloned()),
+    }
+    lines.join("\n")
+}
+
+/// Shows the last attempts.
+///
+/// # Errors
+/// No master, or one that does not answer.
+pub fn history(flags: &Ask) -> Result<Exit, Failure> {
+    let reply = Question::new(flags)?.get("/history")?;
+    if flags.json {
+        return say(&reply.body);
+    }
+    let history: History = understood(&reply)?;
+    say(&attempts(&history, Paint::for_stdout()))
+}
+
+/// Shows the active configuration.
+///
+/// # Errors
+/// As [`history`].
+pub fn config(flags: &Ask) -> Result<Exit, Failure> {
+    let reply = Question::new(flags)?.get("/config")?;
+    if flags.json {
+        return say(&reply.body);
+    }
+    say(&configuration(&understood(&reply)?, &understood(&reply)?, Paint::for_stdout()))
+}
+
+/// Tells how an order to change the configuration ended.
+pub(super) fn attempted(what: &What<'_>, reply: &Reply) -> Result<Exit, Failure> {
+    if what.flags.json {
+        say(&reply.body)?;
+    }
+    if let Some(failure) = failed(what.verb, reply) {
+        return Err(failure);
+    }
+    let reply = accepted(reply.clone())?;
+    if what.flags.json {
+        return Ok(Exit::Done);
+    }
+    // That of a master without an Edgefile is a roll.
+    let carried: Carried = understood(&reply)?;
+    if !carried.app.is_empty() && carried.generation.is_some() {
+        return say(&rolled(&carried));
+    }
+    let attempt: Attempt = understood(&reply)?;
+    match attempt.result.as_str() {
+        "" => say(&format!("the {} has begun", what.verb)),
+        _ => say(&applied(&attempt)),
+    }
+}
+
+/// The failure that an attempt is which did not change the configuration.
+fn failed(verb: &str, reply: &Reply) -> Option<Failure> {
+    let attempt: Attempt = serde_json::from_str(&reply.body).ok()?;
+    let said = match attempt.result.as_str() {
+        "rejected" => format!("the {verb} was rejected"),
+        "rolled_back" => format!("the {verb} was taken back"),
+        _ => return None,
+    };
+    let on = format!("version {} stays active", attempt.old_version);
+    let mut failure = Failure::new(Exit::Failed, format!("{said}: {} ({on})", attempt.code));
+    failure.lines = attempt.details.into_iter().chain(attempt.stderr).collect();
+    Some(failure)
+}
+
+fn applied(attempt: &Attempt) -> String {
+    let took = seconds(attempt.duration_ms);
+    let mut text = match attempt.new_version {
+        version if version == attempt.old_version => {
+            format!("version {version} stays active ({took})\n")
+        }
+        version => format!("version {version} is active ({took})\n"),
+    };
+    for detail in &attempt.details {
+        text.push_str(&format!("  {detail}\n"));
+    }
+    text
+}
+
+/// Whoever wants a plan without a master is told what can be had.
+fn nobody(failure: Failure) -> Failure {
+    match failure.exit {
+        Exit::Failed => Failure { exit: Exit::Unavailable, ..failure }
+            .tip("rip-master check says what is wrong with an Edgefile without a master"),
+        _ => failure,
+    }
+}
+
+fn attempts(history: &History, paint: Paint) -> String {
+    let mut table = Table::new(&[
+        ("ATTEMPT", Align::Right),
+        ("SOURCE", Align::Left),
+        ("VERSION", Align::Left),
+        ("RESULT", Align::Left),
+        ("CODE", Align::Left),
+        ("TOOK", Align::Right),
+        ("DETAILS", Align::Left),
+    ]);
+    for attempt in &history.attempts {
+        let usual = |text: String| (text, Tone::Usual);
+        let tone = if attempt.result == "applied" { Tone::Good } else { Tone::Bad };
+        let more = match attempt.details.len() {
+            0 | 1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        let first = attempt.details.first().and_then(|text| text.lines().next());
+        table.row([
+            usual(attempt.id.to_string()),
+            usual(attempt.source.clone()),
+            usual(format!("{}→{}", attempt.old_version, attempt.new_version)),
+            (attempt.result.clone(), tone),
+            usual(attempt.code.clone()),
+            usual(seconds(attempt.duration_ms)),
+            usual(format!("{}{more}", first.unwrap_or_default())),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn configuration(active: &Active, config: &Config, paint: Paint) -> String {
+    let listeners: Vec<_> = config.edge.http.iter().map(|at| format!("http {at}")).collect();
+    let path = active.path.as_ref().map(|path| format!(" of {path}")).unwrap_or_default();
+    let mut text =
+        format!("version {}{path}, listening on {}\n\n", active.version, listeners.join(", "));
+    let usual = |text: String| (text, Tone::Usual);
+    let mut apps = Table::new(&[
+        ("APP", Align::Left),
+        ("WORKERS", Align::Right),
+        ("CONCURRENCY", Align::Right),
+        ("USER", Align::Left),
+        ("ENTRY", Align::Left),
+    ]);
+    for app in &config.apps {
+        apps.row([
+            usual(app.id.to_string()),
+            usual(app.workers.to_string()),
+            usual(app.concurrency.to_string()),
+            usual(app.user.clone().unwrap_or_default()),
+            usual(app.entry.clone()),
+        ]);
+    }
+    let mut routes = Table::new(&[
+        ("HOST", Align::Left),
+        ("PATH", Align::Left),
+        ("METHODS", Align::Left),
+        ("ACTION", Align::Left),
+        ("LINE", Align::Right),
+    ]);
+    for rule in &config.routes {
+        routes.row([
+            usual(rule.host.clone()),
+            usual(rule.path_pattern.clone()),
+            usual(rule.methods.to_string()),
+            usual(rule.action.to_string()),
+            usual(rule.line.map(|line| line.to_string()).unwrap_or_default()),
+        ]);
+    }
+    text.push_str(&apps.render(paint));
+    text.push('\n');
+    text.push_str(&routes.render(paint));
+    text
+}
+
+#[cfg(test)]
+mod tests;

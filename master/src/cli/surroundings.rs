@@ -1,0 +1,255 @@
+//! The machine, as an Edgefile's references are looked up on it.
+
+use super::entry::{self, Entry, Places, Written};
+use super::exit::Failure;
+use super::start::World;
+use super::{certificate, changes, python};
+use nix::unistd::{User, geteuid};
+use rip::contract::app::Runtime;
+use rip::contract::attempt::AttemptCode;
+use rip::edgefile::surroundings::Asked;
+use rip::edgefile::{Resolved, Surroundings, Trouble};
+use rip::limits;
+use rip::time::UnixMillis;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// This machine, seen from the directory of an Edgefile.
+#[derive(Debug)]
+pub struct Machine<'w> {
+    world: &'w World,
+    directory: String,
+    /// The ports of the file are not those that will be listened at.
+    any_port: bool,
+    now: UnixMillis,
+}
+
+impl<'w> Machine<'w> {
+    /// The machine as `world` has it. Relative paths start at `directory`, which is absolute.
+    pub fn new(world: &'w World, directory: &str, any_port: bool, now: UnixMillis) -> Self {
+        Self { world, directory: directory.to_owned(), any_port, now }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        let path = Path::new(&self.directory).join(path);
+        // Without what says nothing: `./`.
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
+    /// Where an app's programs and packages are, from its working directory.
+    fn places(&self, cwd: &Path, asked: &Asked<'_>) -> Places {
+        let own = |name| asked.env.and_then(|env| env.get(name)).map(std::ffi::OsString::from);
+        let either = |name| own(name).or_else(|| std::env::var_os(name));
+        let programs = match own("PATH") {
+            Some(path) => std::env::split_paths(&path).collect(),
+            None => self.world.places.programs.clone(),
+        };
+        let packages = python::package_directories(
+            either("PYTHONPATH").as_deref(),
+            either("VIRTUAL_ENV").as_deref(),
+            &programs,
+            cwd,
+        );
+        Places { cwd: cwd.to_owned(), programs, packages, written: Written::Edgefile }
+    }
+
+    fn working_directory(&self, asked: &Asked<'_>) -> Result<PathBuf, Trouble> {
+        match asked.cwd {
+            Some(cwd) => self.existing_directory(cwd).map(PathBuf::from),
+            None => Ok(PathBuf::from(&self.directory)),
+        }
+    }
+}
+
+impl Surroundings for Machine<'_> {
+    fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    fn cores(&self) -> u32 {
+        self.world.cores
+    }
+
+    fn entry(&self, entry: &str, asked: &Asked<'_>) -> Result<Resolved, Trouble> {
+        let cwd = self.working_directory(asked)?;
+        let is_path = self.path(entry.split(".py:").next().unwrap_or(entry)).exists();
+        // Files are looked for beside the Edgefile, modules where the app runs.
+        let from = if is_path || entry.contains('/') { Path::new(&self.directory) } else { &cwd };
+        let places = self.places(from, asked);
+        let mut found = find(entry, asked.runtime, &places)?;
+        if asked.cwd.is_some() {
+            found.launch.cwd = entry::text(&cwd).map_err(trouble)?;
+        }
+        resolved(found, asked)
+    }
+
+    fn command(&self, argv: &[String], asked: &Asked<'_>) -> Result<Resolved, Trouble> {
+        let cwd = self.working_directory(asked)?;
+        if argv.first().is_none_or(String::is_empty) {
+            return Err(Trouble {
+                code: AttemptCode::Invalid,
+                message: "the command is empty".to_owned(),
+                hint: Some("for example: command \"gunicorn\" \"app:app\"".to_owned()),
+            });
+        }
+        let places = self.places(&cwd, asked);
+        resolved(entry::resolve(None, Some(argv), &places).map_err(trouble)?, asked)
+    }
+
+    fn existing_directory(&self, path: &str) -> Result<String, Trouble> {
+        let place = self.path(path);
+        let found = place.canonicalize().map_err(|error| missing(path, &place, &error))?;
+        if !found.is_dir() {
+            return Err(Trouble {
+                code: AttemptCode::EntryMissing,
+                message: format!("'{path}' is not a directory"),
+                hint: None,
+            });
+        }
+        entry::text(&found).map_err(trouble)
+    }
+
+    fn readable_file(&self, path: &str) -> Result<(String, bool), Trouble> {
+        let place = self.path(path);
+        let (_, mode) = open(&place).map_err(|error| missing(path, &place, &error))?;
+        Ok((entry::text(&place).map_err(trouble)?, mode & 0o004 != 0))
+    }
+
+    fn certificate(&self, cert: &str, key: &str) -> Result<(), Trouble> {
+        let read = |path: &str| {
+            let unreadable = |error: std::io::Error| Trouble {
+                code: AttemptCode::CertUnreadable,
+                ..missing(path, Path::new(path), &error)
+            };
+            let (file, _) = open(Path::new(path)).map_err(unreadable)?;
+            let mut content = Vec::new();
+            file.take(CERTIFICATE_BYTES).read_to_end(&mut content).map_err(unreadable)?;
+            Ok(content)
+        };
+        certificate::check(&read(cert)?, &read(key)?, self.now).map_err(|wrong| Trouble {
+            code: AttemptCode::CertUnreadable,
+            message: wrong.message,
+            hint: Some(wrong.hint),
+        })
+    }
+
+    fn may_listen(&self, port: u16) -> Result<(), Trouble> {
+        let rights = self.world.rights;
+        if self.any_port || rights.allow(port) {
+            return Ok(());
+        }
+        Err(Trouble {
+            code: AttemptCode::ListenFailed,
+            message: format!(
+                "port {port} needs CAP_NET_BIND_SERVICE, which this process does not have"
+            ),
+            hint: Some(format!(
+                "ports from {} on are free for all; or give the program the right: \
+                 sudo setcap cap_net_bind_service=+ep {}",
+                rights.unprivileged_from, self.world.executable
+            )),
+        })
+    }
+
+    fn user(&self, name: &str) -> Result<(), Trouble> {
+        let invalid = |message, hint: &str| Trouble {
+            code: AttemptCode::Invalid,
+            message,
+            hint: Some(hint.to_owned()),
+        };
+        let found = User::from_name(name)
+            .map_err(|errno| invalid(format!("user '{name}' cannot be looked up: {errno}"), ""))?;
+        match found {
+            None => Err(invalid(
+                format!("there is no user '{name}'"),
+                "make one: sudo useradd --system NAME",
+            )),
+            Some(user) if self.world.rights.change_user || user.uid == geteuid() => Ok(()),
+            Some(_) => Err(invalid(
+                format!("to run processes as '{name}' needs root, which this process is not"),
+                "start rip-master as root, or leave `user` out",
+            )),
+        }
+    }
+}
+
+/// The entry, and that it is what the operator says runs it.
+fn find(entry: &str, runtime: Option<&str>, places: &Places) -> Result<Entry, Trouble> {
+    let wanted = match runtime {
+        None => None,
+        Some("python") => Some(Runtime::Python),
+        Some("builtin") => Some(Runtime::Builtin),
+        Some("command") => Some(Runtime::Command),
+        Some(other) => {
+            return Err(Trouble {
+                code: AttemptCode::Invalid,
+                message: format!("runtime '{other}' is not one this version starts by itself"),
+                hint: Some("python, builtin or command; any HTTP server is a command".to_owned()),
+            });
+        }
+    };
+    if wanted == Some(Runtime::Command) {
+        let path = places.cwd.join(entry);
+        let program = entry::text(&path).map_err(trouble)?;
+        return entry::resolve(None, Some(&[program]), places)
+            .map(|found| Entry { shown: entry.to_owned(), ..found })
+            .map_err(trouble);
+    }
+    let found = entry::resolve(Some(entry), None, places).map_err(trouble)?;
+    if wanted.is_some_and(|wanted| wanted != found.launch.runtime) {
+        return Err(Trouble {
+            code: AttemptCode::Invalid,
+            message: format!("'{entry}' is not run by {}", runtime.unwrap_or_default()),
+            hint: Some("leave `runtime` out: it follows from the entry".to_owned()),
+        });
+    }
+    Ok(found)
+}
+
+fn resolved(found: Entry, asked: &Asked<'_>) -> Result<Resolved, Trouble> {
+    let mut launch = found.launch;
+    if !asked.has_setup {
+        launch.setup = changes::setup_file(&launch)
+            .map_err(|failure| trouble(failure.tip("say which: setup \"PROGRAM\" …")))?;
+    }
+    let watch = changes::by_default(launch.runtime);
+    Ok(Resolved { shown: found.shown, launch, watch })
+}
+
+/// Opens a file for reading; with its mode. What is no regular file is an error: opening a pipe
+/// would wait for ever.
+fn open(path: &Path) -> std::io::Result<(File, u32)> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(std::io::Error::other("it is a directory"));
+    }
+    if !found.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    Ok((file, found.permissions().mode()))
+}
+
+fn missing(path: &str, place: &Path, error: &std::io::Error) -> Trouble {
+    let message = match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("'{path}' not found: looked for {}", place.display())
+        }
+        _ => format!("'{path}' cannot be read: {error}"),
+    };
+    Trouble { code: AttemptCode::EntryMissing, message, hint: None }
+}
+
+/// What the command line says of an entry, as an Edgefile says it.
+fn trouble(failure: Failure) -> Trouble {
+    let hint = (!failure.tips.is_empty()).then(|| failure.tips.join("; "));
+    Trouble { code: AttemptCode::EntryMissing, message: failure.message, hint }
+}
+
+/// More than any chain has.
+const CERTIFICATE_BYTES: u64 = limits::EDGEFILE_BYTES as u64;
+
+#[cfg(test)]
+mod tests;
