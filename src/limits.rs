@@ -133,6 +133,8 @@ pub const RATE_WINDOW: Duration = Duration::from_secs(60);
 pub const UPSTREAM_ATTEMPT_COUNT: u32 = 2;
 /// The most that can be configured.
 pub const UPSTREAM_ATTEMPT_COUNT_MAX: usize = 8;
+/// Targets of one upstream: refused beyond.
+pub const UPSTREAM_TARGET_COUNT: usize = 64;
 /// What is looked at before a target is ejected for its failures.
 pub const EJECT_WINDOW: Duration = Duration::from_secs(10);
 /// Exchanges within [`EJECT_WINDOW`] below which nothing is concluded.

@@ -180,6 +180,11 @@ pub struct RateLimit {
     pub window: Duration,
 }
 
+impl RateLimit {
+    /// What no client reaches: how a site says that the limit around it is not its own.
+    pub const UNLIMITED: Self = Self { limit: u32::MAX, window: Duration::from_secs(1) };
+}
+
 /// A server that is not ours.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod attempt;
+pub mod cidr;
 pub mod config;
 pub mod decision;
 pub mod event;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 mod names;
 mod quantity;
+mod url;
 
 /// A kind of value.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +19,16 @@ pub(super) enum Kind {
     Address,
     /// A name of an app.
     AppName,
+    /// `example.com`, `example.com:8080`, `[::1]:8080`.
+    Authority,
     /// A word of an argument vector: may be empty.
     Argument,
     Bool,
     /// `500ms`, `2s`, `5m`, `1h`, `365d`.
     Duration,
     DurationOr(&'static [&'static str]),
+    /// Of a file below a directory, as URLs have it: `assets/app.html`.
+    FilePath,
     Glob,
     /// A header field's name that may be changed.
     Header,
@@ -60,6 +65,9 @@ pub(super) enum Kind {
     /// Where a redirect leads.
     Template,
     Text,
+    /// The name of an upstream, or a URL.
+    Upstream,
+    /// Of a server: `http://10.0.0.7:8080/base`, `unix:/run/app.sock`.
     Url,
     UrlPath,
     UrlPathOr(&'static [&'static str]),
@@ -125,6 +133,8 @@ impl Kind {
         match self {
             Self::Address => "an address such as \":80\" or \"127.0.0.1:8080\"".to_owned(),
             Self::AppName => "a name such as \"api\"".to_owned(),
+            Self::Authority => "a host such as \"example.com\" or \"example.com:8080\"".to_owned(),
+            Self::FilePath => "the path of a file such as \"index.html\"".to_owned(),
             Self::Argument | Self::HeaderValue | Self::VariableValue => "a text".to_owned(),
             Self::Bool => "#true or #false".to_owned(),
             Self::Duration => DURATION.to_owned(),
@@ -146,6 +156,9 @@ impl Kind {
             Self::Template => "a path or URL such as \"/new/{path}\"".to_owned(),
             Self::Text => "a text in quotes".to_owned(),
             Self::Url => "a URL such as \"http://10.0.0.7:8080\"".to_owned(),
+            Self::Upstream => {
+                "the name of an upstream or a URL such as \"http://10.0.0.7:8080\"".to_owned()
+            }
             Self::UrlPath => "a path such as \"/ready\"".to_owned(),
             Self::UrlPathOr(words) => either("a path such as \"/ready\"".to_owned(), words),
             Self::User => "the name of a user".to_owned(),
@@ -181,20 +194,21 @@ impl Kind {
             Self::Duration => "duration",
             Self::DurationOr(found) => return words("duration", found),
             Self::Glob => "glob",
-            Self::Host => "host",
+            Self::Authority | Self::Host => "host",
             Self::Methods => "methods",
             Self::Network => "network",
             Self::Number { least, most } => return range(least, most),
             Self::NumberOr { least, most, words: found } => {
                 return words(&range(least, most), found);
             }
-            Self::Path | Self::Prefix | Self::UrlPath => "path",
+            Self::FilePath | Self::Path | Self::Prefix | Self::UrlPath => "path",
             Self::Pattern => "pattern",
             Self::RedirectStatus => "301, 302, 303, 307, 308",
             Self::Size { .. } => "size",
             Self::Surge => "number, \"25%\"",
             Self::Template => "path or URL",
             Self::Url => "URL",
+            Self::Upstream => "name or URL",
             Self::UrlPathOr(found) => return words("path", found),
             Self::User => "user",
             Self::Words { served: [], later } => return words("", later),
@@ -219,7 +233,8 @@ impl Kind {
             Self::Glob => "*.py",
             Self::Header => "X-Frame-Options",
             Self::HeaderValue => "DENY",
-            Self::Host => "example.com",
+            Self::Authority | Self::Host => "example.com",
+            Self::FilePath => "index.html",
             Self::Id => "api",
             Self::Methods => "GET,POST",
             Self::Network => "10.0.0.0/8",
@@ -228,7 +243,7 @@ impl Kind {
             Self::Prefix => "/v2",
             Self::Size { .. } => "64MiB",
             Self::Template => "/new/{path}",
-            Self::Url => "http://10.0.0.7:8080",
+            Self::Upstream | Self::Url => "http://10.0.0.7:8080",
             Self::UrlPath | Self::UrlPathOr(_) => "/ready",
             Self::User => "www-data",
             Self::Variable => "NAME",
@@ -280,16 +295,19 @@ impl Kind {
         match self {
             Self::Address => names::address(text),
             Self::AppName => names::app(text).map(Typed::Text),
+            Self::Authority => url::authority(text).map(|()| own(text)),
+            Self::FilePath => names::file_path(text).map(|()| own(text)),
             Self::Glob => names::glob(text).map(|()| own(text)),
             Self::Header => names::header(text).map(|()| own(text)),
             Self::HeaderValue => names::header_value(text).map(|()| own(text)),
             Self::Host => names::host(text).map(Typed::Text),
             Self::Methods => names::methods(text).map(Typed::Methods),
-            Self::Network => names::network(text).map(|()| own(text)),
+            Self::Network => names::network(text).map(Typed::Text),
             Self::Pattern => names::pattern(text).map(|()| own(text)),
             Self::Prefix => names::prefix(text).map(Typed::Text),
             Self::Template => names::template(text).map(|()| own(text)),
-            Self::Url => names::url(text).map(|()| own(text)),
+            Self::Upstream if text.contains([':', '/']) => url::url(text).map(|()| own(text)),
+            Self::Url => url::url(text).map(|()| own(text)),
             Self::UrlPath => names::url_path(text).map(|()| own(text)),
             Self::UrlPathOr(words) => match known_word(value, words) {
                 Some(word) => Ok(Typed::Word(word)),
@@ -297,7 +315,7 @@ impl Kind {
             },
             Self::Variable => names::variable(text).map(|()| own(text)),
             Self::Words { served, later } => self.word(text, served, later),
-            Self::Id | Self::Path | Self::Text | Self::User => {
+            Self::Id | Self::Path | Self::Text | Self::Upstream | Self::User => {
                 match text.chars().any(char::is_control) {
                     true => Err(Wrong::new(
                         "a control character may not stand here",
@@ -345,6 +363,8 @@ impl Kind {
             self,
             Self::Argument
                 | Self::AppName
+                | Self::Authority
+                | Self::FilePath
                 | Self::HeaderValue
                 | Self::Id
                 | Self::Path

@@ -56,6 +56,12 @@ impl<'a> Report<'a> {
         self.push(Severity::Warning, AttemptCode::Invalid, span, path, message.into(), hint.into());
     }
 
+    /// Of trouble that does not keep the file from being used.
+    pub(super) fn doubt(&mut self, span: Span, path: &str, trouble: Trouble) {
+        let hint = trouble.hint.unwrap_or_default();
+        self.push(Severity::Warning, trouble.code, span, path, trouble.message, hint);
+    }
+
     pub(super) fn trouble(&mut self, span: Span, path: &str, trouble: Trouble) {
         let hint = trouble.hint.unwrap_or_default();
         self.push(Severity::Error, trouble.code, span, path, trouble.message, hint);

@@ -38,11 +38,22 @@ pub trait Surroundings {
     /// There is none, or it cannot be read.
     fn readable_file(&self, path: &str) -> Result<(String, bool), Trouble>;
 
-    /// Whether the files at these absolute paths are a chain and its key.
+    /// Whether the files at these absolute paths are a chain and its key. What is odd about them is
+    /// returned: they can be used, but perhaps not today.
     ///
     /// # Errors
     /// What is wrong with them.
-    fn certificate(&self, cert: &str, key: &str) -> Result<(), Trouble>;
+    fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble>;
+
+    /// The absolute path of a readable file with certificates, in PEM, that others are verified
+    /// against.
+    ///
+    /// # Errors
+    /// There is none, or no certificate in it.
+    fn authorities(&self, path: &str) -> Result<String, Trouble>;
+
+    /// Others than the owner and the group of the Edgefile may read it.
+    fn is_readable_by_others(&self) -> bool;
 
     /// Whether the server may listen at `port`.
     ///

@@ -289,8 +289,13 @@ fn chosen(
 }
 
 fn children(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
-    let Some(nodes) = &node.children else { return };
     let rule = checked.rule;
+    let nodes = match &node.children {
+        Some(nodes) => nodes.as_slice(),
+        // Without a block what must stand in it is missing as well.
+        None if rule.children.iter().any(|child| child.is_required) => &[],
+        None => return,
+    };
     if let Some(free) = rule.free.filter(|free| free.as_children) {
         for child in nodes {
             let path = format!("{} › {}", checked.path, shown(&child.name));
@@ -462,8 +467,6 @@ fn not_served(name: &str) -> String {
 fn not_served_hint(name: &str) -> &'static str {
     match name {
         "https" | "acme" | "hsts" => "this version serves plain HTTP; put TLS before it",
-        "proxy" | "upstream" => "`to-app` and `redirect` are",
-        "static" => "an app can serve the files",
         _ => "leave it out",
     }
 }

@@ -10,10 +10,11 @@
 //! * [`request_id`] — the name a request has in every log line and message.
 
 pub mod caps;
-pub mod cidr;
 pub mod client_ip;
 pub mod phase;
 pub mod proxy_header;
 pub mod rate;
 mod recent;
 pub mod request_id;
+
+pub use crate::contract::cidr;

@@ -117,3 +117,10 @@ pub struct WorkerView {
     /// Exchanges that ended here.
     pub requests: u64,
 }
+
+impl WorkerView {
+    /// Nothing goes on there: no lease, no tunnel.
+    pub fn is_idle(&self) -> bool {
+        self.inflight == 0 && self.tunnels == 0
+    }
+}

@@ -373,10 +373,11 @@ impl Pipeline {
         let new = std::mem::take(&mut trial.next);
         let details = std::mem::take(&mut trial.details);
         let (version, is_recalled) = (trial.version, trial.is_recalled);
+        // Whoever is answered may count on it that nobody listens there any more.
+        self.close(&self.active.listeners - &new.listeners);
         self.report(trial, AttemptResult::Applied, AttemptCode::Ok, details, now);
         let old = std::mem::replace(&mut self.active, new);
         self.retire(&old.pools - &self.active.pools);
-        self.close(&old.listeners - &self.active.listeners);
         let forgotten = self.previous.replace(old.number).filter(|_| !is_recalled);
         debug_assert!(forgotten != Some(version));
         self.outputs.extend(forgotten.map(|version| Output::Forget { version }));

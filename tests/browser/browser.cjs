@@ -1,5 +1,5 @@
-// A headless Chromium for the browser tests: `run(check)` opens a page, hands it to `check`, and
-// fails on whatever the browser itself complains about.
+// A headless Chromium for the browser tests: `main(check)` opens a page, hands it to `check`, and
+// fails on whatever the browser itself complains about, but for what is expected.
 "use strict";
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
@@ -8,7 +8,7 @@ const { chromium } = require("playwright-core");
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
   .find((path) => fs.existsSync(path));
 
-exports.run = async (check) => {
+const run = async (check, { expects = [] } = {}) => {
   assert.ok(executablePath, "chromium is missing: run scripts/setup");
   const base = process.argv[2];
   const browser = await chromium.launch({
@@ -25,7 +25,8 @@ exports.run = async (check) => {
     page.on("console", (message) => {
       // The browser looks for an icon by itself.
       const isIcon = message.location().url.endsWith("/favicon.ico");
-      if (message.type() === "error" && !isIcon) complaints.push(message.text());
+      const isExpected = expects.some((pattern) => pattern.test(message.text()));
+      if (message.type() === "error" && !isIcon && !isExpected) complaints.push(message.text());
     });
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("request", (request) => {
@@ -40,7 +41,7 @@ exports.run = async (check) => {
   console.log("fine");
 };
 
-exports.main = (check) => exports.run(check).catch((error) => {
+exports.main = (check, options) => run(check, options).catch((error) => {
   console.error(error);
   process.exit(1);
 });

@@ -37,7 +37,14 @@ impl Place {
         fs::create_dir_all(&directory).expect("a directory of the test");
         let place = Self { directory };
         fs::write(place.file(), text).expect("an Edgefile");
+        place.allow(0o600);
         place
+    }
+
+    /// Who may read the file.
+    fn allow(&self, mode: u32) {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(self.file(), mode).expect("rights of the file");
     }
 
     fn file(&self) -> PathBuf {
@@ -83,6 +90,16 @@ fn a_file_that_is_right_is_said_to_be() {
         assert_eq!((code, &found["ok"]), (0, &Value::Bool(true)), "{found}");
     }
     assert_eq!(place.run(&["check", "--format", "github"]), (0, String::new(), String::new()));
+}
+
+#[test]
+fn secrets_that_others_may_read_are_warned_of() {
+    let place = Place::new(RIGHT);
+    place.allow(0o644);
+    let (code, out, err) = place.run(&["check"]);
+    assert_eq!((code, out.as_str()), (0, "Edgefile is right: 1 app, 2 routes\n"), "{err}");
+    assert!(err.starts_with("Edgefile:4:5: warning: others may read this file"), "{err}");
+    assert!(!err.contains("correct horse"), "{err}");
 }
 
 #[test]

@@ -73,8 +73,9 @@ impl World {
         text + "}\n"
     }
 
-    fn started(&self) -> Server {
-        let server = Setup::edgefile(&self.text()).word("--no-watch").start();
+    fn started(&self, loops: usize) -> Server {
+        let setup = Setup::edgefile(&self.text()).word("--no-watch").flag("--loops", loops);
+        let server = setup.start();
         self.assert_settled(&server);
         server
     }
@@ -127,7 +128,7 @@ impl World {
 fn apps_and_hosts_come_and_go_and_move_under_load() {
     let mut world = World::new(&[("one", 2), ("two", 1)]);
     world = world.with("a.test", "", "one").with("a.test", "/api", "two").with("b.test", "", "two");
-    let mut server = world.started();
+    let mut server = world.started(1);
     let ledger = world.open(&server, &ALL_KINDS);
     ledger.wait_for(&server, 30);
     let mut change = |server: &Server, what: &dyn Fn(&mut World)| {
@@ -231,7 +232,7 @@ fn two_hundred_reloads_in_a_row_lose_double_and_misroute_nothing() {
     let mut world = World::new(&[("one", 2), ("two", 1), ("still", 1)]);
     world = world.with("a.test", "", "one").with("a.test", "/api", "two");
     world = world.with("b.test", "", "two").with("still.test", "", "still");
-    let mut server = world.started();
+    let mut server = world.started(3);
     let still = server.family("still");
     let ledger = world.open(&server, &ALL_KINDS);
     ledger.wait_for(&server, 20);

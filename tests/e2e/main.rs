@@ -53,5 +53,6 @@ mod strict;
 mod stuck;
 mod timeouts;
 mod traps;
+mod tunnel;
 mod verbs;
 mod wsgi;

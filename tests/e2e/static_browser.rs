@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Runs a script of tests/browser against a server.
 #[track_caller]
-fn browse(script: &str, server: &Server) {
+pub fn browse(script: &str, server: &Server) {
     let modules = tools::cache().join("node/node_modules");
     assert!(
         modules.join("playwright-core").exists(),

@@ -1,6 +1,6 @@
 //! The examples in `bad` and `good`, each with what is expected beside it.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, OpenMachine};
 use rip::edgefile::diagnostic::{github, json, render};
 use rip::edgefile::{Outcome, Severity, compile};
 use rip::limits;
@@ -101,6 +101,23 @@ fn no_value_of_an_environment_is_in_what_is_told() {
         assert!(!json(&outcome.diagnostics, "Edgefile").contains("hunter2"));
         assert!(!github(&outcome.diagnostics, "Edgefile").contains("hunter2"));
     }
+}
+
+#[test]
+fn a_file_with_variables_that_others_may_read_is_warned_of() {
+    let app = |name: &str, env: &str| {
+        format!("app \"{name}\" {{ entry \"a.py\"; hosts \"{name}\"; {env} }}\n")
+    };
+    let text = format!("version 1\n{}{}", app("a", ""), app("b", "env A=\"hunter2\""));
+    assert!(compile(text.as_bytes(), &Machine).diagnostics.is_empty());
+    let outcome = compile(format!("{text}{}", app("c", "env A=\"b\"")).as_bytes(), &OpenMachine);
+    let [found] = outcome.diagnostics.as_slice() else { panic!("{:?}", outcome.diagnostics) };
+    assert_eq!((found.severity, found.line), (Severity::Warning, 3));
+    assert_eq!(found.path, "app \"b\" › env");
+    assert!(found.message.contains("others may read this file"), "{}", found.message);
+    assert!(!found.excerpt.contains("hunter2"), "{}", found.excerpt);
+    let text = format!("version 1\n{}", app("a", ""));
+    assert!(compile(text.as_bytes(), &OpenMachine).diagnostics.is_empty());
 }
 
 #[test]

@@ -80,12 +80,29 @@ impl Surroundings for Machine {
         Ok((absolute(path), path.contains("open")))
     }
 
-    fn certificate(&self, cert: &str, key: &str) -> Result<(), Trouble> {
+    fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {
         if key.contains("other") {
             let message = format!("{key} is not the key of {cert}");
             return trouble(AttemptCode::CertUnreadable, message, "name the key it was made with");
         }
-        Ok(())
+        Ok(cert.contains("old").then(|| Trouble {
+            code: AttemptCode::CertUnreadable,
+            message: "the certificate expired on 2021-01-01".to_owned(),
+            hint: Some("renew it".to_owned()),
+        }))
+    }
+
+    fn authorities(&self, path: &str) -> Result<String, Trouble> {
+        let (found, _) = self.readable_file(path)?;
+        if path.contains("empty") {
+            let message = format!("{found} has no certificate in it");
+            return trouble(AttemptCode::CertUnreadable, message, "export it as PEM");
+        }
+        Ok(found)
+    }
+
+    fn is_readable_by_others(&self) -> bool {
+        false
     }
 
     fn may_listen(&self, port: u16) -> Result<(), Trouble> {
@@ -103,5 +120,54 @@ impl Surroundings for Machine {
             return trouble(AttemptCode::Invalid, message, "useradd makes one");
         }
         Ok(())
+    }
+}
+
+/// The same machine, where others than its owner may read the Edgefile.
+pub struct OpenMachine;
+
+impl Surroundings for OpenMachine {
+    fn directory(&self) -> &str {
+        "/srv"
+    }
+
+    fn cores(&self) -> u32 {
+        Machine.cores()
+    }
+
+    fn entry(&self, entry: &str, asked: &Asked<'_>) -> Result<Resolved, Trouble> {
+        Machine.entry(entry, asked)
+    }
+
+    fn command(&self, argv: &[String], asked: &Asked<'_>) -> Result<Resolved, Trouble> {
+        Machine.command(argv, asked)
+    }
+
+    fn existing_directory(&self, path: &str) -> Result<String, Trouble> {
+        Machine.existing_directory(path)
+    }
+
+    fn readable_file(&self, path: &str) -> Result<(String, bool), Trouble> {
+        Machine.readable_file(path)
+    }
+
+    fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {
+        Machine.certificate(cert, key)
+    }
+
+    fn authorities(&self, path: &str) -> Result<String, Trouble> {
+        Machine.authorities(path)
+    }
+
+    fn is_readable_by_others(&self) -> bool {
+        true
+    }
+
+    fn may_listen(&self, port: u16) -> Result<(), Trouble> {
+        Machine.may_listen(port)
+    }
+
+    fn user(&self, name: &str) -> Result<(), Trouble> {
+        Machine.user(name)
     }
 }

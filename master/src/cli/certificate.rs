@@ -5,13 +5,15 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, RootCertStore};
 
-/// Whether `chain` and `key`, both PEM, are a certificate with its issuers and its key, at `now`.
+/// Whether `chain` and `key`, both PEM, are a certificate with its issuers and its key. That `now` is
+/// none of its days is told, and no error: the day may come, and who has nothing better goes on with
+/// what is old.
 ///
 /// # Errors
 /// What is wrong, one clause, and how to mend it.
-pub fn check(chain: &[u8], key: &[u8], now: UnixMillis) -> Result<(), Wrong> {
+pub fn check(chain: &[u8], key: &[u8], now: UnixMillis) -> Result<Option<Wrong>, Wrong> {
     let certificates =
         CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>().map_err(|error| {
             Wrong::new(format!("the certificate is no PEM: {error}"), "export it as PEM")
@@ -50,12 +52,36 @@ pub fn check(chain: &[u8], key: &[u8], now: UnixMillis) -> Result<(), Wrong> {
     };
     let now = moment(now);
     if now > until {
-        return Err(Wrong::new(format!("the certificate expired on {}", day(&until)), "renew it"));
+        let message = format!("the certificate expired on {}", day(&until));
+        return Ok(Some(Wrong::new(message, "renew it")));
     }
     if now < from {
-        return Err(Wrong::new(
+        return Ok(Some(Wrong::new(
             format!("the certificate is valid from {} on only", day(&from)),
             "is the clock of this machine right?",
+        )));
+    }
+    Ok(None)
+}
+
+/// Whether others can be verified against the certificates in `pem`.
+///
+/// # Errors
+/// What is wrong, one clause, and how to mend it.
+pub fn check_authorities(pem: &[u8]) -> Result<(), Wrong> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| {
+            Wrong::new(format!("the certificates are no PEM: {error}"), "export them as PEM")
+        })?;
+        roots.add(certificate).map_err(|error| {
+            Wrong::new(format!("a certificate cannot be read: {error}"), "export it anew, as PEM")
+        })?;
+    }
+    if roots.is_empty() {
+        return Err(Wrong::new(
+            "the file has no certificate in it",
+            "each begins with -----BEGIN CERTIFICATE-----",
         ));
     }
     Ok(())

@@ -21,7 +21,7 @@ use rip::time::UnixMillis;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -84,9 +84,9 @@ fn answer(report: &impl Serialize) -> io::Result<()> {
 
 fn compile(job: &Job, world: &World) -> Report {
     let outcome = job.path.as_deref().map(|path| match read(path) {
-        Ok(text) => {
+        Ok((text, mode)) => {
             let directory = directory_of(path);
-            let machine = Machine::new(world, directory, job.any_port, now());
+            let machine = Machine::new(world, directory, mode, job.any_port, now());
             edgefile::compile(&text, &machine)
         }
         Err(unreadable) => Outcome { diagnostics: vec![unreadable], ..Outcome::default() },
@@ -98,7 +98,7 @@ fn compile(job: &Job, world: &World) -> Report {
 fn format(job: &Job) -> Formatted {
     let formatted = read(job.path.as_deref().unwrap_or_default())
         .map_err(|unreadable| vec![unreadable])
-        .and_then(|text| edgefile::fmt::format(&text));
+        .and_then(|(text, _)| edgefile::fmt::format(&text));
     match formatted {
         Ok(text) => Formatted { text: Some(text), diagnostics: Vec::new() },
         Err(diagnostics) => Formatted { text: None, diagnostics },
@@ -119,8 +119,8 @@ fn in_one_line(failure: Failure) -> String {
     std::iter::once(failure.message).chain(tips).collect()
 }
 
-/// The content of the Edgefile at `path`, which may be anything.
-fn read(path: &str) -> Result<Vec<u8>, Diagnostic> {
+/// The content of the Edgefile at `path`, which may be anything, and its mode.
+fn read(path: &str) -> Result<(Vec<u8>, u32), Diagnostic> {
     // A pipe would be waited for until somebody writes.
     let open = || File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let unreadable = |error: io::Error| match error.kind() {
@@ -146,7 +146,7 @@ fn read(path: &str) -> Result<Vec<u8>, Diagnostic> {
             None,
         ));
     }
-    Ok(text)
+    Ok((text, found.permissions().mode()))
 }
 
 /// Something wrong with the file as a whole.
@@ -197,7 +197,10 @@ mod tests {
         let tree = Tree::new("compiler", &["Edgefile", "large", "dir/"]);
         let path = |name: &str| tree.places().cwd.join(name).to_str().unwrap().to_owned();
         std::fs::write(path("Edgefile"), "version 1\n").unwrap();
-        assert_eq!(read(&path("Edgefile")).unwrap(), b"version 1\n");
+        let mode = PermissionsExt::from_mode(0o640);
+        std::fs::set_permissions(path("Edgefile"), mode).unwrap();
+        let (text, mode) = read(&path("Edgefile")).unwrap();
+        assert_eq!((text.as_slice(), mode & 0o777), (&b"version 1\n"[..], 0o640));
         let pipe = path("pipe");
         nix::unistd::mkfifo(pipe.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::fs::write(path("large"), vec![b'#'; limits::EDGEFILE_BYTES + 1]).unwrap();

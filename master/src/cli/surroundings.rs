@@ -23,13 +23,23 @@ pub struct Machine<'w> {
     directory: String,
     /// The ports of the file are not those that will be listened at.
     any_port: bool,
+    /// Others may read the Edgefile.
+    is_open: bool,
     now: UnixMillis,
 }
 
 impl<'w> Machine<'w> {
-    /// The machine as `world` has it. Relative paths start at `directory`, which is absolute.
-    pub fn new(world: &'w World, directory: &str, any_port: bool, now: UnixMillis) -> Self {
-        Self { world, directory: directory.to_owned(), any_port, now }
+    /// The machine as `world` has it, for an Edgefile of this mode. Relative paths start at
+    /// `directory`, which is absolute.
+    pub fn new(
+        world: &'w World,
+        directory: &str,
+        mode: u32,
+        any_port: bool,
+        now: UnixMillis,
+    ) -> Self {
+        let is_open = mode & BY_OTHERS != 0;
+        Self { world, directory: directory.to_owned(), any_port, is_open, now }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -114,25 +124,26 @@ impl Surroundings for Machine<'_> {
     fn readable_file(&self, path: &str) -> Result<(String, bool), Trouble> {
         let place = self.path(path);
         let (_, mode) = open(&place).map_err(|error| missing(path, &place, &error))?;
-        Ok((entry::text(&place).map_err(trouble)?, mode & 0o004 != 0))
+        Ok((entry::text(&place).map_err(trouble)?, mode & BY_OTHERS != 0))
     }
 
-    fn certificate(&self, cert: &str, key: &str) -> Result<(), Trouble> {
-        let read = |path: &str| {
-            let unreadable = |error: std::io::Error| Trouble {
-                code: AttemptCode::CertUnreadable,
-                ..missing(path, Path::new(path), &error)
-            };
-            let (file, _) = open(Path::new(path)).map_err(unreadable)?;
-            let mut content = Vec::new();
-            file.take(CERTIFICATE_BYTES).read_to_end(&mut content).map_err(unreadable)?;
-            Ok(content)
-        };
-        certificate::check(&read(cert)?, &read(key)?, self.now).map_err(|wrong| Trouble {
-            code: AttemptCode::CertUnreadable,
-            message: wrong.message,
-            hint: Some(wrong.hint),
-        })
+    fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {
+        let (cert, key) = (read_pem(cert, Path::new(cert))?, read_pem(key, Path::new(key))?);
+        match certificate::check(&cert, &key, self.now) {
+            Ok(doubt) => Ok(doubt.map(of_certificate)),
+            Err(wrong) => Err(of_certificate(wrong)),
+        }
+    }
+
+    fn authorities(&self, path: &str) -> Result<String, Trouble> {
+        let place = self.path(path);
+        let content = read_pem(path, &place)?;
+        certificate::check_authorities(&content).map_err(of_certificate)?;
+        entry::text(&place).map_err(trouble)
+    }
+
+    fn is_readable_by_others(&self) -> bool {
+        self.is_open
     }
 
     fn may_listen(&self, port: u16) -> Result<(), Trouble> {
@@ -232,6 +243,22 @@ fn open(path: &Path) -> std::io::Result<(File, u32)> {
     Ok((file, found.permissions().mode()))
 }
 
+/// What is in a file of certificates or keys, which is at `place` and called `path` in the Edgefile.
+fn read_pem(path: &str, place: &Path) -> Result<Vec<u8>, Trouble> {
+    let unreadable = |error: std::io::Error| Trouble {
+        code: AttemptCode::CertUnreadable,
+        ..missing(path, place, &error)
+    };
+    let (file, _) = open(place).map_err(unreadable)?;
+    let mut content = Vec::new();
+    file.take(CERTIFICATE_BYTES).read_to_end(&mut content).map_err(unreadable)?;
+    Ok(content)
+}
+
+fn of_certificate(wrong: certificate::Wrong) -> Trouble {
+    Trouble { code: AttemptCode::CertUnreadable, message: wrong.message, hint: Some(wrong.hint) }
+}
+
 fn missing(path: &str, place: &Path, error: &std::io::Error) -> Trouble {
     let message = match error.kind() {
         std::io::ErrorKind::NotFound => {
@@ -248,6 +275,8 @@ fn trouble(failure: Failure) -> Trouble {
     Trouble { code: AttemptCode::EntryMissing, message: failure.message, hint }
 }
 
+/// Of a file's mode: everybody may read it.
+const BY_OTHERS: u32 = 0o004;
 /// More than any chain has.
 const CERTIFICATE_BYTES: u64 = limits::EDGEFILE_BYTES as u64;
 

@@ -237,6 +237,9 @@ impl Master {
                 }
             }
             Happening::Mail(ControlMessage::Tell(event)) => self.tell(&event),
+            Happening::Mail(ControlMessage::ListenerClosed(address)) => {
+                self.reload.closing.remove(&address);
+            }
             Happening::Mail(ControlMessage::PoolLeft { index, pool }) => {
                 self.pool_left(index, pool);
             }
@@ -371,6 +374,7 @@ impl Master {
         if self.state.stop_reason.is_none() {
             self.state.stop_reason = Some(reason);
             self.reload.pipeline.stop();
+            self.reload.closing.clear();
             self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
         }
         let now = self.clock.now();

@@ -30,7 +30,7 @@ use rip::ids::{AppId, PoolNumber};
 use rip::pool::Pool;
 use rip::reload::{History, Output, Overlay, Pipeline, Waiter, Work};
 use rip::time::Instant;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,8 @@ pub(super) struct Reloads {
     pending: Vec<Pending>,
     /// The init system believes that a reload is under way.
     pub(super) is_announced: bool,
+    /// Listeners that have been given up and may still be there: what follows waits for their end.
+    pub(super) closing: BTreeSet<ListenAddress>,
 }
 
 /// Whom a draft is made for.
@@ -116,6 +118,7 @@ impl Reloads {
             last_waiter: 0,
             pending: Vec::new(),
             is_announced: false,
+            closing: BTreeSet::new(),
         }
     }
 
@@ -153,7 +156,9 @@ impl Master {
             };
             self.reload.pipeline.settle(&unready, now);
             let mut went_on = false;
-            while let Some(output) = self.reload.pipeline.poll_output() {
+            while self.reload.closing.is_empty()
+                && let Some(output) = self.reload.pipeline.poll_output()
+            {
                 went_on = true;
                 self.obey_pipeline(output, now);
             }

@@ -8,7 +8,7 @@ use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, Sender};
 use crate::reactor::slab::{TokenKind, plain_token};
 use crate::shared::Shared;
-use crate::shared::mail::{Arrival, EdgeMessage, Listening};
+use crate::shared::mail::{Arrival, ControlMessage, EdgeMessage, Listening};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Registry};
 use rip::contract::listen::ListenAddress;
@@ -170,6 +170,7 @@ impl Edge {
         let shared = Arc::clone(&self.shared);
         acceptor.close(address, &shared, |_, arrival| self.welcome(arrival));
         self.acceptor = Some(acceptor);
+        shared.control.send(ControlMessage::ListenerClosed(address));
     }
 
     /// The last go: the backlogs are emptied, then the listeners are closed.
@@ -243,6 +244,7 @@ pub(super) fn run(
                 }
                 AcceptorMessage::Close(address) => {
                     acceptor.close(address, shared, deal);
+                    shared.control.send(ControlMessage::ListenerClosed(address));
                 }
                 AcceptorMessage::Drain { idle_until } => {
                     acceptor.accept(shared, true, deal);

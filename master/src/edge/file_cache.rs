@@ -1,8 +1,9 @@
 //! Files that were looked at a moment ago.
 //!
 //! An entry is good for [`GOOD_FOR`]; after that its path is looked at again, and what is still the
-//! same file is kept. So a file that was replaced or changed is served anew within that time, and no
-//! tag ever stands before other bytes than its own.
+//! same file is kept. So a file that was replaced is served anew within that time. One that was
+//! changed in place is noticed at once where its bytes are not those in memory: no tag stands before
+//! other bytes than its own.
 //!
 //! Two generations: what is used is in the young one, and when that is full it becomes the old one,
 //! which is thrown away. So what is used again and again stays, and nothing else for long.

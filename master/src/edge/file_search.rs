@@ -259,6 +259,8 @@ impl Files {
     fn look(&mut self, root: &Root, path: &[u8], now: Instant) -> Result<Looked, Refused> {
         self.note_key(root, path);
         let known = match self.cache.get(&self.key, now) {
+            // What is in memory cannot change; what is open can.
+            Known::Good(Looked::File(file)) if !file.is_unchanged() => None,
             Known::Good(looked) => return Ok(looked),
             Known::Stale(known) => known,
         };

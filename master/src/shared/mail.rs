@@ -136,6 +136,8 @@ pub enum ControlMessage {
     WorkerDraining(WorkerId),
     /// A worker has not ended an exchange long after its client was answered or left.
     WorkerStuck(StuckExchange),
+    /// Nobody listens at the address any more.
+    ListenerClosed(ListenAddress),
     /// No request of a loop needs the pool any more.
     PoolLeft {
         /// Which loop.

@@ -61,6 +61,17 @@ impl StoredFile {
         })
     }
 
+    /// Nothing that is open was changed in place since it was looked at.
+    pub fn is_unchanged(&self) -> bool {
+        let mut parts = std::iter::once(&self.own).chain(self.siblings.iter().flatten());
+        parts.all(|part| match &part.body {
+            Body::Bytes(_) => true,
+            Body::File(file) => {
+                beneath::facts(file).is_ok_and(|facts| facts.is_same_content(&part.facts))
+            }
+        })
+    }
+
     fn metas(&self) -> Found {
         let meta = |encoding| self.part(encoding).map(Part::meta);
         Found {

@@ -54,6 +54,25 @@ fn what_is_the_same_file_is_kept_and_another_of_its_name_is_not() {
 }
 
 #[test]
+fn a_change_in_place_shows() {
+    let dir = TestDir::make();
+    let root = beneath::root(dir.path()).unwrap();
+    let path = dir.path().join("big");
+    fs::write(&path, vec![1; 100_000]).unwrap();
+    let file = found(&root, "big", None);
+    assert!(file.is_unchanged());
+    fs::rename(&path, dir.path().join("other")).unwrap();
+    assert!(file.is_unchanged(), "its bytes are the same");
+    fs::File::options()
+        .write(true)
+        .open(dir.path().join("other"))
+        .unwrap()
+        .set_len(50_000)
+        .unwrap();
+    assert!(!file.is_unchanged());
+}
+
+#[test]
 fn what_is_not_served_is_missing() {
     let dir = TestDir::make();
     let root = beneath::root(dir.path()).unwrap();

@@ -53,6 +53,13 @@ pub enum Kind {
     Other,
 }
 
+impl Facts {
+    /// Size and time are the same: what a name was given or taken since does not matter.
+    pub fn is_same_content(&self, other: &Self) -> bool {
+        (self.size, self.modified, self.inode) == (other.size, other.modified, other.inode)
+    }
+}
+
 impl From<FileStat> for Facts {
     fn from(stat: FileStat) -> Self {
         let kind = match stat.st_mode & libc::S_IFMT {

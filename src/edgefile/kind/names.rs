@@ -1,10 +1,11 @@
 //! Names, addresses, patterns: texts with a grammar of their own.
 
 use super::{Typed, Wrong};
+use crate::contract::cidr::{Cidr, CidrError};
 use crate::contract::route::Methods;
 use crate::edgefile::lexer::shown;
 use crate::edgefile::suggest::nearest;
-use std::net::IpAddr;
+use crate::limits;
 
 pub(super) fn address(text: &str) -> Result<Typed, Wrong> {
     if text == "off" {
@@ -181,28 +182,68 @@ pub(super) fn methods(text: &str) -> Result<Methods, Wrong> {
     Ok(Methods::Only(names))
 }
 
-pub(super) fn network(text: &str) -> Result<(), Wrong> {
-    let (ip, bits) = match text.split_once('/') {
-        Some((ip, bits)) => (ip, Some(bits)),
-        None => (text, None),
-    };
-    let most = match ip.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => {
-            return Err(Wrong::new(
-                format!("\"{}\" is no address and no network", shown(text)),
-                "for example \"10.0.0.0/8\", \"192.0.2.1\" or \"fd00::/8\"",
-            ));
+/// As networks are written, whatever the file has for it.
+pub(super) fn network(text: &str) -> Result<String, Wrong> {
+    let seen = shown(text);
+    text.parse::<Cidr>().map(|network| network.to_string()).map_err(|error| match error {
+        CidrError::Address => Wrong::new(
+            format!("\"{seen}\" is no address and no network"),
+            "for example \"10.0.0.0/8\", \"192.0.2.1\" or \"fd00::/8\"",
+        ),
+        CidrError::Length(most) => {
+            let address = text.split('/').next().unwrap_or_default();
+            Wrong::new(
+                format!("\"{seen}\" is no network: after the / stands 0 to {most}"),
+                format!("for this address alone write \"{}\"", shown(address)),
+            )
         }
+        CidrError::HostBits(network) => {
+            let address = text.split('/').next().unwrap_or_default();
+            Wrong::new(
+                format!("\"{seen}\" is no network: the address has bits behind its prefix"),
+                format!(
+                    "write \"{network}\" for all of it, \"{}\" for this address alone",
+                    shown(address)
+                ),
+            )
+        }
+    })
+}
+
+/// A file below a directory: it leads nowhere else.
+pub(super) fn file_path(text: &str) -> Result<(), Wrong> {
+    let seen = shown(text);
+    let wrong = |why: &str, hint: String| {
+        Err(Wrong::new(format!("\"{seen}\" is no file below the directory: {why}"), hint))
     };
-    match bits.map(str::parse::<u8>) {
+    if let Some(odd) = text.chars().find(|char| char.is_control()) {
+        let message =
+            format!("the character U+{:04X} may not stand in the name of a file", u32::from(odd));
+        return Err(Wrong::new(message, "leave it out"));
+    }
+    if text.contains('\\') {
+        return wrong("it has a backslash in it", "paths are divided by /".to_owned());
+    }
+    if text.starts_with('/') {
+        let hint = match text.trim_start_matches('/') {
+            "" => "write \"index.html\"".to_owned(),
+            rest => format!("write \"{}\"", shown(rest)),
+        };
+        return wrong("it begins with /", hint);
+    }
+    if text.ends_with('/') {
+        return wrong("it ends with /", format!("write \"{seen}index.html\""));
+    }
+    match text.split('/').find(|part| matches!(*part, "" | "." | "..") || part.len() > NAME_BYTES) {
+        None if text.len() > limits::FILE_PATH_BYTES => wrong("it is too long", String::new()),
         None => Ok(()),
-        Some(Ok(bits)) if bits <= most => Ok(()),
-        _ => Err(Wrong::new(
-            format!("\"{}\" is no network: after the / stands 0 to {most}", shown(text)),
-            format!("for example \"{ip}/{}\"", most / 4),
-        )),
+        Some("") => wrong("it has an empty name in it", "one / divides two names".to_owned()),
+        Some("..") => wrong("`..` leads out of it", "name a file in the directory".to_owned()),
+        Some(".") => {
+            let rest: Vec<&str> = text.split('/').filter(|part| *part != ".").collect();
+            wrong("`.` says nothing", format!("write \"{}\"", shown(&rest.join("/"))))
+        }
+        Some(_) => wrong("a name in it is too long", format!("names have {NAME_BYTES} bytes")),
     }
 }
 
@@ -300,40 +341,6 @@ pub(super) fn url_path(text: &str) -> Result<(), Wrong> {
         "it begins with /".to_owned()
     };
     Err(Wrong::new(format!("\"{}\" is no path", shown(text)), hint))
-}
-
-pub(super) fn url(text: &str) -> Result<(), Wrong> {
-    let wrong = |why: &str| {
-        Err(Wrong::new(
-            format!("\"{}\" is no URL: {why}", shown(text)),
-            "for example \"http://10.0.0.7:8080\" or \"unix:/run/app.sock\"",
-        ))
-    };
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return wrong("it has a space or another character that may not stand in one");
-    }
-    if let Some(path) = text.strip_prefix("unix:") {
-        return if path.starts_with('/') { Ok(()) } else { wrong("the path is not absolute") };
-    }
-    let Some((scheme, rest)) = text.split_once("://") else { return wrong("it has no scheme") };
-    if !matches!(scheme, "http" | "https" | "ws" | "wss") {
-        return wrong("schemes are http, https, ws, wss and unix");
-    }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || authority.contains('@') {
-        return wrong("it names no host, or a user");
-    }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
-        return wrong("the port is a number from 1 to 65535");
-    }
-    if host.contains('*') || self::host(host).is_err() {
-        return wrong("the host is none");
-    }
-    Ok(())
 }
 
 /// `Location` of a redirect: what can be filled in is known, and it stays a path or a URL.
@@ -464,6 +471,7 @@ fn is_token(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+const NAME_BYTES: usize = limits::FILE_NAME_BYTES;
 /// Leaves room for the rest of a worker's socket path.
 const APP_NAME_BYTES: usize = 40;
 const PLACEHOLDERS: [&str; 3] = ["host", "path", "query"];
@@ -613,28 +621,33 @@ mod tests {
     }
 
     #[test]
-    fn urls_name_a_host_or_a_socket() {
-        for good in [
-            "http://a",
-            "https://a.example:8443/x",
-            "unix:/run/a.sock",
-            "http://[::1]:80",
-            "ws://127.0.0.1",
+    fn networks_are_written_one_way() {
+        for (text, expected) in [
+            ("10.0.0.0/8", Some("10.0.0.0/8")),
+            ("192.0.2.1/32", Some("192.0.2.1")),
+            ("FD00:0::/8", Some("fd00::/8")),
+            ("::ffff:10.0.0.0/104", Some("10.0.0.0/8")),
+            ("0.0.0.0/0", Some("0.0.0.0/0")),
+            ("10.0.0.1/8", None),
+            ("10.0.0.0/33", None),
+            ("10.0.0.0/", None),
+            ("localhost", None),
         ] {
-            assert_eq!(url(good), Ok(()), "{good}");
+            assert_eq!(network(text).ok().as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_below_a_directory_stays_there() {
+        for good in ["index.html", "a/b.html", ".hidden", "a b", "größe.html", "..."] {
+            assert_eq!(file_path(good), Ok(()), "{good}");
         }
         for bad in [
-            "a",
-            "http://",
-            "http://a:0",
-            "http://a:99999",
-            "http://u@a",
-            "ftp://a",
-            "unix:a",
-            "http://*",
-            "http://a b",
+            "/a", "/", "a/", "..", "../a", "a/../b", "./a", "a/./b", "a//b", "a\\b", "a\0b", "a\nb",
         ] {
-            assert!(url(bad).is_err(), "{bad}");
+            assert!(file_path(bad).is_err(), "{bad:?}");
         }
+        assert!(file_path(&"a".repeat(255)).is_ok() && file_path(&"a".repeat(256)).is_err());
+        assert!(file_path(&"a/".repeat(2048)).is_err() && file_path(&"ab/".repeat(1366)).is_err());
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn app(
         reload,
         watch,
         timeouts: timeouts(node, edge, launch.runtime),
-        stream_request: false,
+        stream_request: node.child("stream-request").is_some_and(super::route::is_on),
         spool_response_bytes: None,
         user,
         limits: process_limits(node),

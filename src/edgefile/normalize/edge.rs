@@ -9,17 +9,22 @@ use crate::contract::route::RouteTimeouts;
 use crate::edgefile::kind::Typed;
 use crate::edgefile::span::Span;
 use crate::edgefile::validate::{Checked, Given};
+use crate::limits;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The edge that `node` describes; without one all by default.
 pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeConfig {
     let mut edge = EdgeConfig { http: listeners(node, bench), ..EdgeConfig::default() };
     let Some(node) = node else { return edge };
+    edge.trusted_proxies = trusted_proxies(node, bench);
+    edge.proxy_protocol = proxy_protocol(node, bench);
+    edge.rate_limit = node.child("rate-limit").and_then(|limit| rate_limit(limit, bench));
     if let Some(timeouts) = node.child("timeouts") {
         phases(timeouts, &mut edge.phases);
     }
     if let Some(found) = node.child("limits") {
-        limits(found, &mut edge.limits);
+        bounds(found, &mut edge.limits);
     }
     if let Some(spool) = node.child("spool") {
         edge.spool_dir = spool
@@ -110,6 +115,69 @@ fn listeners(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> Vec<ListenAdd
     vec![ListenAddress { ip: None, port: DEFAULT_PORT }]
 }
 
+/// Networks, each once.
+fn trusted_proxies(node: &Checked, bench: &mut Bench<'_, '_>) -> Vec<String> {
+    let mut networks: Vec<String> = Vec::new();
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    for list in node.all("trusted-proxies") {
+        for (network, span) in list.texts() {
+            let first = *seen.entry(network).or_insert(span);
+            if first != span {
+                let line = bench.report.line(first);
+                let message = format!("{network} stands here twice; first on line {line}");
+                bench.report.warning(span, &list.path, message, "leave one of them out");
+                continue;
+            }
+            if network.ends_with("/0") {
+                let message = format!("{network} is everybody: each client may say who it is");
+                let hint = "name the networks of your own proxies";
+                bench.report.warning(span, &list.path, message, hint);
+            }
+            networks.push(network.to_owned());
+        }
+    }
+    networks
+}
+
+/// The listeners behind proxies that say for whom they connect.
+fn proxy_protocol(node: &Checked, bench: &mut Bench<'_, '_>) -> Vec<ListenAddress> {
+    let mut found = Vec::new();
+    for http in node.all("http") {
+        let Some(given) = http.property("proxy-protocol") else { continue };
+        if given.flag() != Some(true) {
+            continue;
+        }
+        if node.child("trusted-proxies").is_none() && !node.has_gaps {
+            let message = "`proxy-protocol` needs `trusted-proxies`: without, nobody could connect";
+            let hint = "name the proxies in `edge`: trusted-proxies \"10.0.0.0/8\"";
+            bench.report.error(given.span, &http.path_to("proxy-protocol"), message, hint);
+        }
+        found.extend(http.arguments.iter().filter_map(|given| match given.typed {
+            Typed::Address(address) => Some(address),
+            _ => None,
+        }));
+    }
+    found
+}
+
+/// The limit that `node` says; `None` when it is wrong, which has been told.
+pub(super) fn rate_limit(node: &Checked, bench: &mut Bench<'_, '_>) -> Option<RateLimit> {
+    let given = node.argument()?;
+    let window = node.property("window");
+    if let Typed::Word(_) = given.typed {
+        if let Some(window) = window {
+            let message = "\"off\" and a window contradict";
+            let hint = "leave one of them out";
+            bench.report.error(window.span, &node.path_to("window"), message, hint);
+        }
+        return Some(RateLimit::UNLIMITED);
+    }
+    Some(RateLimit {
+        limit: given.small()?,
+        window: window.and_then(Given::duration).unwrap_or(limits::RATE_WINDOW),
+    })
+}
+
 /// Two sockets cannot be bound to both.
 fn clash(one: ListenAddress, other: ListenAddress) -> bool {
     let every = |address: ListenAddress, beside: ListenAddress| match address.ip {
@@ -129,7 +197,7 @@ fn phases(node: &Checked, phases: &mut Phases) {
     phases.write = get("write").unwrap_or(phases.write);
 }
 
-fn limits(node: &Checked, limits: &mut EdgeLimits) {
+fn bounds(node: &Checked, limits: &mut EdgeLimits) {
     let get = |name| node.property(name);
     let number = |name, default| get(name).and_then(Given::number).unwrap_or(default);
     limits.body_bytes = number("body", limits.body_bytes);

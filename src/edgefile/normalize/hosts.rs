@@ -2,7 +2,7 @@
 
 use super::Bench;
 use super::rules::{Candidate, Origin};
-use crate::contract::route::{Methods, RouteAction};
+use crate::contract::route::{Compress, Methods, RouteAction};
 use crate::edgefile::span::Span;
 use crate::edgefile::validate::Checked;
 use crate::ids::AppId;
@@ -50,6 +50,8 @@ pub(super) fn rules(node: &Checked, bench: &mut Bench<'_, '_>) -> Vec<Candidate>
                 headers: None,
                 timeouts: None,
                 body_limit: None,
+                compress: Compress::default(),
+                stream_request: None,
             });
         }
     }

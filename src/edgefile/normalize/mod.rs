@@ -3,17 +3,20 @@
 
 mod app;
 mod edge;
+mod files;
 mod hosts;
 mod route;
 mod rules;
 mod site;
+mod upstream;
 
+use self::site::Names;
 use super::report::Report;
 use super::span::Span;
 use super::surroundings::{Surroundings, Trouble};
 use super::validate::{Checked, Given};
 use crate::contract::app::AppDescriptor;
-use crate::contract::config::Config;
+use crate::contract::config::{Config, RateLimit};
 use crate::contract::route::RouteAction;
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,14 +70,20 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     let edge_node = find("edge");
     let edge = edge::edge(edge_node, bench);
     let inherited = edge::request_timeouts(edge_node);
-    let app_nodes: Vec<&Checked> = file.iter().filter(|node| node.rule.name == "app").collect();
-    let site_nodes: Vec<&Checked> = file.iter().filter(|node| node.rule.name == "site").collect();
-    let names = names(&app_nodes, bench);
+    let all = |name: &str| file.iter().filter(|it| it.rule.name == name).collect::<Vec<_>>();
+    let (app_nodes, site_nodes, upstream_nodes) = (all("app"), all("site"), all("upstream"));
+    let names = Names {
+        apps: names(&app_nodes, "app", bench),
+        upstreams: names(&upstream_nodes, "upstream", bench),
+    };
+    check_secrets(&app_nodes, bench);
     let contested = hosts::check_unique(&app_nodes, &site_nodes, bench);
 
     let mut apps: Vec<AppDescriptor> = Vec::new();
     let mut candidates = Vec::new();
     let mut certs = Vec::new();
+    let mut upstreams = Vec::new();
+    let mut rate_limits = BTreeMap::new();
     for node in file {
         match node.rule.name {
             "app" => {
@@ -82,10 +91,14 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
                 candidates.extend(hosts::rules(node, bench));
             }
             "site" => {
-                let (rules, cert) = site::site(node, &names, bench);
-                candidates.extend(rules);
-                certs.extend(cert);
+                let found = site::site(node, &names, bench);
+                candidates.extend(found.rules);
+                certs.extend(found.cert);
+                if let Some(limit) = found.rate_limit {
+                    rate_limits.extend(found.hosts.into_iter().map(|host| (host, limit)));
+                }
             }
+            "upstream" => upstreams.extend(upstream::upstream(node, inherited, bench)),
             _ => {}
         }
     }
@@ -117,18 +130,37 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
             bench.report.warning(node.span, &node.path, message, hint);
         }
     }
-    Config { edge, apps, routes, certs, ..Config::default() }
+    if is_right {
+        upstream::check_used(&upstream_nodes, &routes, bench);
+    }
+    upstreams.extend(upstream::implicit(&routes, &names, inherited));
+    // Where nothing is limited there is nothing to be free of.
+    let is_limit = |limit: &RateLimit| *limit != RateLimit::UNLIMITED;
+    if edge.rate_limit.is_none() && !rate_limits.values().any(is_limit) {
+        rate_limits.clear();
+    }
+    Config { edge, apps, routes, upstreams, rate_limits, certs }
 }
 
-/// The names of all apps, right or not in all else.
-fn names(nodes: &[&Checked], bench: &mut Bench<'_, '_>) -> BTreeSet<String> {
+/// Warns of variables in a file that everybody may read: the first is enough.
+fn check_secrets(apps: &[&Checked], bench: &mut Bench<'_, '_>) {
+    let first = apps.iter().flat_map(|app| app.all("env")).find(|env| !env.free.is_empty());
+    if let Some(env) = first.filter(|_| bench.machine.is_readable_by_others()) {
+        let message = "others may read this file, and values of `env` are often secrets";
+        let hint = "take that right from them: chmod o-r Edgefile";
+        bench.report.warning(env.span, &env.path, message, hint);
+    }
+}
+
+/// The names of all these nodes, right or not in all else.
+fn names(nodes: &[&Checked], noun: &str, bench: &mut Bench<'_, '_>) -> BTreeSet<String> {
     let mut names: BTreeMap<&str, Span> = BTreeMap::new();
     for node in nodes {
         let Some((name, span)) = node.texts().next() else { continue };
         let first = *names.entry(name).or_insert(span);
         if first != span {
             let line = bench.report.line(first);
-            let message = format!("another app on line {line} is called \"{name}\"");
+            let message = format!("another {noun} on line {line} is called \"{name}\"");
             bench.report.error(span, &node.path, message, "give it a name of its own");
         }
     }

@@ -1,7 +1,10 @@
 //! `route`: what is done with requests for a path.
 
-use super::Bench;
-use crate::contract::route::{HeaderChanges, HeaderRules, Methods, RouteAction, RouteTimeouts};
+use super::site::Names;
+use super::{Bench, files};
+use crate::contract::route::{
+    Compress, HeaderChanges, HeaderRules, Methods, RouteAction, RouteTimeouts,
+};
 use crate::edgefile::kind::Typed;
 use crate::edgefile::lexer::shown;
 use crate::edgefile::span::Span;
@@ -24,22 +27,27 @@ pub(super) struct Route {
     pub headers: Option<HeaderRules>,
     pub timeouts: RouteTimeouts,
     pub body_limit: Option<u64>,
+    pub compress: Compress,
+    pub stream_request: Option<bool>,
 }
 
-/// The route that `node` describes; `None` without a pattern.
+/// The route that `node` describes; `None` without a pattern. `around` is what its site says of
+/// compressing.
 pub(super) fn route(
     node: &Checked,
-    apps: &BTreeSet<String>,
+    names: &Names,
+    around: Compress,
     bench: &mut Bench<'_, '_>,
 ) -> Option<Route> {
     let given = node.argument();
-    let (action, headers) = action(node, apps, given.and_then(Given::text), bench);
+    let (action, headers) = action(node, names, given.and_then(Given::text), bench);
     let pattern = given?.text()?.to_owned();
     let methods = match node.property("methods") {
         Some(Given { typed: Typed::Methods(methods), .. }) => methods.clone(),
         _ => Methods::Any,
     };
     check_effects(node, action.as_ref(), bench);
+    let compress = compress(node, around, bench);
     let id = node.property("id").and_then(|id| Some((id.text()?.to_owned(), id.span)));
     Some(Route {
         span: given?.span,
@@ -52,6 +60,8 @@ pub(super) fn route(
         headers,
         timeouts: node.child("timeouts").map(timeouts).unwrap_or_default(),
         body_limit: body_limit(node),
+        compress,
+        stream_request: node.child("stream-request").map(is_on),
     })
 }
 
@@ -66,21 +76,56 @@ pub(super) fn body_limit(node: &Checked) -> Option<u64> {
     node.child("limits")?.property("body")?.number()
 }
 
-/// Tells of what is for requests to an app, in a route that sends none to any.
+/// A node that says yes unless it says no.
+pub(super) fn is_on(node: &Checked) -> bool {
+    node.argument().and_then(Given::flag).unwrap_or(true)
+}
+
+/// What `compress` of a site or route says, in place of what is `around` it.
+pub(super) fn compress(node: &Checked, around: Compress, bench: &mut Bench<'_, '_>) -> Compress {
+    let Some(child) = node.child("compress") else { return around };
+    let is_off = child.argument().and_then(Given::text) == Some("off");
+    let streams = child.property("streams");
+    if let Some(given) = streams.filter(|given| is_off && given.flag() == Some(true)) {
+        let message = "\"off\" and streams=#true contradict";
+        bench.report.error(given.span, &child.path, message, "leave one of them out");
+    }
+    let streams = streams.and_then(Given::flag).unwrap_or(around.streams);
+    Compress { enabled: !is_off, streams: streams && !is_off }
+}
+
+/// Tells of what has no effect on requests that end as these do.
 fn check_effects(node: &Checked, action: Option<&RouteAction>, bench: &mut Bench<'_, '_>) {
-    let Some(RouteAction::Headers(_) | RouteAction::Redirect { .. }) = action else { return };
-    for name in ["timeouts", "limits"] {
-        if let Some(child) = node.child(name) {
-            let message = format!("`{name}` does nothing in a route without `to-app`");
-            bench.report.warning(child.span, &child.path, message, "leave it out");
+    let (idle, wanted): (&[&str], _) = match action {
+        None | Some(RouteAction::ToApp { .. }) => return,
+        Some(RouteAction::Proxy { .. }) => {
+            (&["stream-request"], "`to-app`: `proxy` always does it")
         }
+        Some(RouteAction::Static(_)) => {
+            (&["timeouts", "limits", "stream-request"], "`to-app` or `proxy`")
+        }
+        Some(RouteAction::Headers(_) | RouteAction::Redirect { .. }) => {
+            (&["timeouts", "limits", "compress", "stream-request"], "`to-app` or `proxy`")
+        }
+    };
+    for child in idle.iter().filter_map(|name| node.child(name)) {
+        let name = child.rule.name;
+        let message = format!("`{name}` does nothing in a route without {wanted}");
+        bench.report.warning(child.span, &child.path, message, "leave it out");
+    }
+    let timeouts =
+        node.child("timeouts").filter(|_| matches!(action, Some(RouteAction::Proxy { .. })));
+    if let Some((child, given)) = timeouts.and_then(|it| Some((it, it.property("queue")?))) {
+        let message =
+            "`queue` does nothing in a route with `proxy`: no request waits for an upstream";
+        bench.report.warning(given.span, &child.path_to("queue"), message, "leave it out");
     }
 }
 
 /// The action, and header changes beside it.
 fn action(
     node: &Checked,
-    apps: &BTreeSet<String>,
+    names: &Names,
     pattern: Option<&str>,
     bench: &mut Bench<'_, '_>,
 ) -> (Option<RouteAction>, Option<HeaderRules>) {
@@ -92,7 +137,7 @@ fn action(
             None if node.has_gaps => (None, None),
             None => {
                 let message = "the route does nothing";
-                let hint = "give it { to-app \"NAME\" } or { redirect \"/…\" }";
+                let hint = "give it { to-app \"NAME\" }, or proxy, static or redirect";
                 bench.report.error(node.span, &node.path, message, hint);
                 (None, None)
             }
@@ -105,9 +150,10 @@ fn action(
         return (None, headers);
     }
     let action = match first.rule.name {
-        "to-app" => to_app(first, apps, bench),
+        "to-app" => to_app(first, &names.apps, bench),
+        "proxy" => proxy(first, &names.upstreams, bench),
         "redirect" => redirect(first, pattern, bench),
-        // It is not served, which has been told.
+        "static" => files::files(first, node, bench),
         _ => None,
     };
     (action, headers)
@@ -123,22 +169,49 @@ fn to_app(
     if apps.contains(name) {
         return Some(RouteAction::ToApp { app_id: AppId::new(name) });
     }
-    let hint =
-        if let Some(meant) = nearest(name, apps.iter().take(MOST_COMPARED).map(String::as_str)) {
-            format!("did you mean \"{meant}\"?")
-        } else if apps.is_empty() {
-            format!("the file has no app: app \"{name}\" {{ entry \"…\" }}")
-        } else {
-            let mut known: Vec<String> =
-                apps.iter().take(MOST_SHOWN).map(|app| format!("\"{app}\"")).collect();
-            if apps.len() > MOST_SHOWN {
-                known.push("…".to_owned());
-            }
-            format!("the apps are {}", known.join(", "))
-        };
+    let hint = known(name, apps, "apps").unwrap_or_else(|| {
+        let name = shown(name);
+        format!("the file has no app: app \"{name}\" {{ entry \"…\" }}")
+    });
     let message = format!("there is no app \"{}\"", shown(name));
     bench.report.error(given.span, &node.path, message, hint);
     None
+}
+
+fn proxy(
+    node: &Checked,
+    upstreams: &BTreeSet<String>,
+    bench: &mut Bench<'_, '_>,
+) -> Option<RouteAction> {
+    let given = node.argument()?;
+    let name = given.text()?;
+    // A URL is the upstream that it stands for.
+    if upstreams.contains(name) || name.contains([':', '/']) {
+        let host = node.property("host").and_then(Given::text).map(str::to_owned);
+        return Some(RouteAction::Proxy { upstream: name.to_owned(), host });
+    }
+    let hint = known(name, upstreams, "upstreams").unwrap_or_else(|| {
+        format!("the file has no upstream; a URL can stand here: proxy \"http://{}\"", shown(name))
+    });
+    let message = format!("there is no upstream \"{}\"", shown(name));
+    bench.report.error(given.span, &node.path, message, hint);
+    None
+}
+
+/// Which of the `names` was meant, or all of them; `None` without any.
+fn known(name: &str, names: &BTreeSet<String>, noun: &str) -> Option<String> {
+    if let Some(meant) = nearest(name, names.iter().take(MOST_COMPARED).map(String::as_str)) {
+        return Some(format!("did you mean \"{meant}\"?"));
+    }
+    if names.is_empty() {
+        return None;
+    }
+    let mut known: Vec<String> =
+        names.iter().take(MOST_SHOWN).map(|name| format!("\"{name}\"")).collect();
+    if names.len() > MOST_SHOWN {
+        known.push("…".to_owned());
+    }
+    Some(format!("the {noun} are {}", known.join(", ")))
 }
 
 fn redirect(

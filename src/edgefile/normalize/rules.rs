@@ -1,7 +1,9 @@
 //! The rules of all sites and apps, and whether it is clear which of them wins.
 
 use super::Bench;
-use crate::contract::route::{HeaderRules, Methods, RouteAction, RouteRule, RouteTimeouts};
+use crate::contract::route::{
+    Compress, HeaderRules, Methods, RouteAction, RouteRule, RouteTimeouts,
+};
 use crate::edgefile::span::Span;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +25,8 @@ pub(super) struct Candidate {
     pub headers: Option<HeaderRules>,
     pub timeouts: Option<RouteTimeouts>,
     pub body_limit: Option<u64>,
+    pub compress: Compress,
+    pub stream_request: Option<bool>,
 }
 
 /// What a rule comes from.
@@ -85,9 +89,9 @@ pub(super) fn rules(
             headers: candidate.headers,
             timeouts: candidate.timeouts,
             body_limit: candidate.body_limit,
+            compress: candidate.compress,
+            stream_request: candidate.stream_request,
             line: Some(line),
-            compress: Default::default(),
-            stream_request: None,
         });
     }
     rules

@@ -1,21 +1,33 @@
 //! `site`: hosts, and the rules that their routes become.
 
-use super::Bench;
 use super::route::{self, Route};
 use super::rules::{Candidate, Origin};
+use super::{Bench, edge};
 use crate::contract::attempt::AttemptCode;
-use crate::contract::config::CertFiles;
-use crate::contract::route::RouteTimeouts;
+use crate::contract::config::{CertFiles, RateLimit};
+use crate::contract::route::{Compress, RouteTimeouts};
 use crate::edgefile::surroundings::Trouble;
 use crate::edgefile::validate::{Checked, Given};
 use std::collections::BTreeSet;
 
-/// The rules of a site, for each of its hosts, and its certificate.
-pub(super) fn site(
-    node: &Checked,
-    apps: &BTreeSet<String>,
-    bench: &mut Bench<'_, '_>,
-) -> (Vec<Candidate>, Option<CertFiles>) {
+/// What routes may refer to.
+pub(super) struct Names {
+    pub apps: BTreeSet<String>,
+    pub upstreams: BTreeSet<String>,
+}
+
+/// What a site becomes.
+pub(super) struct Site {
+    /// Its rules, for each of its hosts.
+    pub rules: Vec<Candidate>,
+    pub cert: Option<CertFiles>,
+    pub hosts: Vec<String>,
+    /// Its own, if it says one.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// The site that `node` describes.
+pub(super) fn site(node: &Checked, names: &Names, bench: &mut Bench<'_, '_>) -> Site {
     let mut hosts: Vec<String> = Vec::new();
     let mut seen = BTreeSet::new();
     for (host, span) in node.texts() {
@@ -28,8 +40,10 @@ pub(super) fn site(
     }
     let around = node.child("timeouts").map(route::timeouts).unwrap_or_default();
     let body_limit = route::body_limit(node);
+    let compress = route::compress(node, Compress::default(), bench);
+    let rate_limit = node.child("rate-limit").and_then(|limit| edge::rate_limit(limit, bench));
     let routes: Vec<Route> =
-        node.all("route").filter_map(|found| route::route(found, apps, bench)).collect();
+        node.all("route").filter_map(|found| route::route(found, names, compress, bench)).collect();
     if node.all("route").next().is_none() && !node.has_gaps && !says_more(node) {
         let message = "the site has no route";
         let hint = "give it route \"/*\" { to-app \"NAME\" }";
@@ -37,7 +51,7 @@ pub(super) fn site(
     }
     let cert = node.child("tls").and_then(|tls| certificate(tls, &hosts, bench));
     if !bench.has_room(hosts.len().saturating_mul(routes.len()), node) {
-        return (Vec::new(), cert);
+        return Site { rules: Vec::new(), cert, hosts, rate_limit };
     }
     let is_alone = hosts.len() == 1;
     let mut rules = Vec::new();
@@ -65,10 +79,12 @@ pub(super) fn site(
                 headers: found.headers.clone(),
                 timeouts: Some(timeouts).filter(|it| *it != RouteTimeouts::default()),
                 body_limit: found.body_limit.or(body_limit),
+                compress: found.compress,
+                stream_request: found.stream_request,
             });
         }
     }
-    (rules, cert)
+    Site { rules, cert, hosts, rate_limit }
 }
 
 /// It has nodes that could answer requests and are not served.
@@ -105,7 +121,9 @@ fn certificate(tls: &Checked, hosts: &[String], bench: &mut Bench<'_, '_>) -> Op
     let private = readable(tls, "key", key, bench);
     let (chain, (private, by_others)) = (chain?.0, private?);
     let fits = bench.machine.certificate(&chain, &private);
-    bench.taken(fits, cert.span, &tls.path)?;
+    if let Some(doubt) = bench.taken(fits, cert.span, &tls.path)? {
+        bench.report.doubt(cert.span, &tls.path_to("cert"), doubt);
+    }
     if by_others {
         let message = format!("others may read the key {private}");
         let hint = format!("chmod o-r {private}");

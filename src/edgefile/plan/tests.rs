@@ -3,9 +3,12 @@ use crate::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
     RestartPolicy, Runtime, Select, Surge,
 };
-use crate::contract::config::EdgeConfig;
-use crate::contract::route::{HeaderChanges, HeaderRules, Methods, RouteAction, RouteRule};
+use crate::contract::config::{EdgeConfig, RateLimit};
+use crate::contract::route::{
+    HeaderChanges, HeaderRules, Methods, RouteAction, RouteRule, StaticFiles,
+};
 use crate::contract::settings::single_app;
+use crate::limits;
 use std::time::Duration;
 
 /// An app that is a command, two workers.
@@ -321,6 +324,12 @@ fn the_edge_changes_at_once_or_after_a_restart() {
     assert_eq!(change(|edge| edge.phases.idle *= 2), live("phases.idleMs"));
     assert_eq!(change(|edge| edge.phases.write *= 2), live("phases.writeMs"));
     assert_eq!(change(|edge| edge.phases.linger *= 2), live("phases.lingerMs"));
+    let listeners = change(|edge| edge.proxy_protocol = edge.http.clone());
+    assert_eq!(listeners, live("proxyProtocol"));
+    let trusted = change(|edge| edge.trusted_proxies = text(&["10.0.0.0/8"]));
+    assert_eq!(trusted, live("trustedProxies"));
+    let limited = change(|edge| edge.rate_limit = Some(RateLimit::UNLIMITED));
+    assert_eq!(limited, live("rateLimit"));
     assert_eq!(change(|edge| edge.underscores = true), live("underscores"));
     assert_eq!(change(|edge| edge.verify.healthy_apps = false), live("verify.healthyApps"));
     let upstreams = change(|edge| edge.verify.healthy_upstreams = false);
@@ -328,6 +337,75 @@ fn the_edge_changes_at_once_or_after_a_restart() {
     assert_eq!(change(|edge| edge.verify.within *= 2), live("verify.withinMs"));
     assert_eq!(change(|edge| edge.builtin.server = None), live("builtin.server"));
     assert_eq!(change(|edge| edge.builtin.status = None), live("builtin.status"));
+}
+
+#[test]
+fn every_field_of_files_upstreams_and_site_limits_is_compared() {
+    let files = StaticFiles {
+        dir: "/srv".to_owned(),
+        index: "index.html".to_owned(),
+        spa_fallback: None,
+        browse: false,
+        dotfiles: false,
+        cache_control: None,
+    };
+    let with = |files: StaticFiles| {
+        let mut config = config("api");
+        config.routes = vec![RouteRule::new("*", "/*", RouteAction::Static(files))];
+        config
+    };
+    let old = with(files.clone());
+    for other in [
+        StaticFiles { dir: "/x".to_owned(), ..files.clone() },
+        StaticFiles { index: "x".to_owned(), ..files.clone() },
+        StaticFiles { spa_fallback: Some("x".to_owned()), ..files.clone() },
+        StaticFiles { browse: true, ..files.clone() },
+        StaticFiles { dotfiles: true, ..files.clone() },
+        StaticFiles { cache_control: Some("x".to_owned()), ..files },
+    ] {
+        assert_eq!(plan(&old, &with(other)).routes.changed, ["*/*"]);
+    }
+    for change in [
+        |rule: &mut RouteRule| rule.compress.enabled = false,
+        |rule: &mut RouteRule| rule.compress.streams = true,
+        |rule: &mut RouteRule| rule.stream_request = Some(true),
+    ] {
+        let mut new = old.clone();
+        change(&mut new.routes[0]);
+        assert_eq!(plan(&old, &new).routes.changed, ["*/*"]);
+    }
+
+    let mut old = old;
+    old.upstreams = vec![UpstreamDescriptor {
+        id: "a".to_owned(),
+        targets: text(&["http://a"]),
+        host: None,
+        ca: None,
+        health_check: None,
+        attempts: 2,
+        connect: limits::CONNECT_TIMEOUT,
+        read: limits::READ_TIMEOUT,
+    }];
+    for change in [
+        |it: &mut UpstreamDescriptor| it.targets.push("http://b".to_owned()),
+        |it: &mut UpstreamDescriptor| it.host = Some("x".to_owned()),
+        |it: &mut UpstreamDescriptor| it.ca = Some("/x".to_owned()),
+        |it: &mut UpstreamDescriptor| it.health_check = Some(HealthCheck::default()),
+        |it: &mut UpstreamDescriptor| it.attempts = 3,
+        |it: &mut UpstreamDescriptor| it.connect *= 2,
+        |it: &mut UpstreamDescriptor| it.read *= 2,
+    ] {
+        let mut new = old.clone();
+        change(&mut new.upstreams[0]);
+        assert_eq!(plan(&old, &new).upstreams.changed, ["a"]);
+    }
+    let mut new = old.clone();
+    new.upstreams[0].id = "b".to_owned();
+    let NamedChanges { added, removed, changed } = plan(&old, &new).upstreams;
+    assert_eq!((added, removed, changed), (text(&["b"]), text(&["a"]), Vec::new()));
+    let mut new = old.clone();
+    new.rate_limits.insert("a.test".to_owned(), RateLimit::UNLIMITED);
+    assert_eq!(plan(&old, &new).edge, ["rateLimits"]);
 }
 
 #[test]
@@ -375,6 +453,7 @@ edge changed, after a restart only: loops";
             ],
             "routes": { "added": ["a.test/*"], "removed": ["*/*"], "changed": [], "moved": [] },
             "certs": { "added": [], "removed": [], "changed": [] },
+            "upstreams": { "added": [], "removed": [], "changed": [] },
             "edge": ["underscores"],
             "restartNeeded": ["loops"],
         })

@@ -3,6 +3,7 @@
 
 use super::rule::{Free, NodeRule, PropertyRule, node, property};
 use crate::edgefile::kind::Kind;
+use crate::limits;
 
 /// The nodes of a file.
 pub(in crate::edgefile) const FILE: &[NodeRule] = &[
@@ -18,7 +19,6 @@ pub(in crate::edgefile) const FILE: &[NodeRule] = &[
     node("upstream", "servers elsewhere that `proxy` hands requests to")
         .one("NAME", Kind::AppName)
         .many()
-        .later()
         .children(UPSTREAM),
     node("site", "host names, and what is done with requests for them")
         .list("HOST", Kind::Host)
@@ -81,12 +81,14 @@ const EDGE: &[NodeRule] = &[
     node("spool", "the directory of request bodies that outgrow memory; read at start only")
         .one("DIRECTORY", Kind::Path)
         .default("\"/var/tmp\""),
-    node("trusted-proxies", "addresses whose X-Forwarded-For is believed")
+    node("trusted-proxies", "peers that are believed when they say for whom they ask")
         .list("NETWORK", Kind::Network)
-        .many(),
-    node("rate-limit", "requests of one client in a window of time")
+        .many()
+        .default("nobody"),
+    node("rate-limit", "requests of one client address in a window of time, else 429")
         .one("REQUESTS", POSITIVE)
-        .properties(&[WINDOW]),
+        .properties(&[WINDOW])
+        .default("no limit"),
     node("underscores", "client fields whose names contain _ reach the apps")
         .one("ON", Kind::Bool)
         .default("#false"),
@@ -190,9 +192,12 @@ const APP: &[NodeRule] = &[
     node("stop-signal", "the signal that asks the app to stop")
         .one("SIGNAL", Kind::words(&["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"]))
         .default("\"TERM\""),
-    node("stream-request", "request bodies are passed on as they arrive")
-        .maybe("ON", Kind::Bool)
-        .later(),
+    node(
+        "stream-request",
+        "request bodies are passed on as they arrive, and hold a worker that long",
+    )
+    .maybe("ON", Kind::Bool)
+    .default("#false"),
     node("spool-response", "answers of this size wait in a file for slow clients")
         .one("SIZE", Kind::Size { least: 0 })
         .later(),
@@ -271,21 +276,37 @@ const APP: &[NodeRule] = &[
 ];
 
 const UPSTREAM: &[NodeRule] = &[
-    node("target", "a server").list("URL", Kind::Url).many().later(),
-    node("health-check", "how a target is asked whether it is well").later().properties(&[
-        property("path", Kind::UrlPath, "what is asked for"),
+    node("target", "a server; of several the one with the fewest requests in flight gets the next")
+        .list("URL", Kind::Url)
+        .many()
+        .required(),
+    node("host", "the Host that targets get").one("HOST", Kind::Authority).default("the client's"),
+    node("ca", "the certificates, in PEM, that those of https targets are verified against")
+        .one("FILE", Kind::Path)
+        .default("those of the system"),
+    node("health-check", "targets are asked whether they are well; only 2xx is").properties(&[
+        property("path", Kind::UrlPath, "what is asked for, below the target's own path")
+            .default("/ready"),
         INTERVAL,
         TIMEOUT,
-        property("threshold", POSITIVE, "failures in a row"),
+        property(
+            "unhealthy-threshold",
+            Kind::Number { least: 1, most: 1_000_000 },
+            "failures in a row until a target gets nothing",
+        )
+        .default("3"),
     ]),
-    node("retry", "requests that failed").later().properties(&[property(
+    node("retry", "requests that failed and may be sent again").properties(&[property(
         "attempts",
-        Kind::Number { least: 1, most: 10 },
-        "tries of one request",
-    )]),
-    node("timeouts", "deadlines").later().properties(&[CONNECT, READ]),
-    node("ca", "who signed the targets' certificates").one("FILE", Kind::Path).later(),
-    node("host", "the Host that targets get").one("HOST", Kind::Text).later(),
+        Kind::Number { least: 1, most: limits::UPSTREAM_ATTEMPT_COUNT_MAX as u64 },
+        "how often one is sent at most, the first time included",
+    )
+    .default("2")]),
+    node("timeouts", "deadlines of its requests").properties(&[
+        property("connect", Kind::Duration, "connecting to a target, else 502")
+            .default("that of `edge`"),
+        READ.default("that of `edge`"),
+    ]),
 ];
 
 const SITE: &[NodeRule] = &[
@@ -297,10 +318,11 @@ const SITE: &[NodeRule] = &[
         ]),
     node("timeouts", "deadlines of the site's requests").properties(&REQUEST_TIMEOUTS),
     node("limits", "bounds of the site's requests").properties(&[BODY.default("that of `edge`")]),
-    node("rate-limit", "requests of one client in a window of time")
-        .one("REQUESTS", POSITIVE)
-        .later()
-        .properties(&[WINDOW]),
+    node("rate-limit", "requests of one client address to each of the site's hosts, else 429")
+        .one("REQUESTS", Kind::NumberOr { least: 1, most: 100_000_000, words: &["off"] })
+        .properties(&[WINDOW])
+        .default("that of `edge`"),
+    COMPRESS.default("\"on\""),
     node("route", "what is done with requests for a path")
         .one("PATTERN", Kind::Pattern)
         .many()
@@ -350,30 +372,46 @@ const ROUTE: &[NodeRule] = &[
             "permanent: 301, 308; for now: 302, 303, 307",
         )
         .default("302")]),
-    node("proxy", "hands the request to an upstream")
-        .one("UPSTREAM", Kind::Text)
-        .later()
-        .properties(&[property("host", Kind::Text, "the Host it gets")]),
-    node("static", "answers with files of a directory")
-        .one("DIRECTORY", Kind::Path)
-        .later()
+    node("proxy", "hands the request to an upstream: its name, or the URL of a server")
+        .one("UPSTREAM", Kind::Upstream)
         .properties(&[
-            property("spa", Kind::Text, "the file for paths that are none"),
-            property("index", Kind::Text, "the file for a directory"),
-            property("browse", Kind::Bool, "directories are listed"),
-            property("dotfiles", Kind::Bool, "names that begin with a dot"),
-            property("cache-control", Kind::HeaderValue, "how long answers may be kept"),
+            property("host", Kind::Authority, "the Host it gets").default("that of the upstream")
         ]),
+    node(
+        "static",
+        "answers with files of a directory; what the final `*` stands for is their path",
+    )
+    .one("DIRECTORY", Kind::Path)
+    .properties(&[
+        property("spa", Kind::FilePath, "the file in it for pages that do not exist")
+            .default("404"),
+        property("index", Kind::FilePath, "the file that stands for a directory")
+            .default("index.html"),
+        property("browse", Kind::Bool, "directories without an index are listed").default("#false"),
+        property("dotfiles", Kind::Bool, "names that begin with a dot are served")
+            .default("#false, but for /.well-known"),
+        property("cache-control", Kind::HeaderValue, "Cache-Control of what is found"),
+    ]),
     node("headers", "changes header fields; a route with nothing else lets matching go on")
         .children(&[
             node("request", "of the request, before the app gets it").children(CHANGES),
             node("response", "of the answer").children(CHANGES),
         ]),
-    node("compress", "answers are compressed").later().maybe("ON", Kind::Bool),
+    COMPRESS.default("that of the site"),
+    node("stream-request", "request bodies are passed on as they arrive; with `to-app`")
+        .maybe("ON", Kind::Bool)
+        .default("that of the app"),
     node("timeouts", "deadlines of the route's requests").properties(&REQUEST_TIMEOUTS),
     node("limits", "bounds of the route's requests")
         .properties(&[BODY.default("that of the site")]),
 ];
+
+const COMPRESS: NodeRule =
+    node("compress", "whether answers are compressed for clients that take it")
+        .maybe("ON", Kind::words(&["on", "off"]))
+        .properties(COMPRESSED);
+const COMPRESSED: &[PropertyRule] =
+    &[property("streams", Kind::Bool, "event streams as well").default("#false")];
 
 const CHANGES: &[NodeRule] = &[
     node("set", "fields with these values, in place of what is there").many().free(Free {
@@ -397,10 +435,14 @@ const READ: PropertyRule =
     property("read", Kind::Duration, "until an answer begins, then between its bytes, else 504");
 const QUEUE: PropertyRule = property("queue", Kind::Duration, "waiting for a worker, else 504");
 const BODY: PropertyRule = property("body", Kind::Size { least: 0 }, "a request's body, else 413");
-const WINDOW: PropertyRule = property("window", Kind::Duration, "the window");
+const WINDOW: PropertyRule = property("window", Kind::Duration, "the window").default("60s");
 const INTERVAL: PropertyRule = property("interval", Kind::Duration, "how often").default("5s");
 const TIMEOUT: PropertyRule =
     property("timeout", Kind::Duration, "how long an answer may take").default("2s");
-const PROXY_PROTOCOL: PropertyRule =
-    property("proxy-protocol", Kind::Bool, "connections begin with a PROXY header");
+const PROXY_PROTOCOL: PropertyRule = property(
+    "proxy-protocol",
+    Kind::Bool,
+    "connections begin with a PROXY header of a trusted proxy",
+)
+.default("#false");
 const POSITIVE: Kind = Kind::Number { least: 1, most: 100_000_000 };

@@ -49,16 +49,15 @@ fn wrong(chain: &str, key: &str, now: UnixMillis) -> String {
 
 #[test]
 fn a_chain_with_its_key_is_right() {
-    assert_eq!(check(CHAIN.as_bytes(), KEY.as_bytes(), NOW), Ok(()));
+    assert_eq!(check(CHAIN.as_bytes(), KEY.as_bytes(), NOW), Ok(None));
     let whole = format!("# ours\n{CHAIN}{EXPIRED}");
-    assert_eq!(check(whole.as_bytes(), KEY.as_bytes(), NOW), Ok(()), "its issuers follow");
+    assert_eq!(check(whole.as_bytes(), KEY.as_bytes(), NOW), Ok(None), "its issuers follow");
 }
 
 #[test]
 fn what_is_wrong_is_said() {
     for (chain, key, said) in [
         (CHAIN, OTHER, "certificate and key do not belong together"),
-        (EXPIRED, KEY, "the certificate expired on 2021-01-01"),
         ("", KEY, "the file has no certificate in it"),
         (KEY, KEY, "the file has no certificate in it"),
         (CHAIN, CHAIN, "the file has no private key in it"),
@@ -77,9 +76,36 @@ fn what_is_wrong_is_said() {
         let found = wrong(chain, key, NOW);
         assert!(found.starts_with(said), "{found}");
     }
+}
+
+#[test]
+fn a_certificate_of_other_days_is_odd_but_no_error() {
+    let doubt = |chain: &str, now| check(chain.as_bytes(), KEY.as_bytes(), now).unwrap();
+    let expired = doubt(EXPIRED, NOW).unwrap();
+    assert_eq!(expired.message, "the certificate expired on 2021-01-01");
     // 2025-01-01.
-    let early = wrong(CHAIN, KEY, UnixMillis(1_735_689_600_000));
-    assert_eq!(early, "the certificate is valid from 2026-01-01 on only");
+    let early = doubt(CHAIN, UnixMillis(1_735_689_600_000)).unwrap();
+    assert_eq!(early.message, "the certificate is valid from 2026-01-01 on only");
+    let error = wrong(EXPIRED, OTHER, NOW);
+    assert_eq!(error, "certificate and key do not belong together", "that it is old comes last");
+}
+
+#[test]
+fn others_are_verified_against_certificates() {
+    assert_eq!(check_authorities(CHAIN.as_bytes()), Ok(()));
+    assert_eq!(check_authorities(format!("{CHAIN}{EXPIRED}{KEY}").as_bytes()), Ok(()));
+    for (pem, said) in [
+        ("", "the file has no certificate in it"),
+        (KEY, "the file has no certificate in it"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA", "the certificates are no PEM"),
+        (
+            "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+            "a certificate cannot be read",
+        ),
+    ] {
+        let found = check_authorities(pem.as_bytes()).unwrap_err().message;
+        assert!(found.starts_with(said), "{found}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn with<T>(tree: &Tree, rights: Rights, test: impl FnOnce(&Machine<'_>) -> T) ->
     let places = tree.places();
     let directory = places.cwd.to_str().unwrap().to_owned();
     let world = World { places, cores: 4, rights, ..World::seen_from(PathBuf::from("/")) };
-    test(&Machine::new(&world, &directory, false, UnixMillis(0)))
+    test(&Machine::new(&world, &directory, 0o640, false, UnixMillis(0)))
 }
 
 const PLAIN: Rights = Rights { unprivileged_from: 1024, bind_service: false, change_user: false };
@@ -127,6 +127,23 @@ fn files_and_directories_are_there_or_are_named() {
         let secret = place(&tree, "secret");
         let trouble = machine.certificate(&secret, &secret).unwrap_err();
         assert_eq!(trouble.code, AttemptCode::CertUnreadable);
+        for (wrong, said) in [("secret", "no certificate in it"), ("no", "not found"), ("pipe", "")]
+        {
+            let trouble = machine.authorities(wrong).unwrap_err();
+            assert_eq!(trouble.code, AttemptCode::CertUnreadable);
+            assert!(trouble.message.contains(said), "{}", trouble.message);
+        }
+    });
+}
+
+#[test]
+fn who_may_read_the_file_is_a_question_of_its_mode() {
+    let tree = Tree::new("machine-mode", &[]);
+    with(&tree, PLAIN, |machine| {
+        for (mode, expected) in [(0o100_644, true), (0o640, false), (0o606, true), (0o603, false)] {
+            let machine = Machine::new(machine.world, "/", mode, false, UnixMillis(0));
+            assert_eq!(machine.is_readable_by_others(), expected, "{mode:o}");
+        }
     });
 }
 

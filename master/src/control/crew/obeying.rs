@@ -39,7 +39,7 @@ impl Crew {
                 self.pool.retire(worker, now);
                 // A worker that asked for it was retired before, and may have been idle since.
                 let view = self.pool.view(|pool| pool.worker(worker));
-                if view.is_none_or(|view| view.inflight == 0) {
+                if view.is_none_or(|view| view.is_idle()) {
                     self.core.idle(worker, now);
                 }
             }

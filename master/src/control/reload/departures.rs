@@ -18,6 +18,9 @@ pub(super) struct Departure {
     loops: BTreeSet<LoopIndex>,
     /// When its workers retire in any case; `None` once they do.
     retire_at: Option<Instant>,
+    /// It was tried and did not prove itself: once none of its workers is ready, none is started
+    /// again for what still waits.
+    is_refused: bool,
 }
 
 impl Departure {
@@ -30,7 +33,7 @@ impl Departure {
 impl Master {
     /// No request is given to the pool any more: what it has ends, and then it.
     pub(super) fn dismiss_pool(&mut self, pool: PoolNumber, now: Instant) {
-        self.reload.fresh.remove(&pool);
+        let is_refused = self.reload.fresh.remove(&pool).is_some();
         let Some(crew) = self.crews.get_mut(pool) else { return };
         // What waits for the end of a pause must not wait for the end of the pool.
         crew.pool.hold(false, now);
@@ -40,7 +43,7 @@ impl Master {
             loops.extend((0..).take(edges.count()).map(LoopIndex));
             edges.tell(|| EdgeMessage::Vacate(pool));
         }
-        self.reload.departures.insert(pool, Departure { loops, retire_at });
+        self.reload.departures.insert(pool, Departure { loops, retire_at, is_refused });
     }
 
     /// A loop does not need the pool any more.
@@ -60,8 +63,9 @@ impl Master {
                 continue;
             };
             let is_left = departure.loops.is_empty();
+            let is_hopeless = departure.is_refused && crew.summary().ready == 0;
             if let Some(due) = departure.retire_at
-                && (is_left || now >= due || self.edges.is_none())
+                && (is_left || is_hopeless || now >= due || self.edges.is_none())
             {
                 departure.retire_at = None;
                 is_moved = true;

@@ -93,6 +93,9 @@ impl Master {
             && let Some(edges) = &self.edges
         {
             edges.close(address);
+            if !self.shutdown.is_asked() {
+                self.reload.closing.insert(address);
+            }
         }
     }
 

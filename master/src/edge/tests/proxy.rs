@@ -141,18 +141,19 @@ fn a_request_that_comes_back_is_refused() {
 fn a_body_goes_through_as_it_comes_in_its_own_framing() {
     let (said, heard) = mpsc::channel();
     let address = peer(move |_, mut stream| {
-        said.send(head(&mut stream).unwrap()).unwrap();
-        let mut part = [0; 3];
-        stream.read_exact(&mut part[..1]).unwrap();
-        said.send("first".to_owned()).unwrap();
-        let mut rest = Vec::new();
-        let mut byte = [0];
-        while !rest.ends_with(b"0\r\n\r\n") && !rest.ends_with(b"end") {
+        while let Some(asked) = head(&mut stream) {
+            said.send(asked).unwrap();
+            let mut byte = [0];
             stream.read_exact(&mut byte).unwrap();
-            rest.extend(byte);
+            said.send("first".to_owned()).unwrap();
+            let mut rest = Vec::new();
+            while !rest.ends_with(b"0\r\n\r\n") && !rest.ends_with(b"end") {
+                stream.read_exact(&mut byte).unwrap();
+                rest.extend(byte);
+            }
+            said.send(String::from_utf8(rest).unwrap()).unwrap();
+            stream.write_all(OK).unwrap();
         }
-        said.send(String::from_utf8(rest).unwrap()).unwrap();
-        stream.write_all(OK).unwrap();
     });
     let house = house(at(address));
     let mut client = house.client();
@@ -458,4 +459,79 @@ fn a_unix_socket_and_a_name_are_reached() {
     let nowhere = house(upstream(&["http://name.invalid:1".to_owned()]));
     let answer = ask(&nowhere, GET);
     assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
+}
+
+#[test]
+fn a_target_that_dies_and_comes_back_under_load_costs_nothing_that_may_be_sent_again() {
+    let answering = |listener: TcpListener, stop: Arc<std::sync::atomic::AtomicBool>| {
+        thread::spawn(move || {
+            listener.set_nonblocking(true).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                let Ok((mut stream, _)) = listener.accept() else {
+                    thread::yield_now();
+                    continue;
+                };
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+                let stop = Arc::clone(&stop);
+                thread::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        match stream.peek(&mut [0]) {
+                            Ok(1..) => {}
+                            Ok(0) => return,
+                            Err(_) => continue,
+                        }
+                        if head(&mut stream).is_none() || stream.write_all(OK).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        })
+    };
+    let stays = peer(|_, mut stream| {
+        while head(&mut stream).is_some() {
+            if stream.write_all(OK).is_err() {
+                return;
+            }
+        }
+    });
+    let first = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mortal = first.local_addr().unwrap();
+    let house = house(upstream(&[format!("http://{mortal}"), format!("http://{stays}")]));
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut client, over) = (house.client(), Arc::clone(&over));
+            thread::spawn(move || {
+                let mut served = 0;
+                while !over.load(Ordering::Relaxed) {
+                    client.write_all(GET.as_bytes()).unwrap();
+                    let answer = response(&mut client);
+                    assert!(answer.ends_with("hi"), "{answer}");
+                    served += 1;
+                }
+                served
+            })
+        })
+        .collect();
+    let requests =
+        |target: usize| house.shared.upstreams(Clock::read())[0].targets[target].requests;
+    let mut listener = Some(first);
+    for life in 0..3 {
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let listener = listener.take().unwrap_or_else(|| TcpListener::bind(mortal).unwrap());
+        let before = requests(0);
+        let accepts = answering(listener, Arc::clone(&stop));
+        if life == 0 {
+            wait_until("it is never asked", || requests(0) > before + 20);
+        }
+        stop.store(true, Ordering::Relaxed);
+        accepts.join().unwrap();
+        let others = requests(1);
+        wait_until("the other is never asked", || requests(1) > others + 20);
+    }
+    over.store(true, Ordering::Relaxed);
+    let served: u32 = clients.into_iter().map(|client| client.join().unwrap()).sum();
+    assert!(served > 40, "{served}");
 }

@@ -261,9 +261,12 @@ fn a_client_that_stalls_or_leaves_gives_the_worker_back() {
             config.edge.phases.body = Duration::from_millis(100);
         },
         move |_, mut stream| {
-            head(&mut stream).unwrap();
+            // One that leaves at once may have left before anything was sent.
+            let asked = head(&mut stream).is_some();
             let mut all = Vec::new();
-            let _ = stream.read_to_end(&mut all);
+            if asked {
+                let _ = stream.read_to_end(&mut all);
+            }
             said.send(all).unwrap();
         },
     );
@@ -276,7 +279,8 @@ fn a_client_that_stalls_or_leaves_gives_the_worker_back() {
             let answer = response(&mut client);
             assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         }
-        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"abc");
+        let got = heard.recv_timeout(PATIENCE).unwrap();
+        assert!(got == b"abc" || (leaves && b"abc".starts_with(&got)), "{got:?}");
         wait_until("the lease never ends", || house.inflight() == 0);
     }
 }
