@@ -131,21 +131,28 @@ fn must_not_change(head: &ResponseHead, buf: &[u8], changes: Option<&dyn Changes
             return true;
         }
     }
-    let set = changes.filter(|changes| changes.touch(b"Cache-Control")).map(|changes| {
-        let mut lines = Vec::new();
-        changes.write(&mut lines);
-        lines
-    });
-    match &set {
+    // The operator's word replaces the app's.
+    match changes.filter(|changes| changes.touch(b"Cache-Control")) {
         None => forbids_transform(&cache_control),
-        // The operator's word replaces the app's.
-        Some(lines) => lines.split(|byte| *byte == b'\n').any(|line| {
-            line.split_at_checked(b"Cache-Control:".len()).is_some_and(|(name, value)| {
-                name.eq_ignore_ascii_case(b"Cache-Control:")
-                    && forbids_transform(&Lines::one(value))
-            })
-        }),
+        Some(changes) => sets_no_transform(changes),
     }
+}
+
+/// Whether the operator's changes forbid to compress what has no coding and no `Cache-Control` of its
+/// own.
+pub fn is_forbidden_by(changes: &dyn Changes) -> bool {
+    changes.touch(b"Content-Encoding")
+        || (changes.touch(b"Cache-Control") && sets_no_transform(changes))
+}
+
+fn sets_no_transform(changes: &dyn Changes) -> bool {
+    let mut lines = Vec::new();
+    changes.write(&mut lines);
+    lines.split(|byte| *byte == b'\n').any(|line| {
+        line.split_at_checked(b"Cache-Control:".len()).is_some_and(|(name, value)| {
+            name.eq_ignore_ascii_case(b"Cache-Control:") && forbids_transform(&Lines::one(value))
+        })
+    })
 }
 
 /// Streams that [`is_compressible`] leaves out.

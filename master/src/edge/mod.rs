@@ -15,6 +15,7 @@ mod edges;
 mod encoder;
 mod exchange;
 mod file_cache;
+mod file_compress;
 mod file_search;
 mod file_send;
 #[cfg(test)]

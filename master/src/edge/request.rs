@@ -79,8 +79,6 @@ impl Edge {
         let peer = address.of(front.peer.ip());
         self.collect_changes(errand.rule, &mut exchange.changes);
         let active = self.snapshots.active();
-        exchange.wish = (active.config.routes.get(errand.rule))
-            .and_then(|rule| Wish::of(rule.compress, head, buf));
         let changes = active.table.headers().request(&exchange.changes);
         let upstream = errand.upstream.and_then(|index| active.upstreams.get(index));
         // The end of the head is written when the body is whole and its worker is known.
@@ -111,6 +109,9 @@ impl Edge {
             Box::new(Proxied::new(upstream, head.method_kind(), path_at))
         });
         exchange.upgrade = upgrade::wants_websocket(head, buf);
+        exchange.wish = (active.config.routes.get(errand.rule))
+            .filter(|_| !exchange.upgrade)
+            .and_then(|rule| Wish::of(rule.compress, head, buf));
         exchange.has_body = head.body() != BodyLength::None;
         exchange.state = State::Receiving;
         let body_follows = !matches!(head.body(), BodyLength::None | BodyLength::Length(0));

@@ -223,6 +223,52 @@ fn a_route_that_compresses_nothing_says_nothing_of_it() {
     assert!(text.as_bytes().ends_with(&body));
 }
 
+#[test]
+fn what_an_upstream_says_is_compressed_and_a_tunnel_to_it_is_not() {
+    let text = body(30_000);
+    let address = super::proxy::peer({
+        let text = text.clone();
+        move |_, mut stream| {
+            while let Some(asked) = head(&mut stream) {
+                let answer = if asked.to_lowercase().contains("upgrade: websocket") {
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                     Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+                     Content-Type: text/html\r\n\r\n"
+                } else {
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
+                };
+                stream.write_all(answer.as_bytes()).unwrap();
+                if answer.contains("101") {
+                    stream.write_all(&text).unwrap();
+                    return;
+                }
+                for piece in text.chunks(7777) {
+                    stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).unwrap();
+                    stream.write_all(piece).unwrap();
+                    stream.write_all(b"\r\n").unwrap();
+                }
+                stream.write_all(b"0\r\n\r\n").unwrap();
+            }
+        }
+    });
+    let house = super::proxy::house(super::proxy::upstream(&[format!("http://{address}")]));
+    let (mut reader, head) = Reader::ask(&house, ASK);
+    assert!(head.contains("\r\nContent-Encoding: gzip\r\n"), "{head}");
+    assert!(head.contains("\r\nVary: Accept-Encoding\r\n"), "{head}");
+    assert!(reader.decode(text.len()) == text);
+    let (mut plain, head) = Reader::ask(&house, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(!head.contains("Content-Encoding") && head.contains("Vary: Accept-Encoding\r\n"));
+    assert!(plain.plain() == text);
+    let upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Accept-Encoding: gzip\r\n\r\n";
+    let (mut tunnel, head) = Reader::ask(&house, upgrade);
+    assert!(head.starts_with("HTTP/1.1 101 ") && !head.contains("Content-Encoding"), "{head}");
+    let mut bytes = vec![0; text.len()];
+    tunnel.stream.read_exact(&mut bytes).unwrap();
+    assert!(bytes == text, "a tunnel passes bytes as they are");
+}
+
 fn head_and_answer(stream: &mut UnixStream, answer: &[u8]) {
     if head(stream).is_some() {
         let _ = stream.write_all(answer);
