@@ -113,6 +113,13 @@ pub const LISTING_LOOK_COUNT: usize = 100_000;
 pub const FRESH_FILE_AGE: Duration = Duration::from_secs(2);
 /// A body must be longer than this to be worth compressing.
 pub const COMPRESS_BYTES: u64 = 1024;
+/// Bytes of one connection that are compressed before the others of its loop get their turn.
+pub const COMPRESS_TURN_BYTES: usize = 64 * 1024;
+/// Answers that one loop compresses at a time; further ones pass as they are. Each holds up to
+/// 3 MiB.
+pub const ENCODER_COUNT: usize = 64;
+/// What one piece of an answer waits in its encoder at most while more of it comes.
+pub const ENCODER_PAUSE: Duration = Duration::from_millis(20);
 /// A PROXY header, version 1, in bytes with its line end: refused beyond.
 pub const PROXY_V1_BYTES: usize = 107;
 /// A PROXY header, version 2, in bytes behind its first sixteen: refused beyond.

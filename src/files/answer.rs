@@ -27,7 +27,7 @@
 
 use super::conditional::{self, EntityTag, Modified, Verdict};
 use super::media;
-use super::negotiate::Encoding;
+use super::negotiate::{self, Encoding};
 use super::range::{self, ByteRange, Multipart, Selection};
 use super::request::Request;
 use super::resolve::{self, Mount, Refusal};
@@ -50,6 +50,8 @@ pub struct Options {
     pub dotfiles: bool,
     /// `Cache-Control` of what is found.
     pub cache_control: Option<String>,
+    /// Files without encoded siblings are compressed on their way.
+    pub compress: bool,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             browse: false,
             dotfiles: false,
             cache_control: None,
+            compress: false,
         }
     }
 }
@@ -132,6 +135,13 @@ pub enum Next {
 pub enum Answer {
     /// 400; says why.
     BadRequest(&'static str),
+    /// 200 with all of it, compressed on its way; who cannot do that now sends [`Answer::Whole`].
+    Compressed {
+        /// What is compressed.
+        plain: Representation,
+        /// With what.
+        coding: Encoding,
+    },
     /// 200 with the page of the directory at [`Search::path`], which was just found.
     Listing,
     /// 405
@@ -166,7 +176,7 @@ impl Answer {
     /// The status.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Listing | Self::Whole(_) => 200,
+            Self::Compressed { .. } | Self::Listing | Self::Whole(_) => 200,
             Self::Options => 204,
             Self::Multi(..) | Self::Partial(..) => 206,
             Self::NotModified(_) => 304,
@@ -180,7 +190,8 @@ impl Answer {
     }
 
     /// The length of the body that comes from the file, framing of parts included; to `HEAD` what
-    /// would have come. `None` where none does, and whoever answers makes what body there is.
+    /// would have come. `None` where none does, and whoever answers makes what body there is, and
+    /// where it is not known before it is compressed.
     pub fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(representation) => Some(representation.size),
@@ -209,6 +220,13 @@ pub struct Representation {
     pub varies_by_encoding: bool,
     /// `Vary`: it stands in for what does not exist, for who accepts HTML.
     pub varies_by_accept: bool,
+}
+
+impl Representation {
+    /// The same, compressed on its way. Its size is still that of the file.
+    pub fn compressed(&self, coding: Encoding) -> Self {
+        Self { encoding: coding, tag: self.tag.compressed(coding), ..*self }
+    }
 }
 
 /// The way from a request to its answer.
@@ -281,7 +299,7 @@ impl Search {
     ) -> Next {
         match (self.state, found) {
             (_, Found::File(file)) if self.state != State::Folder => {
-                Next::Answer(self.content(&file, request, now, chance))
+                Next::Answer(self.content(&file, request, options, now, chance))
             }
             (State::Named, Found::Directory) => {
                 Next::Answer(Answer::RedirectToSlash { location: with_slash(request) })
@@ -335,6 +353,7 @@ impl Search {
         &self,
         file: &File,
         request: &Request<'_>,
+        options: &Options,
         now: UnixMillis,
         chance: &mut dyn Entropy,
     ) -> Answer {
@@ -344,22 +363,36 @@ impl Search {
         // Who takes nothing of what there is gets the plain file rather than no answer.
         let encoding = request.accepted.choose(&available).unwrap_or_default();
         let meta = file.sibling(encoding).unwrap_or(file.own);
+        let media_type = media::of(&self.path);
+        let is_compressed_for_some = options.compress
+            && negotiate::is_worth_compressing(media_type.as_bytes(), Some(file.own.size));
         let representation = Representation {
             encoding,
             size: meta.size,
             tag: EntityTag::new(meta.modified, meta.size, encoding, now),
             last_modified: meta.modified.last_modified(now),
-            media_type: media::of(&self.path),
-            varies_by_encoding: available != [Encoding::Identity; Encoding::SIBLINGS.len()],
+            media_type,
+            varies_by_encoding: is_compressed_for_some
+                || available != [Encoding::Identity; Encoding::SIBLINGS.len()],
             varies_by_accept: self.state == State::Fallback,
         };
-        let verdict = conditional::evaluate(
-            &request.conditions,
-            request.method,
-            &representation.tag,
-            meta.modified,
-            now,
-        );
+        let evaluate = |tag: &EntityTag| {
+            conditional::evaluate(&request.conditions, request.method, tag, meta.modified, now)
+        };
+        let is_plain = encoding == Encoding::Identity;
+        let coding = match is_compressed_for_some && request.may_compress && is_plain {
+            true => request.accepted.choose(&Encoding::DYNAMIC).unwrap_or_default(),
+            false => Encoding::Identity,
+        };
+        let is_coded = coding != Encoding::Identity;
+        if is_coded {
+            let coded = representation.compressed(coding);
+            if evaluate(&coded.tag) == Verdict::NotModified {
+                return Answer::NotModified(coded);
+            }
+        }
+        // The plain one is good as well for who has it already.
+        let verdict = evaluate(&representation.tag);
         let ranges = match verdict {
             Verdict::PreconditionFailed => return Answer::PreconditionFailed,
             Verdict::NotModified => return Answer::NotModified(representation),
@@ -371,6 +404,7 @@ impl Search {
             _ => Selection::Whole,
         };
         match selection {
+            Selection::Whole if is_coded => Answer::Compressed { plain: representation, coding },
             Selection::Whole => Answer::Whole(representation),
             Selection::One(range) => Answer::Partial(representation, range),
             Selection::Many(ranges) => {

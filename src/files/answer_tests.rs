@@ -370,3 +370,84 @@ fn lengths_are_those_of_the_body() {
     let Answer::Multi(_, parts) = &answer else { panic!("{answer:?}") };
     assert_eq!(answer.length(), Some(parts.length()));
 }
+
+/// What becomes of a request for a file of this name and size, with these fields.
+fn compressed(line: &str, size: u64, fields: &str) -> Answer {
+    let text = format!("{line}\r\nHost: a\r\n{fields}\r\n");
+    let mut head = crate::http1::RequestHead::new();
+    let limits = crate::http1::Limits::default();
+    let read = crate::http1::Server::new().read(text.as_bytes(), &mut head, &limits);
+    assert!(head.is_complete(), "{read:?}");
+    let request = Request::read(&head, text.as_bytes());
+    let options = Options { compress: true, ..Options::default() };
+    let mut search = Search::new(Vec::new());
+    assert_eq!(search.begin(&request, &options), Next::Look);
+    let file = File { own: Meta { size, modified: OLD }, ..File::default() };
+    match search.found(Found::File(file), &request, &options, NOW, &mut Xoshiro::new(1)) {
+        Next::Answer(answer) => answer,
+        Next::Look => panic!("{line}"),
+    }
+}
+
+#[test]
+fn long_text_without_a_sibling_is_compressed_for_who_takes_it() {
+    let get = "GET /a.css HTTP/1.1";
+    for (line, size, fields, expected, varies) in [
+        (get, 1025, "Accept-Encoding: gzip\r\n", Encoding::Gzip, true),
+        (get, 1025, "Accept-Encoding: gzip, br, zstd\r\n", Encoding::Zstd, true),
+        ("HEAD /a.css HTTP/1.1", 1025, "Accept-Encoding: br\r\n", Encoding::Br, true),
+        (get, 1024, "Accept-Encoding: gzip\r\n", Encoding::Identity, false),
+        ("GET /a.png HTTP/1.1", 9999, "Accept-Encoding: gzip\r\n", Encoding::Identity, false),
+        (get, 9999, "", Encoding::Identity, true),
+        (get, 9999, "Accept-Encoding: deflate\r\n", Encoding::Identity, true),
+        (get, 9999, "Accept-Encoding: gzip;q=0.5, identity\r\n", Encoding::Identity, true),
+        ("GET /a.css HTTP/1.0", 9999, "Accept-Encoding: gzip\r\n", Encoding::Identity, true),
+        (
+            get,
+            9999,
+            "Accept-Encoding: gzip\r\nCache-Control: no-transform\r\n",
+            Encoding::Identity,
+            true,
+        ),
+        (
+            get,
+            9999,
+            "Accept-Encoding: gzip\r\nIf-Match: \"784111777000000000-9999\"\r\n",
+            Encoding::Identity,
+            true,
+        ),
+    ] {
+        let (found, coding) = match compressed(line, size, fields) {
+            Answer::Compressed { plain, coding } => (plain, coding),
+            Answer::Whole(found) => (found, Encoding::Identity),
+            other => panic!("{fields}: {other:?}"),
+        };
+        assert_eq!(coding, expected, "{line} {fields}");
+        assert_eq!((found.varies_by_encoding, found.encoding), (varies, Encoding::Identity));
+    }
+    // Parts are those of the file, which is how a download is resumed.
+    let part = compressed(get, 9999, "Accept-Encoding: gzip\r\nRange: bytes=5-9\r\n");
+    assert!(matches!(part, Answer::Partial(found, _) if found.encoding == Encoding::Identity));
+}
+
+#[test]
+fn a_client_revalidates_by_the_tag_it_was_given() {
+    let line = "GET /a.css HTTP/1.1";
+    let ask = |accept: &str, tag: &str| {
+        let fields = format!("Accept-Encoding: {accept}\r\nIf-None-Match: {tag}\r\n");
+        match compressed(line, 9999, &fields) {
+            Answer::NotModified(found) => {
+                assert!(found.varies_by_encoding);
+                Some(String::from_utf8(found.tag.as_bytes().to_vec()).unwrap())
+            }
+            Answer::Compressed { .. } | Answer::Whole(_) => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (plain, coded) = ("\"784111777000000000-9999\"", "W/\"784111777000000000-9999-gzip\"");
+    assert_eq!(ask("gzip", coded).as_deref(), Some(coded));
+    assert_eq!(ask("gzip", plain).as_deref(), Some(plain));
+    assert_eq!(ask("identity", plain).as_deref(), Some(plain));
+    assert_eq!(ask("identity", coded), None);
+    assert_eq!(ask("br", coded), None);
+}

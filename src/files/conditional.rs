@@ -82,6 +82,19 @@ impl EntityTag {
         self.text.get(..usize::from(self.length)).unwrap_or_default()
     }
 
+    /// The tag of the same file when it is compressed on its way: weak, because nobody promises that
+    /// an encoder makes the same bytes again, and with the encoding behind it.
+    pub fn compressed(&self, encoding: Encoding) -> Self {
+        let mut text = [0; TAG_BYTES];
+        let mut rest = &mut text[..];
+        let opaque = self.opaque().strip_suffix(b"\"").unwrap_or_default();
+        let parts = [&b"W/"[..], opaque, b"-", encoding.token().as_bytes(), b"\""];
+        // It always fits, as above.
+        let _ = parts.into_iter().try_for_each(|part| rest.write_all(part));
+        let length = TAG_BYTES - rest.len();
+        Self { text, length: length as u8, is_weak: true }
+    }
+
     /// It tells equivalent contents apart, not equal ones (RFC 9110 §8.8.1).
     pub const fn is_weak(&self) -> bool {
         self.is_weak

@@ -65,6 +65,12 @@ fn tags_name_time_size_and_encoding() {
             let longest = Modified { secs, nanos: 999_999_999 };
             let tag = EntityTag::new(longest, u64::MAX, encoding, NOW);
             assert!(tag.as_bytes().ends_with(b"\"") && tag.as_bytes().len() < TAG_BYTES);
+            if encoding == Encoding::Identity {
+                let coded = tag.compressed(Encoding::Zstd);
+                assert!(
+                    coded.as_bytes().ends_with(b"-zstd\"") && coded.as_bytes().len() < TAG_BYTES
+                );
+            }
         }
     }
 }
@@ -75,6 +81,15 @@ fn a_tag_is_weakened_once() {
         let mut out = Vec::new();
         weaken(tag.as_bytes(), &mut out);
         assert_eq!(out, expected.as_bytes());
+    }
+}
+
+#[test]
+fn what_is_compressed_has_a_weak_tag_of_its_own() {
+    for now in [NOW, UnixMillis(0)] {
+        let tag = EntityTag::new(CHANGED, 10, Encoding::Identity, now).compressed(Encoding::Gzip);
+        assert_eq!(tag.as_bytes(), b"W/\"784111777500000000-10-gzip\"");
+        assert!(tag.is_weak());
     }
 }
 

@@ -20,6 +20,11 @@ pub fn write(answer: &Answer, cache_control: Option<&str>, out: &mut FieldWriter
             out.field(b"Content-Type", representation.media_type.as_bytes());
             write_content(representation, out);
         }
+        Answer::Compressed { plain, coding } => {
+            out.field(b"Content-Type", plain.media_type.as_bytes());
+            out.field(b"Content-Encoding", coding.token().as_bytes());
+            write_validators(&plain.compressed(*coding), out);
+        }
         Answer::Partial(representation, part) => {
             out.field(b"Content-Type", representation.media_type.as_bytes());
             range::content_range(*part, representation.size, &mut value);
@@ -63,6 +68,10 @@ fn write_content(representation: &Representation, out: &mut FieldWriter<'_>) {
 fn write_validators(representation: &Representation, out: &mut FieldWriter<'_>) {
     out.field(b"ETag", representation.tag.as_bytes());
     out.field(b"Last-Modified", &imf_fixdate(representation.last_modified));
+    if representation.varies_by_encoding && out.is_touched(b"Vary") {
+        // Also where the operator sets the field: caches between would mix up the codings.
+        out.asserted(b"Vary", b"Accept-Encoding");
+    }
     match (representation.varies_by_encoding, representation.varies_by_accept) {
         (false, false) => {}
         (true, false) => out.field(b"Vary", b"Accept-Encoding"),
@@ -106,6 +115,13 @@ mod tests {
             "Content-Type: text/css; charset=utf-8\nContent-Encoding: br\nAccept-Ranges: bytes\n\
              ETag: \"784111777000000001-10-br\"\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\n\
              Vary: Accept-Encoding\nCache-Control: max-age=60\n"
+        );
+        let (plain, coding) = (representation(Encoding::Identity), Encoding::Gzip);
+        assert_eq!(
+            written(&Answer::Compressed { plain, coding }),
+            "Content-Type: text/css; charset=utf-8\nContent-Encoding: gzip\n\
+             ETag: W/\"784111777000000001-10-gzip\"\n\
+             Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\nCache-Control: max-age=60\n"
         );
         let part = ByteRange { first: 2, last: 5 };
         assert_eq!(

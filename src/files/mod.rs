@@ -7,8 +7,10 @@
 //! * [`conditional`] decides whether anything is sent, [`range`] which bytes, [`negotiate`] in which
 //!   encoding. [`media`] names the type, [`fields`] writes the head.
 //! * [`listing`] is the page of a directory.
+//! * [`compress`] is for answers of others: whether they are compressed on their way.
 
 pub mod answer;
+pub mod compress;
 pub mod conditional;
 pub mod fields;
 pub mod lines;

@@ -3,6 +3,7 @@
 use super::conditional::Conditions;
 use super::lines::Lines;
 use super::negotiate::{self, Accepted};
+use crate::http1::head::Version;
 use crate::http1::{Known, Method, RequestHead};
 
 /// The facts of a request that a static answer depends on.
@@ -18,6 +19,9 @@ pub struct Request<'b> {
     pub accepts_html: bool,
     /// `Accept-Encoding`
     pub accepted: Accepted,
+    /// What it is answered with may be compressed on its way: the client knows chunks (HTTP/1.1), says
+    /// what it takes, forbids nothing, and asks for no bytes or tag that only the plain file has.
+    pub may_compress: bool,
     /// The preconditions.
     pub conditions: Conditions<'b>,
     /// `Range`
@@ -35,10 +39,14 @@ impl<'b> Request<'b> {
             ..Self::default()
         };
         let (mut accept, mut accept_encoding) = (Lines::default(), Lines::default());
+        let mut cache_control = Lines::default();
         for field in head.fields() {
             let lines = match field.known {
                 Known::Accept => &mut accept,
                 Known::AcceptEncoding => &mut accept_encoding,
+                Known::Other if field.name.of(buf).eq_ignore_ascii_case(b"cache-control") => {
+                    &mut cache_control
+                }
                 Known::Other => match request.lines(field.name.of(buf)) {
                     Some(lines) => lines,
                     None => continue,
@@ -49,6 +57,13 @@ impl<'b> Request<'b> {
         }
         request.accepts_html = negotiate::accepts_html(&accept);
         request.accepted = Accepted::read(&accept_encoding);
+        let conditions = &request.conditions;
+        request.may_compress = accept_encoding.is_present()
+            && head.version() != Version::Http10
+            && !negotiate::forbids_transform(&cache_control)
+            && !request.range.is_present()
+            && !conditions.if_range.is_present()
+            && !conditions.if_match.is_present();
         request
     }
 

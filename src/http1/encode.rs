@@ -59,6 +59,11 @@ impl<'o> FieldWriter<'o> {
         }
     }
 
+    /// Adds a clean field of the edge's own that no change replaces or removes.
+    pub(crate) fn asserted(&mut self, name: &[u8], value: &[u8]) {
+        line(name, value, self.out);
+    }
+
     /// Adds the edge's own `Server`.
     pub fn server(&mut self) {
         if !self.is_touched(b"Server") {
@@ -80,8 +85,9 @@ impl<'o> FieldWriter<'o> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// Whether the operator's changes replace or remove fields of this name.
     #[inline]
-    fn is_touched(&self, name: &[u8]) -> bool {
+    pub(crate) fn is_touched(&self, name: &[u8]) -> bool {
         self.changes.is_some_and(|changes| changes.touch(name))
     }
 }

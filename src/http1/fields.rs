@@ -6,7 +6,7 @@
 
 use super::changes::Changes;
 use super::encode::{self, FieldWriter};
-use super::head::{BodyLength, RequestHead, ResponseHead, Span, Version};
+use super::head::{BodyLength, Field, RequestHead, ResponseHead, Span, Version};
 use super::known::Known;
 use crate::time::UnixMillis;
 
@@ -152,11 +152,18 @@ pub fn finish_request(body: BodyLength, keep_alive: bool, out: &mut Vec<u8>) {
 /// `Connection` are [`super::Server::respond`]'s; `Date`, `Server` and `X-Request-Id` are the edge's
 /// own and are to be added by the caller.
 pub fn forward_response(head: &ResponseHead, buf: &[u8], out: &mut FieldWriter<'_>) {
-    for field in head.fields() {
-        if !field.nominated && passes_to_client(field.known) {
-            out.parsed(field.name.of(buf), field.value.of(buf));
-        }
+    for (name, value) in response_fields(head, buf) {
+        out.parsed(name, value);
     }
+}
+
+/// The fields of a worker's answer that are for the client: names and values, in their order.
+pub fn response_fields<'h>(
+    head: &'h ResponseHead,
+    buf: &'h [u8],
+) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
+    let passes = |field: &&Field| !field.nominated && passes_to_client(field.known);
+    head.fields().iter().filter(passes).map(|field| (field.name.of(buf), field.value.of(buf)))
 }
 
 /// What a worker tells the edge besides its answer.

@@ -7,6 +7,7 @@ mod busy;
 mod cli;
 mod client_faults;
 mod client_identity;
+mod compression;
 mod control;
 mod crash;
 mod crash_between;

@@ -360,3 +360,24 @@ fn each_answer_has_its_line() {
     );
     assert!(missing.to_string().contains("not-found"), "{missing}");
 }
+
+#[test]
+fn curl_decodes_what_is_compressed_on_its_way() {
+    let page = (0..60_000).map(|line| format!("<p>line {line}</p>\n")).collect::<String>();
+    let server = Setup::files(|site| old_file(&site.join("page.html"), page.as_bytes())).start();
+    let port = server.port();
+    for coding in ["gzip", "br", "zstd"] {
+        let field = format!("Accept-Encoding: {coding}");
+        let decoded = curl(port, "/page.html", &["--compressed", "--header", &field]);
+        assert!(decoded == page.as_bytes(), "{coding}");
+        let raw = curl(port, "/page.html", &["--header", &field]);
+        assert!(raw.len() < page.len() / 4, "{coding}: {}", raw.len());
+        let head = text(curl(port, "/page.html", &["--head", "--header", &field]));
+        assert!(head.contains(&format!("Content-Encoding: {coding}\r\n")), "{head}");
+        let tag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap();
+        let condition = format!("If-None-Match: {tag}");
+        let again = ["--head", "--header", &field, "--header", &condition];
+        let head = text(curl(port, "/page.html", &again));
+        assert!(head.starts_with("HTTP/1.1 304 ") && head.contains(tag), "{head}");
+    }
+}

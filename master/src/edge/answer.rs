@@ -264,6 +264,7 @@ impl Edge {
         if let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) {
             front.exchange = None;
         }
+        self.compressor.drop_coding(&mut exchange);
         if let Some(lease) = exchange.lease.take() {
             match exchange.link {
                 Some(link) => {
@@ -416,7 +417,7 @@ pub(super) fn output<'o>(outbox: &'o mut Outbox, blocks: &mut Blocks) -> &'o mut
 
 /// The value of the first field called `name` in a request head of our own making; empty when there
 /// is none.
-fn field_of<'h>(head: &'h [u8], name: &[u8]) -> &'h [u8] {
+pub(super) fn field_of<'h>(head: &'h [u8], name: &[u8]) -> &'h [u8] {
     head.split(|byte| *byte == b'\n')
         .find_map(|line| {
             let (found, rest) = line.split_at_checked(name.len())?;

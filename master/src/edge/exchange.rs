@@ -12,6 +12,7 @@
 //! client may still be reading. An exchange whose client left hands its lease to its link, which is
 //! abandoned.
 
+use super::compress::Coding;
 use super::proxy::Proxied;
 use super::snapshots::SnapshotKey;
 use super::spool::Spool;
@@ -19,6 +20,7 @@ use super::tunnel::Tunnel;
 use super::upload::Upload;
 use crate::reactor::slab::Key;
 use rip::contract::app::AppTimeouts;
+use rip::files::compress::Wish;
 use rip::guard::phase::BodyRate;
 use rip::guard::request_id::RequestId;
 use rip::ids::{PoolNumber, WorkerId};
@@ -89,6 +91,10 @@ pub(super) struct Exchange {
     /// The first of several failed attempts to connect to one worker.
     pub(super) connecting: Option<(WorkerId, Instant)>,
 
+    /// What was asked for as to compressing the answer; `None` where nothing is compressed.
+    pub(super) wish: Option<Wish>,
+    /// The answer is compressed, or may be.
+    pub(super) coding: Option<Box<Coding>>,
     /// The head of an answer that waits for its body: until then the worker may still be replaced.
     pub(super) held_head: Vec<u8>,
     /// Something of the answer went to the client.
@@ -193,6 +199,8 @@ impl Exchange {
             bounce: None,
             retried: false,
             connecting: None,
+            wish: None,
+            coding: None,
             held_head: Vec::new(),
             answered: false,
             streaming: false,

@@ -21,6 +21,7 @@ use crate::shared::stored::{self, Looked, StoredFile};
 use crate::sys::beneath::Wait;
 use rip::contract::reason::Reason;
 use rip::files::answer::{Answer, Next, Search};
+use rip::files::compress::is_forbidden_by;
 use rip::files::request::Request;
 use rip::http1::head::RequestHead;
 use rip::http1::target;
@@ -91,11 +92,11 @@ impl Edge {
         changes.clear();
         self.collect_changes(rule, &mut changes);
         let began = self.clock.now();
-        let request = request_of(head, buf);
-        let mut search = Search::new(std::mem::take(&mut self.files.path));
-        let next = search.begin(&request, &site.options);
         let answer =
             FileAnswer { key, head, buf, began, snapshot: &snapshot, site, changes: &changes };
+        let request = request_of(&answer);
+        let mut search = Search::new(std::mem::take(&mut self.files.path));
+        let next = search.begin(&request, &site.options);
         match next {
             Next::Answer(found) => self.send_found(&answer, found, None),
             Next::Look => match self.files.roots.of(&site.dir, began) {
@@ -151,7 +152,7 @@ impl Edge {
             Ok(Beneath::Looked(looked)) => {
                 let now = self.clock.now();
                 self.files.remember(root, search.path(), &looked, now);
-                let request = request_of(head, buf);
+                let request = request_of(&answer);
                 let file = match &looked {
                     Looked::File(file) => Some(Arc::clone(file)),
                     Looked::Directory | Looked::Missing => None,
@@ -294,8 +295,13 @@ impl Files {
     }
 }
 
-fn request_of<'b>(head: &RequestHead, buf: &'b [u8]) -> Request<'b> {
-    let mut request = Request::read(head, buf);
+fn request_of<'b>(ask: &FileAnswer<'b>) -> Request<'b> {
+    let mut request = Request::read(ask.head, ask.buf);
+    if request.may_compress
+        && let Some(changes) = ask.snapshot.table.headers().response(ask.changes)
+    {
+        request.may_compress = !is_forbidden_by(&changes);
+    }
     if request.path == b"*" {
         // A question about the server as a whole is one about its root.
         request.path = b"/";

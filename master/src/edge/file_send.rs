@@ -9,9 +9,11 @@
 //!
 //! Small files are in memory and leave with their heads. Larger ones go from the kernel's memory to
 //! the socket; what is not there yet is read by the files agent first. A file that became shorter
-//! than its head said ends the connection: what is missing is never made up.
+//! than its head said ends the connection: what is missing is never made up. What is compressed goes
+//! through an encoder in pieces (file_compress.rs).
 
 use super::answer::{Refusal, output};
+use super::encoder::Encoder;
 use super::exchange::Record;
 use super::file_search::FileWork;
 use super::turn::Edge;
@@ -54,11 +56,13 @@ pub(super) struct FileAnswer<'a> {
 
 /// A file on its way to a client.
 pub(super) struct FileSend {
-    source: Source,
+    pub(super) source: Source,
+    /// What it is compressed with.
+    pub(super) encoder: Option<Encoder>,
     /// Where the present part goes on.
-    offset: u64,
+    pub(super) offset: u64,
     /// Bytes of it that are still to be sent.
-    left: u64,
+    pub(super) left: u64,
     parts: Option<Multipart>,
     /// The part that comes after the present one.
     next_part: usize,
@@ -68,12 +72,12 @@ pub(super) struct FileSend {
     is_warming: bool,
     /// The kernel cannot send this file by itself.
     is_copied: bool,
-    id: RequestId,
-    record: Record,
+    pub(super) id: RequestId,
+    pub(super) record: Record,
 }
 
 /// Where the bytes are.
-enum Source {
+pub(super) enum Source {
     Bytes(Arc<[u8]>),
     File(Arc<File>),
 }
@@ -109,8 +113,8 @@ impl FileSend {
 }
 
 /// What came of one step of sending.
-enum Step {
-    /// So many bytes were taken.
+pub(super) enum Step {
+    /// So many bytes were taken, by the client or by the encoder.
     Sent(usize),
     /// The client takes no more now.
     Blocked,
@@ -154,6 +158,7 @@ impl Edge {
             Answer::Whole(found) | Answer::Partial(found, _) | Answer::Multi(found, _) => {
                 found.encoding
             }
+            Answer::Compressed { plain, .. } => plain.encoding,
         };
         let Some(body) = file.as_ref().and_then(|file| file.part(encoding)).map(|part| &part.body)
         else {
@@ -172,26 +177,36 @@ impl Edge {
     }
 
     fn send_body(&mut self, ask: &FileAnswer<'_>, answer: Answer, source: Source) {
+        let is_head = ask.head.method_kind() == Method::Head;
+        let (answer, encoder) = self.lend_encoder(answer, is_head);
         let length = match (&answer, &source) {
+            (Answer::Compressed { plain, .. }, _) => plain.size,
             (Answer::Listing, Source::Bytes(page)) => page.len() as u64,
             _ => answer.length().unwrap_or_default(),
         };
         let id = self.request_id(ask.head, ask.buf);
         let mut record = std::mem::take(&mut self.record);
         self.begin_file_record(ask, &answer, &mut record);
-        if !self.write_file_head(ask, &answer, &id, ResponseLength::Known(length)) {
+        let framing = match &answer {
+            Answer::Compressed { .. } => ResponseLength::Unknown,
+            _ => ResponseLength::Known(length),
+        };
+        if !self.write_file_head(ask, &answer, &id, framing) {
             self.record = record;
-            return;
+            return self.take_encoder_back(encoder);
         }
         let (offset, left, parts) = match answer {
             Answer::Partial(_, range) => (range.first, range.length(), None),
             Answer::Multi(_, parts) => (0, 0, Some(parts)),
             _ => (0, length, None),
         };
-        let Some(front) = self.fronts.get_mut(ask.key) else { return };
-        let is_head = ask.head.method_kind() == Method::Head;
+        let Some(front) = self.fronts.get_mut(ask.key) else {
+            return self.take_encoder_back(encoder);
+        };
         let whole = match &source {
-            Source::Bytes(bytes) if parts.is_none() && bytes.len() <= INLINE_BYTES => {
+            Source::Bytes(bytes)
+                if parts.is_none() && encoder.is_none() && bytes.len() <= INLINE_BYTES =>
+            {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 let to = usize::try_from(offset.saturating_add(left)).unwrap_or(usize::MAX);
                 bytes.get(from..to)
@@ -209,6 +224,7 @@ impl Edge {
         }
         front.file = Some(FileWork::Sending(Box::new(FileSend {
             source,
+            encoder,
             offset,
             left,
             parts,
@@ -263,6 +279,7 @@ impl Edge {
             record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
             let media_type = match answer {
                 Answer::Whole(found) | Answer::Partial(found, _) => found.media_type,
+                Answer::Compressed { plain, .. } => plain.media_type,
                 Answer::Multi(..) => "multipart/byteranges",
                 Answer::Listing => listing::MEDIA_TYPE,
                 _ => "",
@@ -296,7 +313,7 @@ impl Edge {
     /// Sends on what a front has on its way, as much as the client and this turn take. False when
     /// the connection is gone.
     pub(super) fn send_file(&mut self, key: Key) -> bool {
-        let mut budget_bytes = BYTES_PER_GO;
+        let mut budget_bytes = self.file_go_bytes(key, BYTES_PER_GO);
         loop {
             let Some(front) = self.fronts.get_mut(key) else { return false };
             let Some(FileWork::Sending(send)) = &mut front.file else { return true };
@@ -364,7 +381,25 @@ impl Edge {
         if send.is_warming {
             return Step::Cold;
         }
-        let most = usize::try_from(send.left).unwrap_or(usize::MAX).min(budget_bytes);
+        let mut most = usize::try_from(send.left).unwrap_or(usize::MAX).min(budget_bytes);
+        if let Source::File(file) = &send.source {
+            if send.offset >= send.warm_until {
+                let window = send.left.min(WARM_BYTES);
+                if !is_warm(file, send.offset, window) {
+                    send.is_warming = true;
+                    let file = Arc::clone(file);
+                    let search = Search::Warm { file, offset: send.offset, length: window };
+                    self.warm(key, search);
+                    return Step::Cold;
+                }
+                send.warm_until = send.offset.saturating_add(window);
+            }
+            let ready = send.warm_until.saturating_sub(send.offset);
+            most = most.min(usize::try_from(ready).unwrap_or(usize::MAX));
+        }
+        if send.encoder.is_some() {
+            return self.compress_piece(key, most);
+        }
         let result = match &send.source {
             Source::Bytes(bytes) => {
                 let from = usize::try_from(send.offset).unwrap_or(usize::MAX);
@@ -372,31 +407,15 @@ impl Edge {
                 let rest = rest.get(..most).unwrap_or(rest);
                 front.stream.write(rest)
             }
+            Source::File(file) if send.is_copied => copy(file, send.offset, most, &front.stream),
             Source::File(file) => {
-                if send.offset >= send.warm_until {
-                    let window = send.left.min(WARM_BYTES);
-                    if !is_warm(file, send.offset, window) {
-                        send.is_warming = true;
-                        let file = Arc::clone(file);
-                        let search = Search::Warm { file, offset: send.offset, length: window };
-                        self.warm(key, search);
-                        return Step::Cold;
+                let mut offset = send.offset;
+                match beneath::send_file(&front.stream, file, &mut offset, most) {
+                    Err(error) if cannot_send(&error) => {
+                        send.is_copied = true;
+                        copy(file, send.offset, most, &front.stream)
                     }
-                    send.warm_until = send.offset.saturating_add(window);
-                }
-                let ready = send.warm_until.saturating_sub(send.offset);
-                let most = most.min(usize::try_from(ready).unwrap_or(usize::MAX));
-                if send.is_copied {
-                    copy(file, send.offset, most, &front.stream)
-                } else {
-                    let mut offset = send.offset;
-                    match beneath::send_file(&front.stream, file, &mut offset, most) {
-                        Err(error) if cannot_send(&error) => {
-                            send.is_copied = true;
-                            copy(file, send.offset, most, &front.stream)
-                        }
-                        result => result,
-                    }
+                    result => result,
                 }
             }
         };
@@ -429,7 +448,8 @@ impl Edge {
     fn end_file(&mut self, key: Key, reason: Option<Reason>) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let Some(work) = front.file.take() else { return };
-        let FileWork::Sending(send) = work else { return };
+        let FileWork::Sending(mut send) = work else { return };
+        let encoder = send.encoder.take();
         front.deadlines.clear(Phase::Write);
         let after = match reason {
             None => front.server.end(front.output.bytes_mut()),
@@ -438,6 +458,7 @@ impl Edge {
         if reason.is_some() {
             log::error!("{}: the file became shorter while it was sent", send.id);
         }
+        self.take_encoder_back(encoder);
         self.tell(key, &send.id, "", &send.record, reason);
         self.record = send.record;
         self.answer_ended(key, after);
@@ -449,7 +470,10 @@ impl Edge {
     /// The client of an answer that was not at its end is gone, or was sent away, for `reason`.
     pub(super) fn forget_file(&mut self, key: Key, work: FileWork, reason: Reason) {
         match work {
-            FileWork::Sending(send) => self.tell(key, &send.id, "", &send.record, Some(reason)),
+            FileWork::Sending(mut send) => {
+                self.take_encoder_back(send.encoder.take());
+                self.tell(key, &send.id, "", &send.record, Some(reason));
+            }
             FileWork::Waiting(wait) => {
                 let id = self.request_id(&wait.head, &wait.buf);
                 let mut record = Record::default();

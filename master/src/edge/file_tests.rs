@@ -400,3 +400,115 @@ fn an_old_client_gets_its_length_and_its_end() {
     client.read_to_string(&mut text).unwrap();
     assert!(text.contains("Content-Length: 3\r\n") && text.ends_with("\r\n\r\nabc"), "{text}");
 }
+
+/// Text of this many bytes.
+fn page(bytes: usize) -> Vec<u8> {
+    (0..).flat_map(|line: u32| format!("<li>line {line}</li>\n").into_bytes()).take(bytes).collect()
+}
+
+/// The head and the whole of what is sent on a connection of its own.
+fn raw(site: &Site, method: &str, path: &str, fields: &str) -> (String, Vec<u8>) {
+    let mut client = site.house.client();
+    ask(&mut client, method, path, &format!("Connection: close\r\n{fields}"));
+    let head = head(&mut client).expect("an answer");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    (head, rest)
+}
+
+/// What chunks of gzip come to.
+fn gunzipped(mut chunks: &[u8]) -> Vec<u8> {
+    let mut decoder = flate2::write::GzDecoder::new(Vec::new());
+    loop {
+        let line = chunks.windows(2).position(|pair| pair == b"\r\n").expect("a chunk");
+        let size = std::str::from_utf8(&chunks[..line]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        decoder.write_all(&chunks[line + 2..][..size]).unwrap();
+        chunks = &chunks[line + size + 4..];
+        if size == 0 {
+            assert!(chunks.is_empty(), "more than the answer");
+            return decoder.finish().unwrap();
+        }
+    }
+}
+
+const GZIP: &str = "Accept-Encoding: gzip\r\n";
+
+#[test]
+fn text_is_compressed_on_its_way_and_comes_out_whole() {
+    let (short, long) = (page(20_000), page(3_000_000));
+    let files: [(&str, &[u8]); 3] = [("a.html", &short), ("b.html", &long), ("c.png", &short)];
+    let site = Site::plain(&files);
+    for (path, content) in [("/a.html", &short), ("/b.html", &long)] {
+        let (head, body) = raw(&site, "GET", path, GZIP);
+        for line in
+            ["Content-Encoding: gzip", "Vary: Accept-Encoding", "Transfer-Encoding: chunked"]
+        {
+            assert!(head.contains(&format!("\r\n{line}\r\n")), "{head}");
+        }
+        assert!(!head.contains("Content-Length") && !head.contains("Accept-Ranges"), "{head}");
+        assert!(body.len() < content.len() / 4, "{}", body.len());
+        assert!(&gunzipped(&body) == content, "{path}");
+        let tag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap();
+        assert!(tag.starts_with("W/\"") && tag.ends_with("-gzip\""), "{tag}");
+        // The answer to HEAD says the same.
+        let lasting = |head: &str| {
+            let passing = ["Date:", "X-Request-Id:", "Transfer-Encoding:"];
+            let lasts = |line: &&str| !passing.iter().any(|name| line.starts_with(name));
+            head.lines().filter(lasts).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (only_head, nothing) = raw(&site, "HEAD", path, GZIP);
+        assert_eq!((lasting(&only_head), nothing.as_slice()), (lasting(&head), &b""[..]));
+        // Its tag is good, by GET and HEAD.
+        let condition = format!("{GZIP}If-None-Match: {tag}\r\n");
+        for method in ["GET", "HEAD"] {
+            let (head, body) = raw(&site, method, path, &condition);
+            assert!(head.starts_with("HTTP/1.1 304 ") && body.is_empty(), "{head}");
+            assert!(head.contains(tag) && head.contains("Vary: Accept-Encoding\r\n"), "{head}");
+        }
+        let plain = site.get(path, "");
+        assert!(plain.body == *content && plain.field("Vary") == Some("Accept-Encoding"));
+        let part = site.get(path, &format!("{GZIP}Range: bytes=5-9\r\n"));
+        assert_eq!((part.status(), part.body.as_slice()), (206, &content[5..10]));
+        assert_eq!(part.field("Content-Encoding"), None);
+    }
+    let image = site.get("/c.png", GZIP);
+    assert!(image.body == short && image.field("Vary").is_none());
+    site.write("a.html.gz", b"sibling");
+    let stood_in = || site.get("/a.html", GZIP).body == b"sibling";
+    wait_until("the sibling is not sent", || {
+        site.house.turn();
+        let (head, _) = raw(&site, "HEAD", "/a.html", GZIP);
+        head.contains("Content-Length: 7\r\n")
+    });
+    assert!(stood_in());
+}
+
+#[test]
+fn encoders_of_files_come_back_from_clients_that_leave() {
+    let content = page(1_000_000);
+    let site = Site::plain(&[("a.html", &content)]);
+    for _ in 0..=rip::limits::ENCODER_COUNT {
+        let mut client = site.house.client();
+        ask(&mut client, "GET", "/a.html", GZIP);
+        head(&mut client).unwrap();
+    }
+    wait_until("connections stay", || site.house.shared.connections.open() == 0);
+    let (_, body) = raw(&site, "GET", "/a.html", GZIP);
+    assert!(gunzipped(&body) == content);
+}
+
+#[test]
+fn who_may_not_compress_a_file_says_nothing_of_it() {
+    let content = page(5000);
+    let site = Site::new(&[("a.html", &content)], |_, config| {
+        config.routes[0].compress.enabled = false;
+    });
+    let answer = site.get("/a.html", GZIP);
+    assert!(answer.body == content && answer.field("Vary").is_none());
+    let site = Site::new(&[("a.html", &content)], |files, _| {
+        files.cache_control = Some("public, no-transform".to_owned());
+    });
+    let answer = site.get("/a.html", GZIP);
+    assert!(answer.body == content && answer.field("Vary").is_none());
+}

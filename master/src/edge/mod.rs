@@ -8,11 +8,14 @@
 mod acceptor;
 mod answer;
 mod builtin;
+mod compress;
 mod dispatch;
 mod drain;
 mod edges;
+mod encoder;
 mod exchange;
 mod file_cache;
+mod file_compress;
 mod file_search;
 mod file_send;
 #[cfg(test)]

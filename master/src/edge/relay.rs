@@ -4,17 +4,20 @@
 //! has to wait. Whatever a read brought is handed to the client in the same go, so a stream's
 //! events never wait for the next one.
 
-use super::answer::output;
+use super::answer::{field_of, output};
 use super::exchange::{Exchange, State};
 use super::link::Duty;
 use super::turn::Edge;
 use crate::reactor::buffers::Buffer;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
+use rip::files::compress::{self, Plan};
 use rip::http1::changes::Changes;
 use rip::http1::client::ClientRead;
+use rip::http1::encode::ResponseLength;
 use rip::http1::fields::{self, Signals};
 use rip::http1::head::ResponseHead;
+use rip::http1::server::Server;
 use rip::limits;
 use rip::pool::{Bounce, Outcome};
 use rip::upstream::{Failure, Outcome as UpstreamOutcome};
@@ -133,8 +136,9 @@ impl Edge {
     pub(super) fn receive_response(&mut self, link_key: Key) {
         let Some(link) = self.links.slab.get_mut(link_key) else { return };
         let Duty::Busy { exchange: key } = link.duty else { return };
-        let front = self.exchanges.get(key).and_then(|exchange| exchange.front);
-        let mut budget_bytes = BYTES_PER_GO;
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let front = exchange.front;
+        let mut budget_bytes = self.compressor.go_bytes(exchange, 0, BYTES_PER_GO);
         loop {
             let Some(link) = self.links.slab.get_mut(link_key) else { return };
             let mut input = link.input.take().unwrap_or_else(|| self.blocks.take());
@@ -156,14 +160,18 @@ impl Edge {
                 Pause::Quiet | Pause::HeldBack => {}
             }
             let Some(front) = front else { return };
+            let is_quiet = matches!(pause, Pause::Quiet);
+            let look_again = if is_quiet { self.encoder_rests(key) } else { None };
             if !self.flush_front(front) {
                 return;
             }
-            if matches!(pause, Pause::Quiet) {
+            if is_quiet {
                 let held = |exchange: &Exchange| !exchange.held_head.is_empty();
                 if self.exchanges.get(key).is_some_and(|exchange| held(exchange)) {
-                    let now = self.clock.now();
-                    self.link_deadline(link_key, now + HEAD_HOLD);
+                    let hold = self.clock.now() + HEAD_HOLD;
+                    self.link_deadline(link_key, look_again.unwrap_or(hold));
+                } else if let Some(at) = look_again {
+                    self.link_deadline(link_key, at);
                 }
                 return;
             }
@@ -245,18 +253,41 @@ impl Edge {
                         let alone = input.filled().len() == consumed;
                         self.answer_begins(key, head, &input.filled()[..consumed], alone);
                         input.consume(consumed);
+                        if let Some(exchange) = self.exchanges.get(key) {
+                            let at_hand = input.filled().len();
+                            let go = self.compressor.go_bytes(exchange, at_hand, *budget_bytes);
+                            *budget_bytes = go.min(*budget_bytes);
+                        }
                     }
                     Ok(ClientRead::Body { consumed, data }) => {
                         if exchange.bounce.is_none() {
-                            exchange.release_head(output(&mut front.output, &mut self.blocks));
-                            exchange.record.bytes_out += data.len() as u64;
                             let data = &input.filled()[data];
-                            front.server.body(data, output(&mut front.output, &mut self.blocks));
+                            let out = output(&mut front.output, &mut self.blocks);
+                            if exchange.coding.is_some() {
+                                let server = &mut front.server;
+                                let passed = self.compressor.pass(exchange, server, data, out);
+                                if let Err(error) = passed {
+                                    log::error!(
+                                        "{}: cannot compress: {error}",
+                                        exchange.request_id
+                                    );
+                                    return Pause::Failed(Reason::WorkerMalformed);
+                                }
+                            } else {
+                                exchange.release_head(out);
+                                exchange.record.bytes_out += data.len() as u64;
+                                front.server.body(data, out);
+                            }
                         }
                         input.consume(consumed);
                     }
                     Ok(ClientRead::End { consumed, reusable }) => {
-                        exchange.release_head(output(&mut front.output, &mut self.blocks));
+                        let out = output(&mut front.output, &mut self.blocks);
+                        let ended = self.compressor.finish(exchange, &mut front.server, out);
+                        if let Err(error) = ended {
+                            log::error!("{}: cannot compress: {error}", exchange.request_id);
+                            return Pause::Failed(Reason::WorkerMalformed);
+                        }
                         input.consume(consumed);
                         return Pause::Ended { reusable };
                     }
@@ -283,8 +314,8 @@ impl Edge {
                 return Pause::Failed(Reason::WorkerMalformed);
             }
             let room = input.space();
-            let asked = room.len();
-            match link.wire.read(room) {
+            let asked = room.len().min(*budget_bytes);
+            match link.wire.read(&mut room[..asked]) {
                 Ok(0) => eof = true,
                 Ok(count) => {
                     input.filled_by(count);
@@ -315,6 +346,7 @@ impl Edge {
         let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) else {
             return;
         };
+        self.compressor.drop_coding(exchange);
         let mut signals = fields::signals(head, buf);
         if exchange.proxied.is_some() {
             // Only workers tell the edge what to do.
@@ -325,25 +357,51 @@ impl Edge {
             exchange.bounce = Some(bounce);
             return;
         }
-        let holds = alone && !signals.unbuffered;
-        exchange.answered = !holds;
         exchange.streaming = signals.unbuffered;
         exchange.record.answer_begins(head, buf, &signals);
-        let out = match holds {
-            true => &mut exchange.held_head,
-            false => output(&mut front.output, &mut self.blocks),
-        };
         let born_with = self.snapshots.get(exchange.snapshot);
         let changes =
             born_with.and_then(|snapshot| snapshot.table.headers().response(&exchange.changes));
         let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
-        let answer = front.server.respond(head.status(), head.reason(buf), head.length(), out);
-        let mut answer = answer.changed_by(changes);
-        answer.server();
-        answer.raw(self.date.line(self.clock.wall()));
-        answer.field(b"X-Request-Id", exchange.request_id.as_bytes());
-        fields::forward_response(head, buf, &mut answer);
-        answer.finish();
+        let to_head = exchange.head_only;
+        let plan = exchange.wish.map_or(Plan::Untouched, |wish| {
+            let if_none_match = || field_of(&exchange.request, b"if-none-match");
+            compress::plan(&wish, head, buf, signals.unbuffered, to_head, changes, if_none_match)
+        });
+        let (now, is_stream) = (self.clock.now(), signals.unbuffered);
+        let length = head.content_length();
+        let (plan, coding) = self.compressor.begin(plan, to_head, length, is_stream, now);
+        exchange.coding = coding;
+        let is_undecided = matches!(plan, Plan::Undecided(_));
+        let holds = is_undecided || (alone && !signals.unbuffered);
+        exchange.answered = !holds;
+        let date = self.date.line(self.clock.wall());
+        let id = exchange.request_id;
+        let write = |server: &mut Server, plan: Plan, out: &mut Vec<u8>| {
+            let length = match plan {
+                Plan::Coded(_) => ResponseLength::Unknown,
+                _ => head.length(),
+            };
+            let answer = server.respond(head.status(), head.reason(buf), length, out);
+            let mut answer = answer.changed_by(changes);
+            answer.server();
+            answer.raw(date);
+            answer.field(b"X-Request-Id", id.as_bytes());
+            compress::forward_response(head, buf, plan, &mut answer);
+            answer.finish();
+        };
+        let out = match holds {
+            true => &mut exchange.held_head,
+            false => output(&mut front.output, &mut self.blocks),
+        };
+        write(&mut front.server, plan, out);
+        if let Plan::Undecided(coding) = plan
+            && let Some(out) = exchange.coding.as_mut().and_then(|found| found.coded_head())
+        {
+            // Both are chunked: which of them is sent makes no difference to the connection.
+            front.server.withdraw();
+            write(&mut front.server, Plan::Coded(coding), out);
+        }
         if signals.draining
             && let Some(lease) = &exchange.lease
             && let Some(pool) = self.seats.pool(exchange.pool)
@@ -425,6 +483,7 @@ impl Edge {
         if exchange.held_head.is_empty() {
             return;
         }
+        self.compressor.drop_coding(exchange);
         exchange.held_head.clear();
         if let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) {
             front.server.withdraw();
@@ -433,6 +492,9 @@ impl Edge {
 
     /// The worker said nothing for too long.
     pub(super) fn worker_timed_out(&mut self, key: Key) {
+        if self.encoder_rested(key) {
+            return;
+        }
         let now = self.clock.now();
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let timeout = exchange.patience.read;

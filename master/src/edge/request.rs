@@ -8,6 +8,7 @@ use super::turn::Edge;
 use super::upload::Upload;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
+use rip::files::compress::Wish;
 use rip::guard::request_id::RequestId;
 use rip::http1::changes::Changes;
 use rip::http1::fields::{self, ForwardRequest, ToUpstream};
@@ -108,6 +109,9 @@ impl Edge {
             Box::new(Proxied::new(upstream, head.method_kind(), path_at))
         });
         exchange.upgrade = upgrade::wants_websocket(head, buf);
+        exchange.wish = (active.config.routes.get(errand.rule))
+            .filter(|_| !exchange.upgrade)
+            .and_then(|rule| Wish::of(rule.compress, head, buf));
         exchange.has_body = head.body() != BodyLength::None;
         exchange.state = State::Receiving;
         let body_follows = !matches!(head.body(), BodyLength::None | BodyLength::Length(0));

@@ -1,6 +1,7 @@
 //! Whole loops on loopback sockets, with threads for workers.
 
 mod clients;
+mod compression;
 mod proxy;
 mod tls;
 mod tunnel;

@@ -4,6 +4,7 @@
 //! re-enters: whatever a step finds out for a later one is put into a list that the turn empties.
 
 use super::acceptor::Acceptor;
+use super::compress::Compressor;
 use super::drain::Drain;
 use super::exchange::{Exchange, Record};
 use super::file_search::Files;
@@ -102,6 +103,8 @@ pub(super) struct Edge {
     pub(super) seats: Seats,
     /// Scratch: how requests find their rules.
     pub(super) routing: Routing,
+    /// What answers are compressed with.
+    pub(super) compressor: Compressor,
     /// Files that requests are answered with.
     pub(super) files: Files,
     /// Access lines of this turn.
@@ -157,6 +160,7 @@ impl Edge {
             snapshots,
             seats,
             routing: Routing::default(),
+            compressor: Compressor::default(),
             files: Files::default(),
             lines: Vec::new(),
             stopped: false,
@@ -182,6 +186,7 @@ impl Edge {
                 break;
             }
             self.clock.refresh();
+            self.compressor.next_turn();
             for event in &events {
                 let (kind, key) = slab::parse(event.token());
                 match kind {

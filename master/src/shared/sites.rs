@@ -2,6 +2,8 @@
 
 use rip::contract::route::{RouteAction, RouteRule};
 use rip::files::Options;
+use rip::files::lines::Lines;
+use rip::files::negotiate::forbids_transform;
 use rip::files::resolve::Mount;
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ impl Site {
     /// The site of a rule that answers with files.
     pub fn of(rule: &RouteRule) -> Option<Arc<Self>> {
         let RouteAction::Static(files) = &rule.action else { return None };
+        let directives = files.cache_control.as_deref().unwrap_or_default();
+        let is_fixed = forbids_transform(&Lines::one(directives.as_bytes()));
         let options = Options {
             mount: Mount::of_pattern(&rule.path_pattern),
             index: files.index.clone(),
@@ -25,6 +29,7 @@ impl Site {
             browse: files.browse,
             dotfiles: files.dotfiles,
             cache_control: files.cache_control.clone(),
+            compress: rule.compress.enabled && !is_fixed,
         };
         Some(Arc::new(Self { dir: files.dir.as_str().into(), options }))
     }
