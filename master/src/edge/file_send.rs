@@ -320,7 +320,8 @@ impl Edge {
             if !front.output.is_empty() {
                 let before = front.output.len();
                 match front.output.flush(&mut MoreFollows(&front.stream)) {
-                    Ok(Flush::Done) => {}
+                    // What was compressed only ever leaves by here.
+                    Ok(Flush::Done) => front.deadlines.clear(Phase::Write),
                     // It is tried again, and its deadline set, by who called.
                     Ok(Flush::Blocked) => {
                         if front.output.len() < before {

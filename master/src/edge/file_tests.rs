@@ -512,3 +512,31 @@ fn who_may_not_compress_a_file_says_nothing_of_it() {
     let answer = site.get("/a.html", GZIP);
     assert!(answer.body == content && answer.field("Vary").is_none());
 }
+
+#[test]
+fn who_takes_a_compressed_file_slowly_gets_all_of_it() {
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    });
+    let content: Vec<u8> = noise.take(20_000_000).collect();
+    let site = Site::new(&[("a.txt", &content)], |_, config| {
+        config.edge.phases.write = Duration::from_millis(400);
+    });
+    let mut client = site.house.client();
+    ask(&mut client, "GET", "/a.txt", &format!("Connection: close\r\n{GZIP}"));
+    head(&mut client).unwrap();
+    let (mut body, mut piece) = (Vec::new(), vec![0; 400_000]);
+    let began = Instant::now();
+    loop {
+        match client.read(&mut piece).unwrap() {
+            0 => break,
+            count => body.extend_from_slice(&piece[..count]),
+        }
+        std::thread::sleep(Duration::from_millis(15));
+    }
+    assert!(gunzipped(&body) == content && began.elapsed() > Duration::from_millis(600));
+}
