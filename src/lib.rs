@@ -8,9 +8,10 @@
 //! * [`contract`] — the data every part of the system speaks, with their JSON names.
 //! * [`http1`] — HTTP/1.1: strict reading, exact writing. [`wire`] — what master, shim and CLI
 //!   say to each other.
-//! * [`route`] — where a request goes. [`pool`] — who may use which worker. [`supervise`] — the
-//!   lives of processes. [`guard`] — who gets in and for how long. [`files`] — static answers
-//!   without a file system. [`observe`] — counting and telling.
+//! * [`route`] — where a request goes. [`pool`] — who may use which worker. [`upstream`] — which
+//!   server that is not ours gets a request. [`supervise`] — the lives of processes. [`guard`] — who
+//!   gets in and for how long. [`files`] — static answers without a file system. [`observe`] —
+//!   counting and telling.
 //! * [`edgefile`], [`reload`] — what is configured, and how another configuration takes its place.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -147,3 +147,29 @@ fn a_tunnel_lives_through_reloads_that_change_and_remove_its_route() {
         assert_eq!(holder.say("pid"), pid);
     }
 }
+
+#[test]
+fn a_tunnel_on_a_route_that_does_not_change_lives_through_fifty_reloads() {
+    let program = format!("command {:?} {:?}", tools::python(), tools::app("ws_echo.py"));
+    // Every reload changes another route, and every tenth one the processes of another app.
+    let file = |number: u32| {
+        format!(
+            "version 1\nedge {{ http \"127.0.0.1:PORT\" }}\n\
+             app \"ws\" {{ {program}; workers 1 }}\n\
+             app \"other\" {{ entry \"builtin:hello\"; workers 1; env TENTH=\"{}\" }}\n\
+             site \"127.0.0.1\" {{ route \"/*\" {{ to-app \"ws\" }} }}\n\
+             site \"other.test\" {{ route \"/v{number}/*\" {{ to-app \"other\" }} }}\n",
+            number / 10
+        )
+    };
+    let server = Setup::edgefile(&file(0)).word("--no-watch").start();
+    let mut holder = Holder::new(&server);
+    let pid = holder.say("pid");
+    for number in 1..=50 {
+        let attempt = server.take_up(&file(number));
+        assert_eq!(attempt["result"], "applied", "{attempt}");
+        assert_eq!(holder.say("pid"), pid, "after reload {number}");
+        assert_eq!(server.get_at("other.test", &format!("/v{number}/")).status, 200);
+        assert_eq!(server.get_at("other.test", &format!("/v{}/", number - 1)).status, 404);
+    }
+}
