@@ -15,6 +15,8 @@ pub enum Reason {
     BodyTimeout,
     /// The client went away before its answer.
     ClientGone,
+    /// The answer could not be compressed.
+    EncodeFailed,
     /// `Expect` named something other than `100-continue`.
     ExpectationFailed,
     /// A file could not be read, or not to its end.
@@ -89,13 +91,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::AddressCap,
         Self::AppAbandoned,
         Self::BadPath,
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::ClientGone,
+        Self::EncodeFailed,
         Self::ExpectationFailed,
         Self::FileFailed,
         Self::HeadTimeout,
@@ -160,6 +163,7 @@ impl Reason {
             Self::BodyTooLarge => ("body-too-large", 413, "The request body is too large."),
             Self::BodyTimeout => ("body-timeout", 408, "The request body arrived too slowly."),
             Self::ClientGone => ("client-gone", 499, "The client went away."),
+            Self::EncodeFailed => ("encode-failed", 500, "The answer could not be compressed."),
             Self::ExpectationFailed => {
                 ("expectation-failed", 417, "Only 100-continue can be expected.")
             }

@@ -306,7 +306,7 @@ impl Edge {
         let flushed = self.compressor.flush(exchange, &mut front.server, now, out);
         if let Err(error) = flushed {
             log::error!("{}: cannot compress: {error}", exchange.request_id);
-            self.fail(key, Reason::WorkerMalformed);
+            self.fail(key, Reason::EncodeFailed);
             return false;
         }
         true

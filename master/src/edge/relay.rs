@@ -271,7 +271,7 @@ impl Edge {
                                         "{}: cannot compress: {error}",
                                         exchange.request_id
                                     );
-                                    return Pause::Failed(Reason::WorkerMalformed);
+                                    return Pause::Failed(Reason::EncodeFailed);
                                 }
                             } else {
                                 exchange.release_head(out);
@@ -286,7 +286,7 @@ impl Edge {
                         let ended = self.compressor.finish(exchange, &mut front.server, out);
                         if let Err(error) = ended {
                             log::error!("{}: cannot compress: {error}", exchange.request_id);
-                            return Pause::Failed(Reason::WorkerMalformed);
+                            return Pause::Failed(Reason::EncodeFailed);
                         }
                         input.consume(consumed);
                         return Pause::Ended { reusable };
@@ -446,6 +446,11 @@ impl Edge {
     /// The connection to the worker ended too early, or what came was not HTTP.
     fn worker_failed(&mut self, link_key: Key, key: Key, reason: Reason) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if reason == Reason::EncodeFailed {
+            // That is ours: nobody behind is blamed, and may be busy with the rest of its answer.
+            exchange.streaming = true;
+            return self.fail(key, reason);
+        }
         if exchange.proxied.is_some() {
             return self.upstream_broke(link_key, key, reason);
         }
