@@ -11,7 +11,7 @@
 //! * [`route`] — where a request goes. [`pool`] — who may use which worker. [`upstream`] — which
 //!   server that is not ours gets a request. [`supervise`] — the lives of processes. [`guard`] — who
 //!   gets in and for how long. [`files`] — static answers without a file system. [`observe`] —
-//!   counting and telling.
+//!   counting and telling. [`tls`] — which certificate a client gets, without keys in hand.
 //! * [`edgefile`], [`reload`] — what is configured, and how another configuration takes its place.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -30,5 +30,6 @@ pub mod reload;
 pub mod route;
 pub mod supervise;
 pub mod time;
+pub mod tls;
 pub mod upstream;
 pub mod wire;

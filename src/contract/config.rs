@@ -30,6 +30,15 @@ pub struct Config {
     /// Certificates of sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certs: Vec<CertFiles>,
+    /// Hosts whose certificates come from the ACME authority of `edge.acme`; no wildcards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acme_hosts: Vec<String>,
+    /// Hosts whose certificates the machine's own local authority makes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub auto_hosts: Vec<String>,
+    /// Hosts that are served in plain HTTP: requests for them are not redirected to HTTPS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plain_hosts: Vec<String>,
 }
 
 impl Config {
@@ -104,8 +113,17 @@ fn leads_to(rule: &RouteRule, app: &AppDescriptor) -> bool {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EdgeConfig {
-    /// Plain HTTP listeners; at least one.
+    /// Plain HTTP listeners; with `https` at least one of both.
     pub http: Vec<ListenAddress>,
+    /// HTTPS listeners; no address is in both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub https: Vec<ListenAddress>,
+    /// What is served at `https`.
+    #[serde(default, skip_serializing_if = "TlsConfig::is_default")]
+    pub tls: TlsConfig,
+    /// The names that end in `.local` are told to the local network.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mdns: bool,
     /// Edge loops; `None` is one per core. Read at start only.
     pub loops: Option<u16>,
     /// Bounds of the edge.
@@ -131,6 +149,87 @@ pub struct EdgeConfig {
     pub builtin: Builtin,
     /// Where request bodies that outgrow memory go; `None` is `/var/tmp`. Read at start only.
     pub spool_dir: Option<String>,
+}
+
+impl EdgeConfig {
+    /// Every address that clients connect to: plain HTTP, then HTTPS.
+    pub fn listeners(&self) -> Vec<ListenAddress> {
+        self.http.iter().chain(&self.https).copied().collect()
+    }
+
+    /// TLS is spoken there.
+    pub fn is_secure(&self, at: ListenAddress) -> bool {
+        self.https.contains(&at)
+    }
+}
+
+/// How HTTPS is served, and what plain HTTP has to do with it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TlsConfig {
+    /// Requests at plain listeners are sent on to the first HTTPS listener.
+    pub redirect_http: bool,
+    /// Directories of certificates, absolute: each `<stem>.crt` or `<stem>.pem` with its `<stem>.key`.
+    pub cert_dirs: Vec<String>,
+    /// The authority that `acmeHosts` get their certificates from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<AcmeConfig>,
+    /// Browsers are told to come back over HTTPS only (RFC 6797).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Hsts>,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self { redirect_http: true, cert_dirs: Vec::new(), acme: None, hsts: None }
+    }
+}
+
+impl TlsConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An ACME authority (RFC 8555).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcmeConfig {
+    /// Who is told of trouble.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The URL of its directory.
+    pub directory: String,
+    /// What its own certificate is verified against, a PEM file; `None` is what the system believes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// What a host gets that has no certificate yet.
+    #[serde(default)]
+    pub fallback: Fallback,
+}
+
+/// What a host gets over HTTPS as long as its certificate has not come.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallback {
+    /// A certificate that nobody trusts, made for the moment.
+    #[default]
+    SelfSigned,
+    /// An alert: the handshake fails.
+    Refuse,
+}
+
+/// `Strict-Transport-Security` (RFC 6797 §6.1).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hsts {
+    /// For how long.
+    #[serde(rename = "maxAgeMs", with = "millis")]
+    pub max_age: Duration,
+    /// Subdomains as well.
+    pub include_subdomains: bool,
+    /// Browsers' own lists as well.
+    pub preload: bool,
 }
 
 /// What must be true of a configuration that has just become the active one.

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod attempt;
+pub mod cert;
 pub mod cidr;
 pub mod config;
 pub mod decision;

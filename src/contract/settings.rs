@@ -16,6 +16,9 @@ pub struct Settings {
     pub config: Config,
     /// Where it came from, and where the next one will.
     pub source: Source,
+    /// Where what outlives the master is kept, absolute: `certs/` in it are certificates and the ACME
+    /// account. `$STATE_DIRECTORY`, else `~/.rip`.
+    pub state_dir: String,
     /// Only trouble is told: no access lines and no ordinary lifecycle events.
     pub quiet: bool,
     /// Diagnostics down to the debug level.
@@ -51,6 +54,7 @@ impl Settings {
             quiet: false,
             debug: false,
             watch_poll: false,
+            state_dir: ".".to_owned(),
         }
     }
 }

@@ -124,9 +124,19 @@ pub struct NamedChanges {
 
 /// What it takes to get from `old` to `new`.
 pub fn plan(old: &Config, new: &Config) -> Plan {
-    let Config { edge, apps: _, routes, upstreams, rate_limits, certs } = old;
+    let Config {
+        edge,
+        apps: _,
+        routes,
+        upstreams,
+        rate_limits,
+        certs,
+        acme_hosts,
+        auto_hosts,
+        plain_hosts,
+    } = old;
     let mut plan = Plan {
-        listeners: listener_changes(&edge.http, &new.edge.http),
+        listeners: listener_changes(&edge.listeners(), &new.edge.listeners()),
         apps: apps::app_changes(old, new),
         routes: routes::route_changes(routes, &new.routes),
         upstreams: upstream_changes(upstreams, &new.upstreams),
@@ -136,6 +146,21 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     edge::edge_changes(edge, &new.edge, &mut plan);
     if *rate_limits != new.rate_limits {
         plan.edge.push("rateLimits".to_owned());
+    }
+    for (name, before, after) in [
+        ("acmeHosts", acme_hosts, &new.acme_hosts),
+        ("autoHosts", auto_hosts, &new.auto_hosts),
+        ("plainHosts", plain_hosts, &new.plain_hosts),
+    ] {
+        if sorted(before) != sorted(after) {
+            plan.edge.push(name.to_owned());
+        }
+    }
+    // The port is kept and what is spoken there is not.
+    if edge.https.iter().any(|at| new.edge.http.contains(at))
+        || edge.http.iter().any(|at| new.edge.https.contains(at))
+    {
+        plan.edge.push("https".to_owned());
     }
     plan
 }

@@ -135,7 +135,7 @@ impl Task {
     fn draft(self, config: Config, upstreams: Vec<Arc<Upstream>>, warnings: Vec<String>) -> Draft {
         let plan = plan(&self.active.config, &config);
         let mut work = Work {
-            listeners: config.edge.http.clone(),
+            listeners: config.edge.listeners(),
             verify: config.edge.verify,
             upstreams: asked_upstreams(&plan, &config),
             details: details(&plan, warnings),

@@ -38,6 +38,8 @@ pub struct World {
     pub web_concurrency: Option<String>,
     /// `$CACHE_DIRECTORY`.
     pub cache_directory: Option<String>,
+    /// Where what outlives a master is kept: `$STATE_DIRECTORY`, else `~/.rip`.
+    pub state_dir: PathBuf,
 }
 
 impl World {
@@ -75,7 +77,20 @@ impl World {
             port: text("PORT"),
             web_concurrency: text("WEB_CONCURRENCY"),
             cache_directory: text("CACHE_DIRECTORY"),
+            state_dir: state_dir(text("STATE_DIRECTORY"), text("HOME")),
         }
+    }
+}
+
+/// `$STATE_DIRECTORY`, as an init system says it (the first of several), else `.rip` at home; for
+/// whom has neither, the one of the temporary files.
+fn state_dir(said: Option<String>, home: Option<String>) -> PathBuf {
+    let said =
+        said.as_deref().and_then(|paths| paths.split(':').find(|path| path.starts_with('/')));
+    match (said, home) {
+        (Some(path), _) => PathBuf::from(path),
+        (None, Some(home)) => Path::new(&home).join(".rip"),
+        (None, None) => std::env::temp_dir().join(".rip"),
     }
 }
 
@@ -133,6 +148,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         quiet: start.output.quiet,
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
+        state_dir: world.state_dir.to_string_lossy().into_owned(),
     })
 }
 

@@ -31,6 +31,7 @@ use crate::shared::pages::Pages;
 use crate::shared::pools::AppPool;
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
+use crate::shared::tls::Tls;
 use crate::shared::upstreams::prepare;
 use crate::sys::listen::{self, ListenError};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
@@ -61,7 +62,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let descriptors = raise_nofile();
 
     let runtime = RuntimeDir::claim(&settings.name)?;
-    let listeners = bind_all(&settings.config.edge.http)?;
+    let listeners = bind_all(&settings.config.edge.listeners())?;
     let control_path = runtime.control_socket();
     let control_listener = listen::unix_listener(&control_path, 0o600)
         .map_err(|error| StartError::system(control_path.display(), &error))?;
@@ -96,6 +97,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let snapshot = first_snapshot(&settings.config, &mut crews, &control, clock.now())
         .map_err(step("the control loop"))?
         .with_upstreams(upstreams);
+    let tls = Tls::new().map_err(|error| step("TLS")(io::Error::other(error)))?;
     let shared = Arc::new(Shared {
         current: Current::new(Arc::new(snapshot)),
         access_log: edge.log.access && !settings.quiet,
@@ -106,6 +108,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         spool_disk: Budget::new(edge.limits.spool_disk_bytes),
         spool_dir: spool_dir(edge.spool_dir.as_deref()),
         pages: Pages::default(),
+        tls: Arc::new(tls),
         files: files.queue(),
         log: log.sink(),
         control: control.clone(),

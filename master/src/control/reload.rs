@@ -93,7 +93,7 @@ impl Reloads {
         now: Instant,
     ) -> Self {
         let pools = snapshot.pools.iter().map(|pool| pool.number);
-        let listeners = snapshot.config.edge.http.iter().copied();
+        let listeners = snapshot.config.edge.listeners().into_iter();
         let pipeline = Pipeline::new(pools, listeners, took, now);
         let urls = snapshot.config.apps.iter().map(|app| snapshot.config.urls_of(app)).collect();
         let draft = Draft {

@@ -19,6 +19,7 @@ use crate::shared::pools::{Address, AppPool};
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use crate::shared::stored;
+use crate::shared::tls::Tls;
 use crate::shared::upstreams::prepare;
 use crate::sys::beneath::Wait;
 use mio::{Poll, Token, Waker};
@@ -88,6 +89,7 @@ impl House {
         let upstreams = prepare(&config, &[], &control).unwrap();
         let snapshot = Snapshot::new(1, config, vec![pool]).with_upstreams(upstreams);
         let shared = Arc::new(Shared {
+            tls: Arc::new(Tls::new().unwrap()),
             current: Current::new(Arc::new(snapshot)),
             access_log: true,
             json: true,

@@ -4,6 +4,7 @@
 //! out under its lock and carried out after it.
 
 pub mod budget;
+pub mod certs;
 pub mod connections;
 pub mod draft;
 pub mod files;
@@ -18,6 +19,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod stored;
 pub mod target;
+pub mod tls;
 pub mod upstream_tls;
 pub mod upstreams;
 
@@ -53,6 +55,8 @@ pub struct Shared {
     pub spool_dir: PathBuf,
     /// Prefixes whose pages want to hear of changed files.
     pub pages: pages::Pages,
+    /// What HTTPS is served with.
+    pub tls: Arc<tls::Tls>,
     /// Jobs for the files agent.
     pub files: files::FileQueue,
     /// Lines for the log agent.
@@ -95,7 +99,7 @@ impl Shared {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             app: config.apps.first().map(|app| app.id.clone()),
             workers,
-            ports: config.edge.http.iter().map(|listener| listener.port).collect(),
+            ports: config.edge.listeners().iter().map(|listener| listener.port).collect(),
             uptime: now.since(Instant::default()).as_secs(),
             hosts: config.hosts(),
         }

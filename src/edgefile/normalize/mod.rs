@@ -139,7 +139,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     if edge.rate_limit.is_none() && !rate_limits.values().any(is_limit) {
         rate_limits.clear();
     }
-    Config { edge, apps, routes, upstreams, rate_limits, certs }
+    Config { edge, apps, routes, upstreams, rate_limits, certs, ..Config::default() }
 }
 
 /// Warns of variables in a file that everybody may read: the first is enough.

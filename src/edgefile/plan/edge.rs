@@ -1,12 +1,17 @@
 //! What of the edge changes at once, and what needs a restart.
 
 use super::{Names, Plan};
-use crate::contract::config::{Builtin, EdgeConfig, EdgeLimits, LogConfig, Phases, Verify};
+use crate::contract::config::{
+    Builtin, EdgeConfig, EdgeLimits, LogConfig, Phases, TlsConfig, Verify,
+};
 
 /// Enters which settings change, and when.
 pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) {
     let EdgeConfig {
         http: _,
+        https: _,
+        tls,
+        mdns,
         loops,
         limits,
         phases,
@@ -32,6 +37,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) 
     let Phases { head, body, idle, write, linger } = phases;
     let Verify { healthy_apps, healthy_upstreams, within } = verify;
     let Builtin { server, status } = builtin;
+    let TlsConfig { redirect_http, cert_dirs, acme, hsts } = tls;
     let mut live = Names::default();
     live.note("limits.bodyBytes", *body_bytes != new.limits.body_bytes);
     live.note("limits.connections", *connections != new.limits.connections);
@@ -52,5 +58,10 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) 
     live.note("verify.withinMs", *within != new.verify.within);
     live.note("builtin.server", *server != new.builtin.server);
     live.note("builtin.status", *status != new.builtin.status);
+    live.note("tls.redirectHttp", *redirect_http != new.tls.redirect_http);
+    live.note("tls.certDirs", *cert_dirs != new.tls.cert_dirs);
+    live.note("tls.acme", *acme != new.tls.acme);
+    live.note("tls.hsts", *hsts != new.tls.hsts);
+    live.note("mdns", *mdns != new.mdns);
     plan.edge = live.0;
 }

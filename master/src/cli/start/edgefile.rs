@@ -147,6 +147,7 @@ pub fn settings(
         quiet: start.output.quiet,
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
+        state_dir: world.state_dir.to_string_lossy().into_owned(),
     })
 }
 

@@ -204,7 +204,7 @@ impl Master {
 
     fn own_listener_on(&self, port: u16) -> Option<ListenAddress> {
         let active = self.shared.current.load();
-        active.config.edge.http.iter().find(|own| own.port == port).copied()
+        active.config.edge.listeners().into_iter().find(|own| own.port == port)
     }
 
     /// Starts the workers of a pool that no request is given to yet.

@@ -55,7 +55,7 @@ impl Master {
         }
         self.make_active(Arc::clone(&snapshot));
         // Not before: how connections of a listener begin is said by the active configuration.
-        for address in &snapshot.config.edge.http {
+        for address in &snapshot.config.edge.listeners() {
             if let Some(listener) = self.reload.bound.remove(address)
                 && let Some(edges) = &self.edges
             {

@@ -14,6 +14,7 @@ fn world(tree: &Tree) -> World {
         port: None,
         web_concurrency: None,
         cache_directory: None,
+        state_dir: "/state".into(),
     }
 }
 

@@ -1,0 +1,64 @@
+//! The certificates clients get, swapped as a whole: a handshake takes what is there at that moment,
+//! and connections that are there already keep what they have.
+
+use rip::contract::cert::TlsCertRecord;
+use rip::tls::select::ByName;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The certificates of one moment. It never changes.
+#[derive(Debug, Default)]
+pub struct CertSet {
+    /// Each certificate with its key.
+    pub served: Vec<Served>,
+    /// Which one is for whom, by position in `served`.
+    pub by_name: ByName,
+}
+
+/// A certificate that can be served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// What an operator is told of it.
+    pub record: TlsCertRecord,
+    /// The chain and its key.
+    pub key: Arc<CertifiedKey>,
+}
+
+impl CertSet {
+    /// The certificate for a client that names `name`, or nobody.
+    pub fn select(&self, name: Option<&str>) -> Option<&Served> {
+        self.served.get(self.by_name.select(name)?)
+    }
+}
+
+/// The current set.
+#[derive(Debug, Default)]
+pub struct Certs {
+    set: Mutex<Arc<CertSet>>,
+}
+
+impl Certs {
+    /// The current one.
+    pub fn load(&self) -> Arc<CertSet> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Puts `set` in its place: every handshake from now on takes it.
+    pub fn replace(&self, set: CertSet) {
+        let set = Arc::new(set);
+        let old = std::mem::replace(&mut *self.lock(), set);
+        drop(old);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<CertSet>> {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ResolvesServerCert for Certs {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let set = self.load();
+        Some(Arc::clone(&set.select(hello.server_name())?.key))
+    }
+}

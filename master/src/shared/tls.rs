@@ -1,0 +1,112 @@
+//! TLS as clients meet it: one configuration for all sites, and what an ACME authority is shown while
+//! it asks whether a name is ours.
+
+use super::certs::Certs;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{Error, ServerConfig};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What all loops serve HTTPS with.
+#[derive(Debug)]
+pub struct Tls {
+    /// The certificates that `site` chooses from.
+    pub certs: Arc<Certs>,
+    /// What ordinary handshakes are made with. It never changes; its certificates do.
+    pub site: Arc<ServerConfig>,
+    /// What an authority asks for.
+    pub challenges: Challenges,
+}
+
+impl Tls {
+    /// HTTPS without any certificate yet.
+    ///
+    /// # Errors
+    /// When the cryptography gives no random numbers.
+    pub fn new() -> Result<Self, Error> {
+        let certs = Arc::new(Certs::default());
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&certs) as _;
+        let mut site = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        site.alpn_protocols = vec![b"http/1.1".to_vec()];
+        site.ticketer = Ticketer::new()?;
+        // Who takes no tickets resumes by number (TLS 1.2).
+        site.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+        // A second ticket serves clients that open several connections at once; each costs a
+        // handshake about a tenth.
+        site.send_tls13_tickets = 1;
+        Ok(Self { certs, site: Arc::new(site), challenges: Challenges::default() })
+    }
+}
+
+/// What an authority is shown while it asks whether a name is ours (RFC 8555 §8). A challenge is
+/// there for as long as its authorization takes.
+#[derive(Debug, Default)]
+pub struct Challenges {
+    pending: Mutex<Pending>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// Key authorizations by token: HTTP-01.
+    http: HashMap<String, String>,
+    /// Configurations by name: TLS-ALPN-01 (RFC 8737).
+    alpn: HashMap<String, Arc<ServerConfig>>,
+}
+
+impl Challenges {
+    /// The text that answers `/.well-known/acme-challenge/<token>` (RFC 8555 §8.3).
+    pub fn http(&self, token: &str) -> Option<String> {
+        self.lock().http.get(token).cloned()
+    }
+
+    /// What a client is answered with that speaks `acme-tls/1` alone and names `name`.
+    pub fn alpn(&self, name: &str) -> Option<Arc<ServerConfig>> {
+        self.lock().alpn.get(&name.to_ascii_lowercase()).cloned()
+    }
+
+    /// `token` is answered with `authorization` until it is [taken back](Self::forget_http).
+    pub fn show_http(&self, token: &str, authorization: &str) {
+        self.lock().http.insert(token.to_owned(), authorization.to_owned());
+    }
+
+    /// `token` is not answered any more.
+    pub fn forget_http(&self, token: &str) {
+        self.lock().http.remove(token);
+    }
+
+    /// Handshakes of the authority for `name` are made with `certificate` (RFC 8737 §3) until it is
+    /// [taken back](Self::forget_alpn). They get no ticket: nothing is to be resumed.
+    ///
+    /// # Errors
+    /// What the cryptography says.
+    pub fn show_alpn(&self, name: &str, certificate: CertifiedKey) -> Result<(), Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)));
+        config.alpn_protocols = vec![ACME_TLS.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        self.lock().alpn.insert(name.to_ascii_lowercase(), Arc::new(config));
+        Ok(())
+    }
+
+    /// `name` is not asked for any more.
+    pub fn forget_alpn(&self, name: &str) {
+        self.lock().alpn.remove(&name.to_ascii_lowercase());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The protocol of TLS-ALPN-01 (RFC 8737 §6.2).
+pub const ACME_TLS: &[u8] = b"acme-tls/1";
+/// Sessions that clients without tickets can resume.
+const SESSIONS: usize = 4096;

@@ -1,0 +1,3 @@
+//! Certificates without keys in hand: which one a client gets.
+
+pub mod select;
