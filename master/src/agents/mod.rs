@@ -1,6 +1,7 @@
 //! Blocking work in threads of its own: one inbox each, answers by mailbox.
 
 mod beneath;
+pub mod certs;
 pub mod compile;
 pub mod files;
 pub mod log;

@@ -3,7 +3,8 @@
 //! What stands here asks the kernel and decides nothing: descriptors ([`fd`]), starting and
 //! ending processes ([`spawn`], [`child`], [`signals`]), what the system knows about processes
 //! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`]), writing without
-//! waiting ([`outlet`]), what changes below directories ([`watch`]), giving up rights ([`confine`]) and
+//! waiting ([`outlet`]), what changes below directories ([`watch`]) and on the
+//! way to a file ([`places`]), giving up rights ([`confine`]) and
 //! files that may not be left ([`beneath`]).
 
 pub mod beneath;
@@ -15,6 +16,7 @@ pub mod listen;
 pub mod lock;
 pub mod outlet;
 pub mod peer;
+pub mod places;
 pub mod proc;
 pub mod signals;
 pub mod spawn;
