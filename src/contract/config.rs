@@ -479,7 +479,7 @@ mod tests {
         config.apps.clear();
         assert_eq!(config.urls(), named, "of hosts that others answer");
         config.routes.drain(..3);
-        assert_eq!(config.urls(), [bare.clone()]);
+        assert_eq!(config.urls(), std::slice::from_ref(&bare));
         config.edge.https.push(ListenAddress { ip: None, port: 443 });
         assert_eq!(config.urls(), ["https://localhost/".to_owned(), bare]);
         config.plain_hosts.push("b.test".to_owned());

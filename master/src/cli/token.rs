@@ -49,7 +49,6 @@ pub fn expand(
                     // `http http:8080` says one thing in two words.
                     let is_said = matches!(&*flag, "--plain" | "--https");
                     if !is_said || !expanded.flags.contains(&flag) {
-                        one_port(&expanded.flags, &flag)?;
                         expanded.flags.push(flag);
                     }
                 }
@@ -58,19 +57,6 @@ pub fn expand(
         }
     }
     Ok(expanded)
-}
-
-/// A second bare number is not told as the flag that nobody wrote.
-fn one_port(before: &[String], flag: &str) -> Result<(), Failure> {
-    let bare = |flag: &str| flag.strip_prefix("--bare-port=").map(str::to_owned);
-    let first = before.iter().find_map(|flag| bare(flag));
-    match (first, bare(flag)) {
-        (Some(first), Some(second)) => {
-            Err(Failure::usage(format!("both {first} and {second} say where to listen"))
-                .tip(format!("say of each what it is: http:{first} https:{second}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[derive(Debug, Eq, PartialEq)]
@@ -308,11 +294,6 @@ mod tests {
                 "for example r:1000 or r:1000,3600s",
             ),
             ("recycle:20", "unknown token 'recycle:20'", "did you mean 'r:20'?"),
-            (
-                "8080 9090",
-                "both 8080 and 9090 say where to listen",
-                "say of each what it is: http:8080 https:9090",
-            ),
         ] {
             let failure = run(token).unwrap_err();
             assert_eq!(failure.message, message);

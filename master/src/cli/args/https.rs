@@ -54,5 +54,5 @@ pub struct HttpsFlags {
     pub plain: bool,
     /// A bare number: the port of HTTPS where it is served, else of plain HTTP.
     #[arg(long, hide = true, value_name = "PORT", value_parser = value::port)]
-    pub bare_port: Option<u16>,
+    pub bare_port: Vec<u16>,
 }

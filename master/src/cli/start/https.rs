@@ -117,9 +117,13 @@ impl Said {
             mode,
             http: start.edge.port,
             https: tls.https_port,
-            bare: tls.bare_port,
+            bare: tls.bare_port.first().copied(),
             env: None,
         };
+        if let [first, second, ..] = tls.bare_port.as_slice() {
+            return Err(Failure::usage(format!("both {first} and {second} say where to listen"))
+                .tip(format!("say of each what it is: http:{first} https:{second}")));
+        }
         if let Some(bare) = said.bare {
             let twice = |other: &str, port| {
                 Failure::usage(format!("both {bare} and {other}:{port} say where to listen"))
