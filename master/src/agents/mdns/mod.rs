@@ -210,10 +210,7 @@ impl Agent {
     fn settle(&mut self) {
         let now = Instant::now();
         if self.wanted.is_empty() {
-            // It ends when the goodbyes have been repeated.
-            let is_busy = matches!(&mut self.state, State::Up(_, responder)
-                if responder.tell(&self.wanted, now).is_ok() && responder.next_deadline().is_some());
-            return if is_busy { () } else { self.rest() };
+            return self.wind_down(now);
         }
         match &self.state {
             State::Refused(until) if *until > now => return,
@@ -237,6 +234,17 @@ impl Agent {
         if let Err(why) = responder.tell(&free.cloned().collect(), now) {
             self.refuse(&why);
         }
+    }
+
+    /// Nothing is wanted any more: the responder ends when it has repeated its goodbyes.
+    fn wind_down(&mut self, now: Instant) {
+        if let State::Up(_, responder) = &mut self.state
+            && responder.tell(&self.wanted, now).is_ok()
+            && responder.next_deadline().is_some()
+        {
+            return;
+        }
+        self.rest();
     }
 
     fn refuse(&mut self, why: &str) {
