@@ -3,7 +3,7 @@
 
 use crate::harness::network::{Network, OTHER, OWN, ip};
 use crate::harness::port::Port;
-use crate::harness::{Server, Setup, eventually, until};
+use crate::harness::{Server, Setup, eventually, tools, until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::net::UdpSocket;
@@ -26,6 +26,13 @@ fn reload(server: &Server, text: &str) {
     server.write_edgefile(text);
     let answer = server.control_post("/control/reload", "", "{}");
     assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+fn ask(server: &Server, host: &str, target: &str) -> (u16, String) {
+    let mut client = server.connect();
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    let response = client.response();
+    (response.status, response.text())
 }
 
 fn addresses(line: &Value) -> Vec<&str> {
@@ -67,10 +74,15 @@ fn a_neighbour_sees_names_come_change_and_go() {
         }
         assert!(neighbour.resolve("shop.local").contains(&OWN.to_owned()));
         assert_eq!(neighbour.resolve("shop.example.local"), [""; 0]);
-        let url = format!("http://shop.local:{port}/");
-        let known = format!("shop.local:{port}:{OWN}");
-        let got = network.command("curl").args(["-sS", "--resolve", &known, &url]).output();
-        assert_eq!(got.expect("curl").stdout, b"Hello from rip-master\n");
+        for (host, path, text) in
+            [("shop.local", "/", "Hello from rip-master\n"), ("rip.local", "/server", "ok")]
+        {
+            let known = format!("{host}:{port}:{OWN}");
+            let url = format!("http://{host}:{port}{path}");
+            let mut curl = network.command("curl");
+            let got = tools::finish(curl.args(["-sS", "--resolve", &known, &url]));
+            assert_eq!(tools::both(&got), text);
+        }
 
         // Nothing but what has changed is told or taken back.
         let before = neighbour.said().len();
@@ -112,7 +124,7 @@ fn a_machine_without_a_network_serves_and_tells_its_names_when_it_has_one() {
         let server = started("\"shop.local\"");
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         server.wait_for_log("no network but its own");
-        assert_eq!(server.get("/server").status, 200);
+        assert_eq!(ask(&server, "shop.local", "/"), (200, "Hello from rip-master\n".to_owned()));
         network.plug_in();
         let neighbour = network.neighbour(&["browse"]);
         let told = neighbour.wait_for("shop._http", |told| addresses(told).contains(&OWN));
@@ -130,7 +142,7 @@ fn a_port_that_is_not_shared_is_a_warning_and_nothing_else() {
         let holder = UdpSocket::bind("0.0.0.0:5353").expect("the port of multicast DNS");
         let mut server = started("\"shop.local\"");
         server.wait_for_log("UDP port 5353 is held by a process that does not share it");
-        assert_eq!(server.get("/server").status, 200);
+        assert_eq!(ask(&server, "shop.local", "/"), (200, "Hello from rip-master\n".to_owned()));
         reload(&server, &file(":PORT", "\"other.local\""));
         assert!(!speaks_mdns(&server));
         assert_eq!(server.log().matches("UDP port 5353").count(), 1);
@@ -204,8 +216,9 @@ fn a_server_that_only_its_own_machine_reaches_tells_nobody() {
         // It is told of as soon as it is reached from outside, and no longer than that.
         drop(open);
         neighbour.wait_for_goodbye("shop._http");
-        reload(&own, &file(":PORT", "\"shop.local\""));
-        neighbour.wait_for("shop._http", |told| told["port"] == u64::from(own.port()));
+        let other = Port::free();
+        reload(&own, &file(&format!(":{}", other.number), "\"shop.local\""));
+        neighbour.wait_for("shop._http", |told| told["port"] == u64::from(other.number));
         reload(&own, &file("127.0.0.1:PORT", "\"shop.local\""));
         neighbour.wait_for_goodbye("shop._http");
         eventually("the responder's end", || !speaks_mdns(&own));

@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 
-from zeroconf import AddressResolver, IPVersion, ServiceBrowser, ServiceInfo, Zeroconf
+from zeroconf import AddressResolver, DNSAddress, DNSIncoming, DNSOutgoing
+from zeroconf import IPVersion, ServiceBrowser, Zeroconf
 
 KINDS = ["_http._tcp.local.", "_https._tcp.local."]
 lock = threading.Lock()
@@ -60,18 +61,32 @@ def browse(net):
 
 
 def claim(net, host, address):
-    info = ServiceInfo(
-        KINDS[0],
-        f"a neighbour.{KINDS[0]}",
-        port=80,
-        server=host,
-        addresses=[socket.inet_aton(address)],
-    )
-    net.register_service(info)
+    """Answers for a host, whatever is asked about it: that is how it is defended (RFC 6762, 8.1)."""
+    address = socket.inet_aton(address)
+
+    def answers():
+        while True:
+            question = DNSIncoming(port.recv(9000))
+            asked = {one.name.lower() for one in question.questions}
+            if question.is_query() and host in asked:
+                answer = DNSOutgoing(RESPONSE)
+                answer.add_answer_at_time(DNSAddress(host, A, IN | UNIQUE, 120, address), 0)
+                port.sendto(answer.packets()[0], GROUP)
+
+    group = socket.inet_aton(GROUP[0]) + address
+    port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        port.setsockopt(socket.SOL_SOCKET, option, 1)
+    port.bind(("", GROUP[1]))
+    port.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+    port.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, address)
+    threading.Thread(target=answers, daemon=True).start()
     say(event="ready")
     sys.stdin.read()
-    net.unregister_service(info)
 
+
+GROUP = ("224.0.0.251", 5353)
+RESPONSE, A, IN, UNIQUE = 0x8400, 1, 1, 0x8000
 
 with_network = {"browse": browse, "claim": claim}
 zeroconf = Zeroconf(ip_version=IPVersion.All)
