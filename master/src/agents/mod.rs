@@ -4,4 +4,5 @@ mod beneath;
 pub mod compile;
 pub mod files;
 pub mod log;
+pub mod mdns;
 pub mod scan;

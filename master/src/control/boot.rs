@@ -19,6 +19,7 @@ use super::watcher::{Purpose, Watcher};
 use super::workshop::Workshop;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
+use crate::agents::mdns::MdnsAgent;
 use crate::edge::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Sender, mailbox};
@@ -146,6 +147,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         settings,
         shared,
         agents: (log, files),
+        mdns: MdnsAgent::new(),
         feed: Feed::default(),
         orders: Orders::default(),
         reload,

@@ -25,6 +25,7 @@ use super::watcher::Watcher;
 use super::workshop::Workshop;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
+use crate::agents::mdns::MdnsAgent;
 use crate::edge::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Receiver;
@@ -40,6 +41,7 @@ use rip::contract::settings::Settings;
 use rip::ids::{AppId, PoolNumber, WorkerId};
 use rip::limits;
 use rip::reload::{Overlay, Wish};
+use rip::route::local_names;
 use rip::supervise::{Order, Shutdown, supervisor};
 use rip::time::Instant;
 use rip::wire::admit::{self, Claim, admit};
@@ -70,6 +72,7 @@ pub struct Master {
     pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
     pub(super) agents: (LogAgent, FileAgent),
+    pub(super) mdns: MdnsAgent,
     pub(super) feed: Feed,
     pub(super) orders: Orders,
     pub(super) reload: Reloads,
@@ -353,8 +356,10 @@ impl Master {
         }
         self.notifier.tell("READY=1\nSTATUS=serving");
         let took = self.clock.now().since(self.started);
+        let active = self.shared.current.load();
+        self.mdns.tell(local_names(&active.config, &active.table));
         self.tell(&Event::ServerReady {
-            urls: self.shared.current.load().config.urls(),
+            urls: active.config.urls(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
     }
@@ -375,6 +380,7 @@ impl Master {
             self.state.stop_reason = Some(reason);
             self.reload.pipeline.stop();
             self.reload.closing.clear();
+            self.mdns.withdraw();
             self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
         }
         let now = self.clock.now();
@@ -541,6 +547,7 @@ impl Master {
         let reason = self.state.stop_reason.unwrap_or("api").to_owned();
         self.tell(&Event::ServerStop { reason, cut });
         self.server.end_streams();
+        self.mdns.stop();
         let (log, files) = self.agents;
         files.stop();
         log.stop();

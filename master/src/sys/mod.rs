@@ -2,7 +2,7 @@
 //!
 //! What stands here asks the kernel and decides nothing: descriptors ([`fd`]), starting and
 //! ending processes ([`spawn`], [`child`], [`signals`]), what the system knows about processes
-//! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`]), writing without
+//! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`], [`multicast`]), writing without
 //! waiting ([`outlet`]), what changes below directories ([`watch`]), giving up rights ([`confine`]) and
 //! files that may not be left ([`beneath`]).
 
@@ -13,6 +13,7 @@ pub mod diag;
 pub mod fd;
 pub mod listen;
 pub mod lock;
+pub mod multicast;
 pub mod outlet;
 pub mod peer;
 pub mod proc;
