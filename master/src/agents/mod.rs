@@ -5,4 +5,5 @@ pub mod certs;
 pub mod compile;
 pub mod files;
 pub mod log;
+pub mod mdns;
 pub mod scan;

@@ -21,6 +21,7 @@ use super::workshop::Workshop;
 use crate::agents::certs::{self, CertKeeper, LoadError, Watch};
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
+use crate::agents::mdns::MdnsAgent;
 use crate::edge::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Sender, mailbox};
@@ -36,7 +37,7 @@ use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use crate::shared::tls::Tls;
 use crate::shared::upstreams::prepare;
-use crate::sys::listen::{self, ListenError};
+use crate::sys::listen::{self, ListenError, tcp_listener_at};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
 use mio::{Interest, Poll, Registry, Waker};
@@ -48,7 +49,6 @@ use rip::ids::{Generation, PoolNumber};
 use rip::supervise::Shutdown;
 use rip::time::Instant;
 use std::io::{self, Read};
-use std::net::TcpListener;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -155,6 +155,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         certs,
         cert_asks: CertAsks::default(),
         agents: (log, files),
+        mdns: MdnsAgent::new(),
         feed: Feed::default(),
         orders: Orders::default(),
         reload,
@@ -227,21 +228,11 @@ fn load_certs(
 
 fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listening>, StartError> {
     let bound = addresses.iter().map(|address| {
-        let listener = bind(*address).map_err(|error| cannot_listen(*address, &error))?;
+        let listener =
+            tcp_listener_at(*address).map_err(|error| cannot_listen(*address, &error))?;
         Ok(Listening { address: *address, listener })
     });
     bound.collect()
-}
-
-/// Listens at `address`.
-///
-/// # Errors
-/// Those of the system; who holds the address, if that can be told.
-pub fn bind(address: ListenAddress) -> Result<TcpListener, ListenError> {
-    match address.ip {
-        Some(ip) => listen::tcp_listener((ip, address.port).into()),
-        None => listen::tcp_listener_everywhere(address.port),
-    }
 }
 
 fn cannot_listen(address: ListenAddress, error: &ListenError) -> StartError {

@@ -27,6 +27,7 @@ use super::workshop::Workshop;
 use crate::agents::certs::CertKeeper;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
+use crate::agents::mdns::MdnsAgent;
 use crate::edge::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Receiver;
@@ -42,6 +43,7 @@ use rip::contract::settings::Settings;
 use rip::ids::{AppId, PoolNumber, WorkerId};
 use rip::limits;
 use rip::reload::{Overlay, Wish};
+use rip::route::local_names;
 use rip::supervise::{Order, Shutdown, supervisor};
 use rip::time::Instant;
 use rip::wire::admit::{self, Claim, admit};
@@ -74,6 +76,7 @@ pub struct Master {
     pub(super) certs: CertKeeper,
     pub(super) cert_asks: CertAsks,
     pub(super) agents: (LogAgent, FileAgent),
+    pub(super) mdns: MdnsAgent,
     pub(super) feed: Feed,
     pub(super) orders: Orders,
     pub(super) reload: Reloads,
@@ -360,8 +363,10 @@ impl Master {
         }
         self.notifier.tell("READY=1\nSTATUS=serving");
         let took = self.clock.now().since(self.started);
+        let active = self.shared.current.load();
+        self.mdns.tell(local_names(&active.config, &active.table));
         self.tell(&Event::ServerReady {
-            urls: self.shared.current.load().config.urls(),
+            urls: active.config.urls(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
     }
@@ -382,6 +387,7 @@ impl Master {
             self.state.stop_reason = Some(reason);
             self.reload.pipeline.stop();
             self.reload.closing.clear();
+            self.mdns.withdraw();
             self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
         }
         let now = self.clock.now();
@@ -551,6 +557,7 @@ impl Master {
         self.tell(&Event::ServerStop { reason, cut });
         self.server.end_streams();
         self.certs.stop();
+        self.mdns.stop();
         let (log, files) = self.agents;
         files.stop();
         log.stop();

@@ -9,6 +9,7 @@ use rip::contract::app::{AppDescriptor, AppTimeouts};
 use rip::contract::config::Config;
 use rip::contract::listen::ListenAddress;
 use rip::ids::PoolNumber;
+use rip::route::local_names;
 use rip::time::Instant;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +91,7 @@ impl Master {
         let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
         self.shutdown.configure(drain, kill);
         let max_connections = self.capacity.connections(config);
+        self.mdns.tell(local_names(config, &snapshot.table));
         self.shared.activate(snapshot, max_connections);
         if let Some(edges) = &self.edges {
             edges.tell(|| EdgeMessage::Activated);
