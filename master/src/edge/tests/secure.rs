@@ -559,3 +559,132 @@ fn a_new_certificate_is_for_new_connections() {
     certify(&house);
     house_turns(&house);
 }
+
+/// What was said, sealed by hand.
+fn sealed(
+    suite: &'static rustls::Tls13CipherSuite,
+    (number, secrets): (u64, &rustls::ConnectionTrafficSecrets),
+    typ: rustls::ContentType,
+    payload: &[u8],
+) -> Vec<u8> {
+    use rustls::ConnectionTrafficSecrets as Secrets;
+    use rustls::crypto::cipher::{AeadKey, Iv, OutboundChunks, OutboundPlainMessage};
+    let (key, iv) = match secrets {
+        Secrets::Aes128Gcm { key, iv } | Secrets::Aes256Gcm { key, iv } => (key, iv),
+        Secrets::Chacha20Poly1305 { key, iv } => (key, iv),
+        _ => panic!("the suite has other secrets"),
+    };
+    let key = <[u8; 32]>::try_from(key.as_ref()).unwrap();
+    let iv = <[u8; 12]>::try_from(iv.as_ref()).unwrap();
+    let mut seals = suite.aead_alg.encrypter(AeadKey::from(key), Iv::new(iv));
+    let message = OutboundPlainMessage {
+        typ,
+        version: rustls::ProtocolVersion::TLSv1_2,
+        payload: OutboundChunks::Single(payload),
+    };
+    seals.encrypt(message, number).unwrap().encode()
+}
+
+#[test]
+fn a_message_in_halves_stops_nobody_from_being_answered() {
+    let (go, gone) = mpsc::channel::<()>();
+    let house = secure(
+        |_| {},
+        move |_, mut stream| {
+            while head(&mut stream).is_some() {
+                let _ = gone.recv();
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        },
+    );
+    let mut config = config(&[&rustls::version::TLS13], &[]);
+    config.enable_secret_extraction = true;
+    let mut client = connect_as(&house, "localhost", &Arc::new(config));
+    client.write_all(b"GET /server HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    response(&mut client);
+    let suite = client.conn.negotiated_cipher_suite().unwrap().tls13().unwrap();
+    let StreamOwned { conn, mut sock } = client;
+    let (number, secrets) = conn.dangerous_extract_secrets().unwrap().tx;
+    let say = |at: u64, typ, payload: &[u8]| sealed(suite, (number + at, &secrets), typ, payload);
+    use rustls::ContentType::{ApplicationData, Handshake};
+    // Half of a key update comes between a request and its answer; its other half is garbage.
+    sock.write_all(&say(0, ApplicationData, ASK)).unwrap();
+    wait_until("the worker never gets it", || house.inflight() == 1);
+    sock.write_all(&say(1, Handshake, &[24, 0])).unwrap();
+    house_turns(&house);
+    go.send(()).unwrap();
+    let mut header = [0; 5];
+    sock.read_exact(&mut header).unwrap();
+    assert_eq!(header[0], 23);
+    let mut body = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+    sock.read_exact(&mut body).unwrap();
+    assert!(body.len() > 60, "an alert and no answer");
+    sock.write_all(&say(2, Handshake, &[0, 1, 7])).unwrap();
+    let mut alert = Vec::new();
+    sock.read_to_end(&mut alert).unwrap();
+    assert!(!alert.is_empty());
+    // The same where our own end comes in between.
+    house_turns(&house);
+}
+
+#[test]
+fn whatever_comes_stops_no_loop() {
+    use rip::entropy::{Entropy, Xoshiro};
+    let house = secure(|_| {}, mirror);
+    let suite_of =
+        |client: &Client| client.conn.negotiated_cipher_suite().unwrap().tls13().unwrap();
+    for seed in 0..60 {
+        let mut entropy = Xoshiro::new(seed);
+        let mut config = config(&[&rustls::version::TLS13], &[]);
+        config.enable_secret_extraction = true;
+        let mut client = connect_as(&house, "localhost", &Arc::new(config));
+        client.write_all(b"GET /server HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        response(&mut client);
+        let suite = suite_of(&client);
+        let StreamOwned { conn, mut sock } = client;
+        let (number, secrets) = conn.dangerous_extract_secrets().unwrap().tx;
+        let mut said = Vec::new();
+        for at in 0..entropy.below(12) {
+            let typ = match entropy.below(6) {
+                0 => rustls::ContentType::Handshake,
+                1 => rustls::ContentType::Alert,
+                2 => rustls::ContentType::ChangeCipherSpec,
+                _ => rustls::ContentType::ApplicationData,
+            };
+            let payload: Vec<u8> = match entropy.below(4) {
+                0 => ASK.to_vec(),
+                1 => {
+                    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\n\r\n".to_vec()
+                }
+                2 => vec![24, 0, 0, 1, 1][..entropy.below(6) as usize].to_vec(),
+                _ => vec![entropy.next_u64() as u8; entropy.below(16_385) as usize],
+            };
+            said.extend(sealed(suite, (number + at, &secrets), typ, &payload));
+        }
+        for piece in said.chunks(1 + entropy.below(20_000) as usize) {
+            if sock.write_all(piece).is_err() {
+                break;
+            }
+        }
+        if entropy.below(2) == 0 {
+            let _ = sock.shutdown(Shutdown::Write);
+            let _ = sock.read_to_end(&mut Vec::new());
+        }
+    }
+    for seed in 0..200 {
+        let mut entropy = Xoshiro::new(seed);
+        let mut hello = Vec::new();
+        connect(&house).conn.write_tls(&mut hello).unwrap();
+        for _ in 0..1 + entropy.below(4) {
+            let at = entropy.below(hello.len() as u64) as usize;
+            hello[at] ^= 1 << entropy.below(8);
+        }
+        hello.truncate(entropy.below(2 * hello.len() as u64) as usize);
+        let mut sock = house.client();
+        sock.write_all(&hello).unwrap();
+        let _ = sock.shutdown(Shutdown::Write);
+        let _ = sock.read_to_end(&mut Vec::new());
+    }
+    house_turns(&house);
+    wait_until("a connection stays", || house.shared.connections.open() == 0);
+}
