@@ -3,6 +3,7 @@
 mod clients;
 mod compression;
 mod proxy;
+mod secure;
 mod tls;
 mod tunnel;
 
