@@ -42,7 +42,7 @@ const EDGE: &[NodeRule] = &[
         .later(),
     node("acme", "an authority that makes certificates for public hosts, over ACME").properties(&[
         property("email", Kind::Text, "who is told of trouble").default("nobody"),
-        property("directory", Kind::Url, "the URL of the authority's directory")
+        property("directory", Kind::HttpsUrl, "the URL of the authority's directory")
             .default("that of Let's Encrypt"),
         property("ca", Kind::Path, "the certificates, in PEM, that its own is verified against")
             .default("those of the system"),
