@@ -53,16 +53,13 @@ impl Past {
         for (count, window) in FAILURES {
             at = at.max(room(&self.failures, count, pace.scale(window)));
         }
-        if self.is_early(now) {
-            at = at.max(room(&self.early, EARLY.0, pace.scale(EARLY.1)));
-        }
-        at
+        at.max(room(&self.early, EARLY.0, pace.scale(EARLY.1)).min(self.early_until()))
     }
 
-    /// The last certificate came less than a third of its time ago.
-    fn is_early(&self, now: u64) -> bool {
-        let (Some(issued), Some(length)) = (self.issued, self.length) else { return false };
-        now.saturating_sub(issued) < length / 3
+    /// Until then an order is early: a third of the last certificate's time.
+    fn early_until(&self) -> u64 {
+        let (Some(issued), Some(length)) = (self.issued, self.length) else { return 0 };
+        issued.saturating_add(length / 3)
     }
 
     /// An order is begun. Until more is known it counts as failed.
@@ -73,7 +70,7 @@ impl Past {
         self.attempted = Some(now);
         self.under_way = true;
         self.failures.push(now);
-        if self.is_early(now) {
+        if now < self.early_until() {
             self.early.push(now);
         }
     }
@@ -140,8 +137,8 @@ fn room(times: &[u64], count: usize, window: u64) -> u64 {
 /// challenges, and authorities allow five an hour.
 const FAILURES: [(usize, u64); 2] = [(2, HOUR), (12, DAY)];
 /// Orders for certificates that are far from their end, because an authority or an operator wants
-/// it: authorities allow five certificates of the same names in a week.
-const EARLY: (usize, u64) = (4, 7 * DAY);
+/// it: authorities allow five certificates of the same names in a week, and one or two are due.
+const EARLY: (usize, u64) = (3, 7 * DAY);
 /// What follows the first attempt that did not reach the authority; it doubles up to an hour.
 const UNREACHED_PAUSE: u64 = 10;
 /// What follows an order in whose middle the server ended.
@@ -192,17 +189,20 @@ mod tests {
     }
 
     #[test]
-    fn certificates_far_from_their_end_are_ordered_four_times_a_week() {
+    fn certificates_far_from_their_end_are_ordered_three_times_a_week() {
         let mut past = Past::default();
         past.begin(0);
         past.succeed(0, 90 * DAY);
-        for turn in 1..=4 {
+        for turn in 1..=3 {
             assert_eq!(past.affordable(turn * 100), turn * 100);
             past.begin(turn * 100);
             past.succeed(turn * 100, 90 * DAY);
         }
-        assert_eq!(past.affordable(500), 100 + 7 * DAY);
+        assert_eq!(past.affordable(400), 100 + 7 * DAY);
         assert_eq!(past.affordable(31 * DAY), 31 * DAY);
+        // One that lasts six days is not early any more after two.
+        past.succeed(500, 6 * DAY);
+        assert_eq!(past.affordable(501), 500 + 2 * DAY);
     }
 
     #[test]
