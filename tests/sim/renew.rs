@@ -92,7 +92,7 @@ impl World {
         }
         while from < START + YEAR {
             let kind = if dice.one_in(2) { Bad::Down } else { Bad::Refusing };
-            let until = from + dice.between(1, length / 6);
+            let until = from + dice.between(1, length / 4);
             bad.push((from, until, kind));
             // It works for long enough: the longest pause of the last third fits into it.
             from = until + longest_pause(length) + dice.between(0, length * 2);
