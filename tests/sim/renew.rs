@@ -177,8 +177,9 @@ impl World {
                 self.revoked = None;
                 self.window = match self.temper {
                     Temper::Suggesting(_) => {
-                        let start = self.now + self.length * dice.between(30, 66) / 100;
-                        Some(Window { start, end: start + dice.between(1, DAY) })
+                        let start = self.length * dice.between(30, 65) / 100;
+                        let end = start + dice.between(1, self.length * 2 / 3 - start);
+                        Some(Window { start: self.now + start, end: self.now + end })
                     }
                     _ => None,
                 };
