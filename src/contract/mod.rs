@@ -10,7 +10,6 @@ pub mod event;
 pub mod listen;
 pub mod millis;
 pub mod overrides;
-pub mod public_name;
 pub mod reason;
 pub mod route;
 pub mod settings;

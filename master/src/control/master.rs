@@ -237,6 +237,7 @@ impl Master {
                 }
             }
             Happening::Mail(ControlMessage::Tell(event)) => self.tell(&event),
+            Happening::Mail(ControlMessage::CertsDone { .. }) => {}
             Happening::Mail(ControlMessage::ListenerClosed(address)) => {
                 self.reload.closing.remove(&address);
             }
