@@ -35,6 +35,8 @@ pub(super) enum Kind {
     HeaderValue,
     /// `example.com`, `*.example.com`, `*`.
     Host,
+    /// `https://ca.example.com/directory`.
+    HttpsUrl,
     /// A route's own name.
     Id,
     Methods,
@@ -142,6 +144,7 @@ impl Kind {
             Self::Glob => "a name with * and ?, such as \"*.py\"".to_owned(),
             Self::Header => "the name of a header field".to_owned(),
             Self::Host => "a host such as \"example.com\", \"*.example.com\" or \"*\"".to_owned(),
+            Self::HttpsUrl => "a URL such as \"https://ca.example.com/directory\"".to_owned(),
             Self::Id => "a name for the route".to_owned(),
             Self::Methods => "methods such as \"GET,POST\"".to_owned(),
             Self::Network => "an address or network such as \"10.0.0.0/8\"".to_owned(),
@@ -207,7 +210,7 @@ impl Kind {
             Self::Size { .. } => "size",
             Self::Surge => "number, \"25%\"",
             Self::Template => "path or URL",
-            Self::Url => "URL",
+            Self::HttpsUrl | Self::Url => "URL",
             Self::Upstream => "name or URL",
             Self::UrlPathOr(found) => return words("path", found),
             Self::User => "user",
@@ -243,6 +246,7 @@ impl Kind {
             Self::Prefix => "/v2",
             Self::Size { .. } => "64MiB",
             Self::Template => "/new/{path}",
+            Self::HttpsUrl => "https://ca.example.com/directory",
             Self::Upstream | Self::Url => "http://10.0.0.7:8080",
             Self::UrlPath | Self::UrlPathOr(_) => "/ready",
             Self::User => "www-data",
@@ -307,6 +311,7 @@ impl Kind {
             Self::Prefix => names::prefix(text).map(Typed::Text),
             Self::Template => names::template(text).map(|()| own(text)),
             Self::Upstream if text.contains([':', '/']) => url::url(text).map(|()| own(text)),
+            Self::HttpsUrl => url::https_url(text).map(|()| own(text)),
             Self::Url => url::url(text).map(|()| own(text)),
             Self::UrlPath => names::url_path(text).map(|()| own(text)),
             Self::UrlPathOr(words) => match known_word(value, words) {

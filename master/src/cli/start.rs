@@ -1,18 +1,20 @@
 //! `start`: flags, words and the machine become [`Settings`].
 
 pub mod edgefile;
+mod fallback;
+mod https;
 
 use super::args::Start;
 use super::entry::{self, Entry, Files, Found, Places};
 use super::exit::Failure;
-use super::port::Rights;
+use super::port::{Protocol, Rights};
 use super::{changes, env, python, value};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle,
     RestartPolicy, Runtime, Select,
 };
 use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases};
-use rip::contract::listen::ListenAddress;
+use rip::contract::https_flags::HttpsFlags;
 use rip::contract::settings::{Settings, Source, file_site, single_app};
 use rip::ids::AppId;
 use rip::limits;
@@ -124,9 +126,12 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         None => id.clone(),
     };
     let hosts = words.hosts()?;
-    let http = listen_addresses(start, world)?;
+    let tls = https::flags(start, world)?;
+    let ports = https::Ports::choose(start, world, tls.has_source())?;
     let edge = EdgeConfig {
-        http,
+        http: https::addresses(ports.http, Protocol::Http, start, world)?,
+        https: https::addresses(ports.https, Protocol::Https, start, world)?,
+        mdns: true,
         loops: start.edge.loops,
         limits: edge_limits(start),
         phases: phases(start),
@@ -134,13 +139,22 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         spool_dir: spool_directory(start, world)?,
         ..EdgeConfig::default()
     };
-    let config = match found {
+    let mut config = match found {
         Found::App(entry) => {
             let app = app(start, world, AppId::new(&id), hosts, entry)?;
             single_app(AppDescriptor { env, ..app }, edge)
         }
         Found::Files(files) => file_site(&files.dir, &hosts, edge),
     };
+    if ports.https.is_some() {
+        tls.apply(&mut config);
+        https::check_acme(&tls, &config.acme_hosts)?;
+    } else {
+        HttpsFlags { cert: None, auto: false, acme: None, ..tls }.apply(&mut config);
+    }
+    if start.edge.port_fallback {
+        fallback::settle(&mut config.edge)?;
+    }
     Ok(Settings {
         name,
         config,
@@ -431,27 +445,6 @@ fn phases(start: &Start) -> Phases {
     }
 }
 
-/// The port of the flag, else that of `$PORT`.
-fn listen_port(start: &Start, world: &World) -> Result<Option<u16>, Failure> {
-    match (start.edge.port, &world.port) {
-        (Some(port), _) => Ok(Some(port)),
-        (None, Some(text)) => value::port(text).map(Some).map_err(|why| {
-            Failure::usage(format!("PORT is '{text}' in the environment: {why}"))
-                .tip("unset it, or name the port: http:8080")
-        }),
-        (None, None) => Ok(None),
-    }
-}
-
-fn listen_addresses(start: &Start, world: &World) -> Result<Vec<ListenAddress>, Failure> {
-    let port = listen_port(start, world)?.unwrap_or(80);
-    world.rights.check(port, &world.executable)?;
-    if start.edge.host.is_empty() {
-        return Ok(vec![ListenAddress { ip: None, port }]);
-    }
-    Ok(start.edge.host.iter().map(|ip| ListenAddress { ip: Some(*ip), port }).collect())
-}
-
 fn spool_directory(start: &Start, world: &World) -> Result<Option<String>, Failure> {
     if let Some(given) = &start.edge.spool {
         let path = world.places.cwd.join(given);
@@ -468,7 +461,7 @@ fn spool_directory(start: &Start, world: &World) -> Result<Option<String>, Failu
         .map(str::to_owned))
 }
 
-const TOKENS: &str = "tokens are w:N, c:N, r:N, http:PORT or a bare port";
+const TOKENS: &str = "tokens are w:N, c:N, r:N, http:PORT, https:PORT or a bare port";
 
 #[cfg(test)]
 mod tests;

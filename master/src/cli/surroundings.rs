@@ -7,6 +7,7 @@ use super::{certificate, changes, python};
 use nix::unistd::{User, geteuid};
 use rip::contract::app::Runtime;
 use rip::contract::attempt::AttemptCode;
+use rip::contract::listen::FreePorts;
 use rip::edgefile::surroundings::Asked;
 use rip::edgefile::{Resolved, Surroundings, Trouble};
 use rip::limits;
@@ -21,8 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct Machine<'w> {
     world: &'w World,
     directory: String,
-    /// The ports of the file are not those that will be listened at.
-    any_port: bool,
+    /// Listeners of the file that will not be listened at.
+    free: FreePorts,
     /// Others may read the Edgefile.
     is_open: bool,
     now: UnixMillis,
@@ -35,11 +36,11 @@ impl<'w> Machine<'w> {
         world: &'w World,
         directory: &str,
         mode: u32,
-        any_port: bool,
+        free: FreePorts,
         now: UnixMillis,
     ) -> Self {
         let is_open = mode & BY_OTHERS != 0;
-        Self { world, directory: directory.to_owned(), any_port, is_open, now }
+        Self { world, directory: directory.to_owned(), free, is_open, now }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -146,9 +147,10 @@ impl Surroundings for Machine<'_> {
         self.is_open
     }
 
-    fn may_listen(&self, port: u16) -> Result<(), Trouble> {
+    fn may_listen(&self, port: u16, is_secure: bool) -> Result<(), Trouble> {
         let rights = self.world.rights;
-        if self.any_port || rights.allow(port) {
+        let is_free = if is_secure { self.free.https } else { self.free.http };
+        if is_free || rights.allow(port) {
             return Ok(());
         }
         Err(Trouble {

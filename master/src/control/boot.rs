@@ -33,7 +33,7 @@ use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use crate::shared::tls::Tls;
 use crate::shared::upstreams::prepare;
-use crate::sys::listen::{self, ListenError};
+use crate::sys::listen::{self, ListenError, tcp_listener_at};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
 use mio::{Interest, Poll, Registry, Waker};
@@ -45,7 +45,6 @@ use rip::ids::{Generation, PoolNumber};
 use rip::supervise::Shutdown;
 use rip::time::Instant;
 use std::io::{self, Read};
-use std::net::TcpListener;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -205,21 +204,11 @@ fn watched_file(
 
 fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listening>, StartError> {
     let bound = addresses.iter().map(|address| {
-        let listener = bind(*address).map_err(|error| cannot_listen(*address, &error))?;
+        let listener =
+            tcp_listener_at(*address).map_err(|error| cannot_listen(*address, &error))?;
         Ok(Listening { address: *address, listener })
     });
     bound.collect()
-}
-
-/// Listens at `address`.
-///
-/// # Errors
-/// Those of the system; who holds the address, if that can be told.
-pub fn bind(address: ListenAddress) -> Result<TcpListener, ListenError> {
-    match address.ip {
-        Some(ip) => listen::tcp_listener((ip, address.port).into()),
-        None => listen::tcp_listener_everywhere(address.port),
-    }
 }
 
 fn cannot_listen(address: ListenAddress, error: &ListenError) -> StartError {

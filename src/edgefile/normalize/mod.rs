@@ -5,6 +5,8 @@ mod app;
 mod edge;
 mod files;
 mod hosts;
+mod https;
+mod listeners;
 mod route;
 mod rules;
 mod site;
@@ -58,8 +60,8 @@ impl<'a, 'text> Bench<'a, 'text> {
         self.taken(found, given.map_or(node.span, |given| given.span), &node.path)
     }
 
-    fn port(&mut self, port: u16, span: Span, path: &str) {
-        let may = self.machine.may_listen(port);
+    fn port(&mut self, port: u16, is_secure: bool, span: Span, path: &str) {
+        let may = self.machine.may_listen(port, is_secure);
         self.taken(may, span, path);
     }
 }
@@ -68,7 +70,10 @@ impl<'a, 'text> Bench<'a, 'text> {
 pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     let find = |name: &str| file.iter().find(|node| node.rule.name == name);
     let edge_node = find("edge");
-    let edge = edge::edge(edge_node, bench);
+    let mut edge = edge::edge(edge_node, bench);
+    let has_acme = edge_node.is_some_and(|edge| edge.child("acme").is_some());
+    let mut secure = https::Hosts::default();
+    edge.tls = https::tls(edge_node, &mut secure, bench);
     let inherited = edge::request_timeouts(edge_node);
     let all = |name: &str| file.iter().filter(|it| it.rule.name == name).collect::<Vec<_>>();
     let (app_nodes, site_nodes, upstream_nodes) = (all("app"), all("site"), all("upstream"));
@@ -81,7 +86,6 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
 
     let mut apps: Vec<AppDescriptor> = Vec::new();
     let mut candidates = Vec::new();
-    let mut certs = Vec::new();
     let mut upstreams = Vec::new();
     let mut rate_limits = BTreeMap::new();
     for node in file {
@@ -89,11 +93,14 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
             "app" => {
                 apps.extend(app::app(node, inherited, bench));
                 candidates.extend(hosts::rules(node, bench));
+                if has_acme {
+                    secure.add_app(node);
+                }
             }
             "site" => {
                 let found = site::site(node, &names, bench);
                 candidates.extend(found.rules);
-                certs.extend(found.cert);
+                secure.add_site(node, &found.hosts, has_acme, bench);
                 if let Some(limit) = found.rate_limit {
                     rate_limits.extend(found.hosts.into_iter().map(|host| (host, limit)));
                 }
@@ -102,6 +109,9 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
             _ => {}
         }
     }
+    let listeners = listeners::listeners(edge_node, secure.origin.as_ref(), bench);
+    (edge.http, edge.https) = (listeners.http, listeners.https);
+    https::check_used(edge_node, &secure, !edge.https.is_empty(), bench);
     let no_route = candidates.iter().all(|it| matches!(it.action, Some(RouteAction::Headers(_))));
     if no_route && !bench.report.has_errors() {
         let span = app_nodes.first().map_or(Span::default(), |node| node.span);
@@ -139,7 +149,23 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     if edge.rate_limit.is_none() && !rate_limits.values().any(is_limit) {
         rate_limits.clear();
     }
-    Config { edge, apps, routes, upstreams, rate_limits, certs, ..Config::default() }
+    if edge.https.is_empty() {
+        // Nobody is asked for what nobody is served with.
+        secure.acme.clear();
+        secure.auto.clear();
+    }
+    let https::Hosts { certs, acme: acme_hosts, auto: auto_hosts, plain: plain_hosts, .. } = secure;
+    Config {
+        edge,
+        apps,
+        routes,
+        upstreams,
+        rate_limits,
+        certs,
+        acme_hosts,
+        auto_hosts,
+        plain_hosts,
+    }
 }
 
 /// Warns of variables in a file that everybody may read: the first is enough.
