@@ -77,11 +77,13 @@ mod tests {
     fn what_was_written_is_read_and_nonsense_is_nothing() {
         let dir = TestDir::make();
         assert_eq!(Memory::read(dir.path(), "a.x"), Memory::default());
+        let mut past = Past::default();
+        (past.attempted, past.under_way) = (Some(7), true);
         let memory = Memory {
             authority: Some("https://ca.test/dir".to_owned()),
             challenge: Some(Challenge::Http),
             result: Some("ok".to_owned()),
-            past: Past { attempted: Some(7), under_way: true, ..Past::default() },
+            past,
         };
         memory.write(dir.path(), "a.x").unwrap();
         assert_eq!(Memory::read(dir.path(), "a.x"), memory);
