@@ -2,7 +2,9 @@
 
 pub mod acme;
 mod beneath;
+pub mod certs;
 pub mod compile;
 pub mod files;
 pub mod log;
+pub mod mdns;
 pub mod scan;

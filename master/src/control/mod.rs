@@ -11,6 +11,7 @@
 mod boot;
 mod boot_pipe;
 mod capacity;
+mod certs;
 mod compiler;
 mod crew;
 mod crews;

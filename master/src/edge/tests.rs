@@ -98,6 +98,7 @@ impl House {
             spool_memory: Budget::new(limits.spool_memory_bytes),
             spool_disk: Budget::new(limits.spool_disk_bytes),
             spool_dir: dir.clone(),
+            renewals: Default::default(),
             pages: Default::default(),
             files,
             log,

@@ -59,6 +59,8 @@ pub struct Shared {
     pub pages: pages::Pages,
     /// What HTTPS is served with.
     pub tls: Arc<tls::Tls>,
+    /// Certificates that somebody wants renewed now.
+    pub renewals: renewals::Renewals,
     /// Jobs for the files agent.
     pub files: files::FileQueue,
     /// Lines for the log agent.
