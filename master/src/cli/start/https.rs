@@ -1,11 +1,12 @@
 //! HTTPS as flags, tokens and the environment say it: what it is served with, and at which ports.
 
 use super::{Start, World};
-use crate::cli::certificate;
+use crate::cli::authorities;
 use crate::cli::entry;
 use crate::cli::exit::Failure;
 use crate::cli::port::Protocol;
 use crate::cli::value;
+use crate::shared::cert_files;
 use rip::contract::config::{AcmeConfig, CertFiles, Fallback, Hsts};
 use rip::contract::https_flags::HttpsFlags;
 use rip::contract::listen::ListenAddress;
@@ -194,10 +195,10 @@ fn cert(start: &Start, world: &World) -> Result<Option<CertFiles>, Failure> {
     };
     let (cert_path, chain) = pem("--cert", cert, world)?;
     let (key_path, private) = pem("--key", key, world)?;
-    let doubt = certificate::check(&chain, &private, now()).map_err(|wrong| {
+    let leaf = cert_files::parse(&chain, &private).map_err(|wrong| {
         Failure::configuration(format!("{cert}: {}", wrong.message)).tip(wrong.hint)
     })?;
-    if let Some(doubt) = doubt {
+    if let Some(doubt) = leaf.doubt(now().as_secs()) {
         eprintln!("warning: {cert}: {}\n  tip: {}", doubt.message, doubt.hint);
     }
     Ok(Some(CertFiles { hosts: Vec::new(), cert_path, key_path }))
@@ -259,7 +260,7 @@ fn acme(start: &Start, world: &World) -> Result<Option<AcmeConfig>, Failure> {
         None => None,
         Some(path) => {
             let (place, content) = pem("--acme-ca", path, world)?;
-            certificate::check_authorities(&content).map_err(|wrong| {
+            authorities::check(&content).map_err(|wrong| {
                 Failure::configuration(format!("{path}: {}", wrong.message)).tip(wrong.hint)
             })?;
             Some(place)
