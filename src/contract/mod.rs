@@ -10,6 +10,7 @@ pub mod event;
 pub mod listen;
 pub mod millis;
 pub mod overrides;
+pub mod realtime;
 pub mod reason;
 pub mod route;
 pub mod settings;
