@@ -12,6 +12,7 @@ pub mod listen;
 pub mod millis;
 pub mod overrides;
 pub mod public_name;
+pub mod realtime;
 pub mod reason;
 pub mod route;
 pub mod settings;
