@@ -15,5 +15,6 @@ pub mod public_name;
 pub mod realtime;
 pub mod reason;
 pub mod route;
+pub mod secret;
 pub mod settings;
 pub mod worker;

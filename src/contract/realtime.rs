@@ -20,9 +20,6 @@ pub struct RealtimeConfig {
     /// the app keeps its own page of that path.
     #[serde(default)]
     pub explicit: bool,
-    /// Where the app hears of them.
-    #[serde(default = "app_path")]
-    pub app_path: String,
     /// Pages of other hosts that may connect: origins (`https://example.com`), hosts
     /// (`*.example.com`), or `*` for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -42,6 +39,24 @@ pub struct RealtimeConfig {
     /// The file with the secret of who publishes at this site; `None` is that of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish_secret_file: Option<String>,
+}
+
+impl RealtimeConfig {
+    /// An endpoint of the app on every host, the rest by default.
+    pub fn new(path: &str, app_id: AppId) -> Self {
+        Self {
+            hosts: vec!["*".to_owned()],
+            path: path.to_owned(),
+            app_id,
+            explicit: true,
+            origins: Vec::new(),
+            history: Vec::new(),
+            lossy: Vec::new(),
+            max_message_bytes: limits::WS_MESSAGE_BYTES,
+            rate: MessageRate::default(),
+            publish_secret_file: None,
+        }
+    }
 }
 
 /// Which messages of which groups are kept for those who come back.
@@ -92,9 +107,14 @@ impl Default for PublishConfig {
     }
 }
 
-fn app_path() -> String {
-    "/v1/realtime".to_owned()
+impl PublishConfig {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
+
+/// Where clients upgrade unless said otherwise.
+pub const PATH: &str = "/realtime";
 
 fn max_message_bytes() -> u64 {
     limits::WS_MESSAGE_BYTES
@@ -109,7 +129,6 @@ mod tests {
         let json = r#"{"hosts":["a.test"],"path":"/realtime","appId":"a",
             "history":[{"pattern":"/lobby/*","messages":10,"ttlMs":300000}]}"#;
         let config: RealtimeConfig = serde_json::from_str(json).expect("a configuration");
-        assert_eq!(config.app_path, "/v1/realtime");
         assert_eq!((config.max_message_bytes, config.explicit), (1 << 20, false));
         assert_eq!(config.rate, MessageRate { per_sec: 100, burst: 200 });
         assert_eq!(config.history[0].ttl, Duration::from_secs(300));
