@@ -3,6 +3,7 @@
 use super::app::{AppDescriptor, HealthCheck};
 use super::listen::{self, ListenAddress};
 use super::millis;
+use super::realtime::{PublishConfig, RealtimeConfig};
 use super::route::{RouteAction, RouteRule};
 use crate::ids::AppId;
 use crate::limits;
@@ -27,6 +28,13 @@ pub struct Config {
     /// Rate limits of sites that have their own, by host as in rules.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rate_limits: BTreeMap<String, RateLimit>,
+    /// Where WebSocket clients connect whose app speaks plain HTTP, as it was asked for. Every other app
+    /// has [`RealtimeConfig::unasked`] on its hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub realtime: Vec<RealtimeConfig>,
+    /// Who may publish to them.
+    #[serde(default)]
+    pub publish: PublishConfig,
     /// Certificates of sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certs: Vec<CertFiles>,

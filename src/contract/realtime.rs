@@ -44,6 +44,25 @@ pub struct RealtimeConfig {
     pub publish_secret_file: Option<String>,
 }
 
+impl RealtimeConfig {
+    /// What an app has that did not ask for it, wherever `/realtime` leads to it.
+    pub fn unasked(app_id: AppId) -> Self {
+        Self {
+            hosts: Vec::new(),
+            path: "/realtime".to_owned(),
+            app_id,
+            explicit: false,
+            app_path: app_path(),
+            origins: Vec::new(),
+            history: Vec::new(),
+            lossy: Vec::new(),
+            max_message_bytes: max_message_bytes(),
+            rate: MessageRate::default(),
+            publish_secret_file: None,
+        }
+    }
+}
+
 /// Which messages of which groups are kept for those who come back.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

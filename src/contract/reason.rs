@@ -5,6 +5,8 @@
 pub enum Reason {
     /// The client's address had too many connections.
     AddressCap,
+    /// The app's answer to a request of the edge's own was longer than such answers may be.
+    AnswerTooLarge,
     /// Every worker slot was given up after crashes.
     AppAbandoned,
     /// The path is none that a file could have.
@@ -41,6 +43,8 @@ pub enum Reason {
     ProxyHeader,
     /// Who connected to a listener for proxies is none that is trusted.
     ProxyUntrusted,
+    /// A page of another site asked for WebSocket.
+    OriginRefused,
     /// A precondition of the request does not hold.
     PreconditionFailed,
     /// The app's queue was full.
@@ -63,6 +67,8 @@ pub enum Reason {
     TargetTooLong,
     /// An unknown transfer coding.
     UnknownCoding,
+    /// Only WebSocket is spoken there.
+    UpgradeRequired,
     /// The upstream could not be connected.
     UpstreamConnect,
     /// The upstream closed or reset before its answer was complete.
@@ -91,8 +97,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 45] = [
         Self::AddressCap,
+        Self::AnswerTooLarge,
         Self::AppAbandoned,
         Self::BadPath,
         Self::BodyTooLarge,
@@ -111,6 +118,7 @@ impl Reason {
         Self::ProxyLoop,
         Self::ProxyHeader,
         Self::ProxyUntrusted,
+        Self::OriginRefused,
         Self::PreconditionFailed,
         Self::QueueFull,
         Self::QueueTimeout,
@@ -122,6 +130,7 @@ impl Reason {
         Self::SpoolFailed,
         Self::TargetTooLong,
         Self::UnknownCoding,
+        Self::UpgradeRequired,
         Self::UpstreamConnect,
         Self::UpstreamGone,
         Self::UpstreamMalformed,
@@ -158,6 +167,9 @@ impl Reason {
             Self::AddressCap => {
                 ("address-cap", 429, "There are too many connections from this address.")
             }
+            Self::AnswerTooLarge => {
+                ("answer-too-large", 502, "The application's answer is too large.")
+            }
             Self::AppAbandoned => ("app-abandoned", 503, "The application does not start."),
             Self::BadPath => ("bad-path", 400, "The path is not one that a file could have."),
             Self::BodyTooLarge => ("body-too-large", 413, "The request body is too large."),
@@ -182,6 +194,10 @@ impl Reason {
             Self::ProxyUntrusted => {
                 ("proxy-untrusted", 403, "The connection does not come from a trusted proxy.")
             }
+            Self::OriginRefused => {
+                ("origin-refused", 403, "Pages of another site are not served here.")
+            }
+            Self::UpgradeRequired => ("upgrade-required", 426, "Only WebSocket is spoken here."),
             Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
             Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),
             Self::RateLimited => ("rate-limited", 429, "Too many requests; try again in a moment."),

@@ -25,6 +25,7 @@ use crate::reactor::mailbox::{Sender, mailbox};
 use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
+use crate::shared::hub::Hubs;
 use crate::shared::log::LogSettings;
 use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pages::Pages;
@@ -108,6 +109,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         spool_disk: Budget::new(edge.limits.spool_disk_bytes),
         spool_dir: spool_dir(edge.spool_dir.as_deref()),
         pages: Pages::default(),
+        hubs: Hubs::default(),
         tls: Arc::new(tls),
         files: files.queue(),
         log: log.sink(),

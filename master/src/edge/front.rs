@@ -48,6 +48,8 @@ pub(super) struct Front {
     pub(super) live: Option<Box<LiveStream>>,
     /// The same, where a file is the answer.
     pub(super) file: Option<FileWork>,
+    /// The same, where WebSocket is spoken.
+    pub(super) socket: Option<Key>,
     pub(super) deadlines: Deadlines,
     armed: Option<rip::time::Instant>,
     ending: Ending,
@@ -111,6 +113,7 @@ impl Edge {
             exchange: None,
             live: None,
             file: None,
+            socket: None,
             deadlines: Deadlines::default(),
             armed: None,
             ending: Ending::Open,
@@ -161,7 +164,11 @@ impl Edge {
             if front.live.is_some() {
                 return self.close_front(key);
             }
-            if let Some(exchange) = front.exchange
+            let (exchange, socket) = (front.exchange, front.socket);
+            if self.waits_to_open(socket) {
+                return self.close_front(key);
+            }
+            if let Some(exchange) = exchange
                 && self.exchanges.get(exchange).is_some_and(|exchange| {
                     matches!(exchange.state, State::Waiting | State::Linking) || exchange.streaming
                 })
@@ -268,6 +275,10 @@ impl Edge {
                 Ending::Open if front.live.is_some() => {
                     input.consume(input.len());
                     return true;
+                }
+                Ending::Open if front.socket.is_some() => {
+                    let Some(socket) = front.socket else { return false };
+                    return self.hear(key, socket, input);
                 }
                 Ending::Open if front.entry == Entry::HeaderAwaited => {
                     match self.read_proxy_header(key, input) {
@@ -473,6 +484,13 @@ impl Edge {
                 }
             }
         }
+        if let Some(front) = self.fronts.get(key)
+            && let Some(socket) = front.socket
+            && front.output.is_empty()
+            && !self.flush_socket(key, socket)
+        {
+            return false;
+        }
         let Some(front) = self.fronts.get_mut(key) else { return false };
         let left = front.output.len();
         match (front.exchange, front.ending) {
@@ -527,6 +545,11 @@ impl Edge {
     fn phase_over(&mut self, key: Key, phase: Phase) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let exchange = front.exchange;
+        if let Some(socket) = front.socket
+            && phase == Phase::Idle
+        {
+            return self.socket_pulse(key, socket);
+        }
         match (phase, exchange) {
             (Phase::Head, None) if front.entry == Entry::HeaderAwaited => {
                 self.close_without_header(key, "none came in time");
@@ -598,6 +621,10 @@ impl Edge {
         }
         if let Some(stream) = front.live {
             self.forget_live_stream(key, &stream);
+        }
+        if let Some(socket) = front.socket {
+            self.socket_gone(socket);
+            self.forget_socket_if_over(socket);
         }
     }
 }

@@ -20,6 +20,7 @@ mod file_search;
 mod file_send;
 #[cfg(test)]
 mod file_tests;
+mod frames;
 mod front;
 mod identity;
 mod link;
@@ -31,8 +32,15 @@ mod request;
 mod routing;
 mod seats;
 mod snapshots;
+mod socket;
+mod socket_close;
+mod socket_open;
+mod socket_post;
+mod socket_read;
+mod socket_write;
 mod spool;
 mod stuck;
+mod subrequest;
 #[cfg(test)]
 mod tests;
 mod tunnel;

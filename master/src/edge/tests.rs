@@ -3,6 +3,7 @@
 mod clients;
 mod compression;
 mod proxy;
+mod socket;
 mod tls;
 mod tunnel;
 
@@ -99,6 +100,7 @@ impl House {
             spool_disk: Budget::new(limits.spool_disk_bytes),
             spool_dir: dir.clone(),
             pages: Default::default(),
+            hubs: Default::default(),
             files,
             log,
             control,
