@@ -198,11 +198,16 @@ impl Hub {
             count,
             ..Parcel::default()
         };
+        for name in &parcel.joins {
+            for index in 0..self.loops.len() {
+                self.join(name, self.loops[index]);
+            }
+        }
         self.message_count += u64::from(parcel.frame.is_some());
         if let Payload::Object(object) = &payload {
             self.number(&mut parcel, object);
         }
-        let says_something = parcel.frame.is_some()
+        let says_something = parcel.has_payload()
             || parcel.close.is_some()
             || !parcel.joins.is_empty()
             || !parcel.leaves.is_empty();
@@ -315,12 +320,9 @@ impl Hub {
     /// Posts `parcel` to `self.loops`.
     fn post(&mut self, mut parcel: Parcel, post: Mailer<'_>) -> usize {
         let loops = std::mem::take(&mut self.loops);
-        for name in &parcel.joins {
-            loops.iter().for_each(|at| self.join(name, *at));
-        }
         parcel.weigh();
         let parcel = Arc::new(parcel);
-        let has_payload = parcel.frame.is_some() || parcel.message.is_some();
+        let has_payload = parcel.has_payload();
         let mut lost: Option<Arc<Parcel>> = None;
         for at in &loops {
             let is_behind = self.backlog(*at).saturating_add(parcel.weight) > BACKLOG_BYTES;

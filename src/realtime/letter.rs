@@ -79,6 +79,11 @@ pub struct CountFor {
 }
 
 impl Parcel {
+    /// Whether it delivers anything.
+    pub(super) fn has_payload(&self) -> bool {
+        self.frame.is_some() || self.message.is_some()
+    }
+
     /// What it holds in memory, about.
     pub(super) fn weigh(&mut self) {
         let names = self.groups.len() + self.joins.len() + self.leaves.len();

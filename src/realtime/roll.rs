@@ -340,7 +340,7 @@ impl Roll {
     ) -> (u64, Vec<u64>) {
         let mut delivered = 0;
         let mut by_group = vec![0; parcel.groups.len()];
-        if parcel.frame.is_none() && parcel.message.is_none() && !parcel.is_lost {
+        if !parcel.has_payload() && !parcel.is_lost {
             return (delivered, by_group);
         }
         let mut numbered = Numbered::default();
