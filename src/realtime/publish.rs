@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn counts_of_all_loops_are_added() {
-        let group = |name| GroupName::new(name).unwrap();
+        let group = |name: &str| GroupName::new(name).unwrap();
         let count = |delivered, groups: &[(&str, u64)]| Count {
             count_for: CountFor { at: LoopIndex(0), key: 1 },
             delivered,

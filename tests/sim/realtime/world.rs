@@ -91,7 +91,7 @@ impl Feats {
 
     /// A simulation in which nothing happens finds nothing.
     pub fn check(&self) {
-        assert!(self.recovered > 1000 && self.reset > 1000 && self.lost_letters > 1000, "{self:?}");
+        assert!(self.recovered > 1000 && self.reset > 300 && self.lost_letters > 1000, "{self:?}");
         assert!(self.read > 10_000 && self.vacated > 1000 && self.counted > 1000, "{self:?}");
         assert!(self.subsets > 1000, "{self:?}");
     }
