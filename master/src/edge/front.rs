@@ -595,10 +595,12 @@ impl Edge {
     fn phase_over(&mut self, key: Key, phase: Phase) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let exchange = front.exchange;
-        if let Some(socket) = front.socket
-            && phase == Phase::Idle
-        {
-            return self.socket_pulse(key, socket);
+        if let Some(socket) = front.socket {
+            match phase {
+                Phase::Idle => return self.socket_pulse(key, socket),
+                Phase::Queue => return self.lane_timer(key, socket),
+                _ => {}
+            }
         }
         match (phase, exchange) {
             (Phase::Head, None) if front.entry == Entry::HeaderAwaited => {

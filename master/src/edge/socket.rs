@@ -25,7 +25,7 @@ use rip::entropy::Entropy;
 use rip::ids::PoolNumber;
 use rip::observe::counter::Counter;
 use rip::realtime::bucket::Bucket;
-use rip::realtime::lane::Lane;
+use rip::realtime::lane::{Lane, Post};
 use rip::realtime::outbox::Outbox;
 use rip::realtime::pulse::Pulse;
 use rip::realtime::{ClientId, Frame, Roll};
@@ -52,6 +52,8 @@ pub(super) struct Socket {
     /// The POST that is in flight.
     pub(super) call: Option<Key>,
     pub(super) lane: Lane,
+    /// A message that the lane has no room for: nothing more is read before it has.
+    pub(super) held: Option<Box<Post>>,
     pub(super) outbox: Outbox,
     pub(super) bucket: Bucket,
     pub(super) pulse: Pulse,

@@ -150,6 +150,7 @@ impl Edge {
             pool: None,
             call: None,
             lane: Lane::new(),
+            held: None,
             outbox: Outbox::new(),
             bucket: Bucket::new(),
             pulse: Pulse::new(self.clock.now(), &mut self.entropy),

@@ -94,6 +94,7 @@ impl Edge {
             socket.lane.answered();
         }
         self.post_next(key);
+        self.resume_hearing(key);
     }
 
     fn apply_reply(&mut self, key: Key, id: &RequestId, result: Result<OwnAnswer, Unanswered>) {
