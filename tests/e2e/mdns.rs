@@ -3,8 +3,10 @@
 
 use crate::harness::network::{Network, OTHER, OWN, ip};
 use crate::harness::port::Port;
-use crate::harness::{Server, Setup, eventually, tools, until};
+use crate::harness::{Server, Setup, eventually, tools, until, within};
 use nix::sys::signal::Signal;
+use rip::route::{LocalName, LocalService};
+use rip_master::agents::mdns::MdnsAgent;
 use serde_json::Value;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -222,5 +224,62 @@ fn a_server_that_only_its_own_machine_reaches_tells_nobody() {
         reload(&own, &file("127.0.0.1:PORT", "\"shop.local\""));
         neighbour.wait_for_goodbye("shop._http");
         eventually("the responder's end", || !speaks_mdns(&own));
+    });
+}
+
+fn shop(services: &[(bool, u16)]) -> Vec<LocalName> {
+    let service = |(secure, port)| LocalService { secure, port, at: vec![None] };
+    let services = services.iter().copied().map(service).collect();
+    vec![LocalName { host: "shop.local".to_owned(), services }]
+}
+
+#[test]
+fn a_host_that_loses_one_of_its_services_is_still_found() {
+    Network::run(|network| {
+        network.plug_in();
+        let mut neighbour = network.neighbour(&["browse"]);
+        let mut agent = MdnsAgent::new();
+        agent.tell(shop(&[(false, 80), (true, 443)]));
+        for (service, port) in [("shop._http", 80), ("shop._https", 443)] {
+            neighbour
+                .wait_for(service, |told| told["port"] == port && told["host"] == "shop.local.");
+        }
+        // What is told is said twice, a second apart (RFC 6762, section 8.3).
+        let said = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < said {
+            assert!(neighbour.knows("shop.local").contains(&OWN.to_owned()));
+        }
+        agent.tell(shop(&[(false, 80)]));
+        neighbour.wait_for_goodbye("shop._https");
+        // The goodbye was one for the address as well: it is told again without being asked for.
+        within(Duration::from_secs(3), || {
+            neighbour.knows("shop.local").contains(&OWN.to_owned()).then_some(())
+        })
+        .expect("the host is still known");
+        assert_ne!(neighbour.last("shop._http").expect("the other one")["event"], "gone");
+        agent.withdraw();
+        agent.tell(shop(&[(false, 80)]));
+        neighbour.wait_for_goodbye("shop._http");
+        agent.stop();
+        assert_eq!(neighbour.resolve("shop.local"), [""; 0]);
+    });
+}
+
+/// The responder hears itself from the other interface, and takes that for somebody else.
+#[test]
+fn a_machine_that_is_in_one_network_twice_is_found_at_one_of_its_addresses() {
+    Network::run(|network| {
+        network.plug_in();
+        network.plug_in_again("198.51.100.1");
+        let mut neighbour = network.neighbour(&["browse"]);
+        let server = started("\"shop.local\"");
+        server.wait_for_log("has another shop.local");
+        let is_ours = |address: &str| [OWN, "198.51.100.1"].contains(&address);
+        until("the machine to be found again", || {
+            let found = neighbour.resolve("shop.local");
+            found.iter().any(|address| is_ours(address)).then_some(())
+        });
+        neighbour.wait_for("shop._http", |told| addresses(told).into_iter().any(is_ours));
+        eventually("nothing but that name", || neighbour.resolve("shop-2.local").is_empty());
     });
 }
