@@ -6,6 +6,7 @@
 //! want.
 
 use super::capacity::Capacity;
+use super::certs::CertAsks;
 use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
 use super::feed::Feed;
@@ -23,6 +24,8 @@ use super::start_error::StartError;
 use super::verbs::{self, Verb};
 use super::watcher::Watcher;
 use super::workshop::Workshop;
+use crate::agents::acme::AcmeAgent;
+use crate::agents::certs::CertKeeper;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
 use crate::agents::mdns::MdnsAgent;
@@ -71,7 +74,10 @@ pub struct Master {
     pub(super) source_file: Option<SourceFile>,
     pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
+    pub(super) certs: CertKeeper,
+    pub(super) cert_asks: CertAsks,
     pub(super) agents: (LogAgent, FileAgent),
+    pub(super) acme: AcmeAgent,
     pub(super) mdns: MdnsAgent,
     pub(super) feed: Feed,
     pub(super) orders: Orders,
@@ -215,6 +221,9 @@ impl Master {
             Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
             Happening::Signal(signal) => log::info!("{signal} is not used"),
+            Happening::Mail(ControlMessage::CertsDone { ticket, result }) => {
+                self.certs_done(ticket, result);
+            }
             Happening::Mail(ControlMessage::FilesChanged { watch, paths }) => {
                 self.watcher.scanned(watch, &paths, now);
             }
@@ -410,6 +419,8 @@ impl Master {
                 let crews = active.into_iter().filter_map(|pool| self.crews.get(pool));
                 Some(Answer::ok(&Apps::of(crews, &notes)))
             }
+            Ok(Verb::Certs) => Some(self.certs_answer()),
+            Ok(Verb::CertOrder { order, wait }) => self.order_certs(&request, order, wait),
             Ok(Verb::Order { order: orders::Order::Reload, wait }) if self.has_edgefile() => {
                 self.reload_on_request(&request, Wish::Reload, wait)
             }
@@ -547,6 +558,8 @@ impl Master {
         let reason = self.state.stop_reason.unwrap_or("api").to_owned();
         self.tell(&Event::ServerStop { reason, cut });
         self.server.end_streams();
+        drop(self.acme);
+        self.certs.stop();
         self.mdns.stop();
         let (log, files) = self.agents;
         files.stop();

@@ -2,6 +2,7 @@
 
 use crate::control::crew::Crew;
 use crate::control::master::Master;
+use crate::shared::certs::StagedCerts;
 use crate::shared::mail::{EdgeMessage, Listening};
 use crate::shared::snapshot::Snapshot;
 use rip::contract::app::{AppDescriptor, AppTimeouts};
@@ -17,6 +18,8 @@ use std::time::Duration;
 pub(super) struct Undo {
     /// What was active before.
     pub(super) previous: Arc<Snapshot>,
+    /// What HTTPS was served with.
+    certs: Option<StagedCerts>,
     crews: Vec<Before>,
 }
 
@@ -36,6 +39,7 @@ impl Master {
             return;
         };
         let (snapshot, urls) = (Arc::clone(&draft.snapshot), draft.urls.clone());
+        let certs = draft.certs.as_ref().map(|certs| self.certs.activate(certs));
         let previous = self.shared.current.load();
         let mut crews = Vec::new();
         for ((app, pool), urls) in snapshot.config.apps.iter().zip(&snapshot.pools).zip(urls) {
@@ -63,18 +67,21 @@ impl Master {
                 edges.open(Listening { address: *address, listener });
             }
         }
-        self.reload.undo = Some(Undo { previous, crews });
+        self.reload.undo = Some(Undo { previous, certs, crews });
     }
 
     /// Requests are born with version `to` again, and everything is as it was before the
     /// activation.
     pub(super) fn roll_back(&mut self, to: u64, now: Instant) {
-        let Some(Undo { previous, crews }) = self.reload.undo.take() else { return };
+        let Some(Undo { previous, certs, crews }) = self.reload.undo.take() else { return };
         debug_assert_eq!(previous.version, to);
         for Before { pool, app, urls, wanted } in crews {
             if let Some(crew) = self.crews.get_mut(pool) {
                 take_up(crew, app, urls, Some(wanted), now);
             }
+        }
+        if let Some(certs) = certs {
+            self.certs.activate(&certs);
         }
         self.make_active(previous);
     }
@@ -108,6 +115,7 @@ impl Master {
     pub(super) fn settle_switch(&mut self, now: Instant) {
         let Some(Undo { previous, .. }) = self.reload.undo.take() else { return };
         let active = self.shared.current.load();
+        self.keep_certs(&active.config);
         for app in &active.config.apps {
             let old = previous.config.apps.iter().find(|old| old.id == app.id);
             let sees =
