@@ -283,3 +283,35 @@ fn a_machine_that_is_in_one_network_twice_is_found_at_one_of_its_addresses() {
         eventually("nothing but that name", || neighbour.resolve("shop-2.local").is_empty());
     });
 }
+
+#[test]
+fn https_is_told_beside_http_and_nothing_where_that_is_said() {
+    Network::run(|network| {
+        network.plug_in();
+        let mut neighbour = network.neighbour(&["browse"]);
+        let server = started("\"shop.local\"");
+        neighbour.wait_for("shop._http", |told| told["port"] == u64::from(server.port()));
+        let secure = Port::free();
+        // Certificates may come later.
+        let both = format!(":PORT\"; certs \"$DIR/record\"; https \":{}", secure.number);
+        reload(&server, &file(&both, "\"shop.local\""));
+        for service in ["shop._https", "rip._https"] {
+            let told = neighbour.wait_for(service, |told| addresses(told).contains(&OWN));
+            assert_eq!(told["port"], u64::from(secure.number), "{told}");
+        }
+        assert_ne!(neighbour.last("shop._http").expect("http as well")["event"], "gone");
+        let silent = file(":PORT\"; mdns #false; https \"off", "\"shop.local\"");
+        reload(&server, &silent);
+        for service in ["shop._http", "shop._https", "rip._http", "rip._https"] {
+            neighbour.wait_for_goodbye(service);
+        }
+        assert_eq!(neighbour.resolve("shop.local"), [""; 0]);
+
+        let told = Setup::edgefile(&file(":PORT", "\"other.local\"")).word("--no-watch").start();
+        let silent = Setup::edgefile(&file(":PORT", "\"silent.local\""));
+        let silent = silent.word("--no-watch").word("--no-mdns").start();
+        neighbour.wait_for("other._http", |line| line["port"] == u64::from(told.port()));
+        assert!(speaks_mdns(&told) && !speaks_mdns(&silent));
+        assert_eq!(neighbour.resolve("silent.local"), [""; 0]);
+    });
+}
