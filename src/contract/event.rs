@@ -71,6 +71,20 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         path: Option<String>,
     },
+    /// An ACME authority has given a certificate, and it is served.
+    CertRenewed {
+        /// The name it is for.
+        domain: String,
+        /// The URL of the authority's directory.
+        authority: String,
+        /// How the name was shown to be ours: `http-01`, `tls-alpn-01`, or `none` where the authority
+        /// still knew.
+        challenge: &'static str,
+        /// Good until then, in seconds since 1970.
+        not_after: u64,
+        /// Milliseconds since it was ordered.
+        took_ms: u64,
+    },
     /// A new configuration is active.
     #[serde(rename = "config-activated")]
     ConfigActivated(Attempted),

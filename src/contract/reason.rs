@@ -33,6 +33,8 @@ pub enum Reason {
     Malformed,
     /// `CONNECT` or `TRACE`.
     MethodNotAllowed,
+    /// No site is for the host that was asked over TLS.
+    Misdirected,
     /// Nothing is served at the path.
     NotFound,
     /// The request has come here before, through the servers it was handed to.
@@ -61,6 +63,20 @@ pub enum Reason {
     SpoolFailed,
     /// The target was longer than allowed.
     TargetTooLong,
+    /// TLS was broken: by garbage, by a record that cannot be opened.
+    TlsBroken,
+    /// The client left in the middle of its handshake.
+    TlsGone,
+    /// Client and server have no version, suite or protocol in common.
+    TlsIncompatible,
+    /// There is no certificate for the client.
+    TlsName,
+    /// A port that speaks HTTPS was spoken to in plain HTTP.
+    TlsPlain,
+    /// The client would not go on, and said so by an alert.
+    TlsRefused,
+    /// The handshake took too long.
+    TlsTimeout,
     /// An unknown transfer coding.
     UnknownCoding,
     /// The upstream could not be connected.
@@ -91,7 +107,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 50] = [
         Self::AddressCap,
         Self::AppAbandoned,
         Self::BadPath,
@@ -107,6 +123,7 @@ impl Reason {
         Self::HeadTooLarge,
         Self::Malformed,
         Self::MethodNotAllowed,
+        Self::Misdirected,
         Self::NotFound,
         Self::ProxyLoop,
         Self::ProxyHeader,
@@ -121,6 +138,13 @@ impl Reason {
         Self::SpoolFull,
         Self::SpoolFailed,
         Self::TargetTooLong,
+        Self::TlsBroken,
+        Self::TlsGone,
+        Self::TlsIncompatible,
+        Self::TlsName,
+        Self::TlsPlain,
+        Self::TlsRefused,
+        Self::TlsTimeout,
         Self::UnknownCoding,
         Self::UpstreamConnect,
         Self::UpstreamGone,
@@ -142,8 +166,9 @@ impl Reason {
     }
 
     /// The status the client gets. [`Self::ClientGone`] and [`Self::WriteTimeout`] are only logged,
-    /// as 499 and 408; [`Self::AddressCap`], [`Self::IdleTimeout`], [`Self::ProxyHeader`] and
-    /// [`Self::ProxyUntrusted`] close a connection without a word and are only counted.
+    /// as 499 and 408; [`Self::AddressCap`], [`Self::IdleTimeout`], [`Self::ProxyHeader`],
+    /// [`Self::ProxyUntrusted`] and what is wrong with TLS (but [`Self::TlsPlain`]) close a
+    /// connection without a word of HTTP and are only counted.
     pub const fn status(self) -> u16 {
         self.row().1
     }
@@ -176,6 +201,7 @@ impl Reason {
             Self::MethodNotAllowed => {
                 ("method-not-allowed", 405, "The method is not allowed here.")
             }
+            Self::Misdirected => ("misdirected", 421, "This server is not for that host."),
             Self::NotFound => ("not-found", 404, "Nothing is served here."),
             Self::ProxyLoop => ("proxy-loop", 508, "The request goes in a circle."),
             Self::ProxyHeader => ("proxy-header", 400, "The connection has no PROXY header."),
@@ -198,6 +224,15 @@ impl Reason {
             Self::SpoolFull => ("spool-full", 503, "The server has no room for the request body."),
             Self::SpoolFailed => ("spool-failed", 500, "The request body could not be stored."),
             Self::TargetTooLong => ("target-too-long", 414, "The request target is too long."),
+            Self::TlsBroken => ("tls-broken", 400, "The TLS records are not valid."),
+            Self::TlsGone => ("tls-gone", 499, "The client left during the TLS handshake."),
+            Self::TlsIncompatible => {
+                ("tls-incompatible", 400, "There is no TLS version, suite or protocol in common.")
+            }
+            Self::TlsName => ("tls-name", 421, "There is no certificate for that name."),
+            Self::TlsPlain => ("tls-plain", 400, "This port speaks HTTPS."),
+            Self::TlsRefused => ("tls-refused", 400, "The client ended the TLS handshake."),
+            Self::TlsTimeout => ("tls-timeout", 408, "The TLS handshake took too long."),
             Self::UnknownCoding => ("unknown-coding", 501, "The transfer coding is not known."),
             Self::UpstreamConnect => {
                 ("upstream-connect", 502, "The server behind cannot be reached.")

@@ -14,6 +14,10 @@ pub enum Counter {
     BytesOut,
     /// Client connections that were accepted.
     Connections,
+    /// TLS handshakes of clients that were finished.
+    Handshakes,
+    /// Those of them that took a session up again.
+    Resumptions,
     /// Something the edge itself refused or ended.
     Refusal(Reason),
     /// An answer with this status.
@@ -27,6 +31,8 @@ impl Counter {
             Self::BytesIn => 0,
             Self::BytesOut => 1,
             Self::Connections => 2,
+            Self::Handshakes => 3,
+            Self::Resumptions => 4,
             Self::Response(status) => FIRST_RESPONSE + class_of(status),
             Self::Refusal(reason) => FIRST_REFUSAL + reason.index(),
         }
@@ -88,7 +94,7 @@ impl Default for Counters {
 pub const COUNTER_COUNT: usize = FIRST_REFUSAL + Reason::ALL.len();
 /// Classes of statuses, 1xx to 5xx.
 pub const CLASS_COUNT: usize = 5;
-const FIRST_RESPONSE: usize = 3;
+const FIRST_RESPONSE: usize = 5;
 const FIRST_REFUSAL: usize = FIRST_RESPONSE + CLASS_COUNT;
 
 /// A status outside 100 to 599 is the server's own mistake.
@@ -106,7 +112,13 @@ mod tests {
     #[test]
     fn every_number_has_a_place_of_its_own() {
         let mut places = std::collections::HashSet::new();
-        let plain = [Counter::BytesIn, Counter::BytesOut, Counter::Connections];
+        let plain = [
+            Counter::BytesIn,
+            Counter::BytesOut,
+            Counter::Connections,
+            Counter::Handshakes,
+            Counter::Resumptions,
+        ];
         let responses = (1..=5).map(|class| Counter::Response(class * 100));
         let refusals = Reason::ALL.into_iter().map(Counter::Refusal);
         for counter in plain.into_iter().chain(responses).chain(refusals) {

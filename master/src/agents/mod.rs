@@ -1,5 +1,6 @@
 //! Blocking work in threads of its own: one inbox each, answers by mailbox.
 
+pub mod acme;
 mod beneath;
 pub mod certs;
 pub mod compile;

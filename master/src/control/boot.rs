@@ -125,6 +125,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     watch.start(settings.watch_poll).map_err(step("the thread of the certificates"))?;
     let seed = random_seed().map_err(step("/dev/urandom"))?;
     let edges = Edges::start(&shared, listeners, loops, seed).map_err(step("the edge loops"))?;
+    let acme = super::acme::agent(&shared, &certs, &settings.state_dir, seed);
     let config = &settings.config;
     let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
     let shutdown = Shutdown::new(drain, kill, clock.now());
@@ -135,7 +136,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         Clock::read().since(clock.now()),
         clock.now(),
     );
-    Ok(Master {
+    let mut master = Master {
         started: clock.now(),
         poll,
         clock,
@@ -155,13 +156,17 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         certs,
         cert_asks: CertAsks::default(),
         agents: (log, files),
+        acme,
         mdns: MdnsAgent::new(),
         feed: Feed::default(),
         orders: Orders::default(),
         reload,
         capacity,
         state: State::default(),
-    })
+    };
+    let config = master.settings.config.clone();
+    master.keep_certs(&config);
+    Ok(master)
 }
 
 /// A crew for each app, and the configuration that hands requests to them.

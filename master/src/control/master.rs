@@ -24,6 +24,7 @@ use super::start_error::StartError;
 use super::verbs::{self, Verb};
 use super::watcher::Watcher;
 use super::workshop::Workshop;
+use crate::agents::acme::AcmeAgent;
 use crate::agents::certs::CertKeeper;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
@@ -76,6 +77,7 @@ pub struct Master {
     pub(super) certs: CertKeeper,
     pub(super) cert_asks: CertAsks,
     pub(super) agents: (LogAgent, FileAgent),
+    pub(super) acme: AcmeAgent,
     pub(super) mdns: MdnsAgent,
     pub(super) feed: Feed,
     pub(super) orders: Orders,
@@ -556,6 +558,7 @@ impl Master {
         let reason = self.state.stop_reason.unwrap_or("api").to_owned();
         self.tell(&Event::ServerStop { reason, cut });
         self.server.end_streams();
+        drop(self.acme);
         self.certs.stop();
         self.mdns.stop();
         let (log, files) = self.agents;

@@ -8,6 +8,7 @@
 mod acceptor;
 mod answer;
 mod builtin;
+mod challenge;
 mod compress;
 mod dispatch;
 mod drain;
@@ -21,6 +22,7 @@ mod file_send;
 #[cfg(test)]
 mod file_tests;
 mod front;
+mod handshake;
 mod identity;
 mod link;
 mod live_reload;
@@ -35,6 +37,7 @@ mod spool;
 mod stuck;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod tunnel;
 mod turn;
 mod upload;

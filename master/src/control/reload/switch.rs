@@ -115,6 +115,7 @@ impl Master {
     pub(super) fn settle_switch(&mut self, now: Instant) {
         let Some(Undo { previous, .. }) = self.reload.undo.take() else { return };
         let active = self.shared.current.load();
+        self.keep_certs(&active.config);
         for app in &active.config.apps {
             let old = previous.config.apps.iter().find(|old| old.id == app.id);
             let sees =
