@@ -4,7 +4,7 @@
 //!   once, and the patterns for both.
 //! * [`table`] finds the rule, at the same cost for ten routes and for ten thousand.
 //! * [`headers`] is what rules change in the heads of a request and of its answer, [`redirect`] where
-//!   a client is sent to.
+//!   a client is sent to, [`secure`] how it gets from plain HTTP to HTTPS.
 //! * [`why`] explains all of it for one request, rule by rule.
 //!
 //! The order of rules is total. The first one that takes path and method wins:
@@ -21,6 +21,7 @@ pub mod headers;
 pub mod host;
 pub mod path;
 pub mod redirect;
+pub mod secure;
 pub mod table;
 mod trie;
 pub mod why;

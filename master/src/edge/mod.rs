@@ -32,6 +32,7 @@ mod relay;
 mod request;
 mod routing;
 mod seats;
+mod secure;
 mod snapshots;
 mod spool;
 mod stuck;

@@ -4,6 +4,7 @@ mod clients;
 mod compression;
 mod proxy;
 mod tls;
+mod to_https;
 mod tunnel;
 
 use super::Edges;

@@ -10,6 +10,7 @@ use rip::contract::route::{RouteAction, RouteRule};
 use rip::guard::cidr::{Cidr, CidrSet};
 use rip::ids::{AppId, PoolNumber};
 use rip::route::Table;
+use rip::route::secure::{ToHttps, hsts_line};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,10 @@ pub struct Snapshot {
     pub trusted: CidrSet,
     /// How often clients may ask.
     pub rates: RateLimits,
+    /// What plain listeners answer where HTTPS is served as well.
+    pub to_https: Option<ToHttps>,
+    /// The whole line of `Strict-Transport-Security` in answers over HTTPS.
+    pub hsts: Option<Vec<u8>>,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
     /// Each of the configuration's upstreams, by its position there.
@@ -58,9 +63,24 @@ impl Snapshot {
         let places = config.routes.iter().map(place).collect();
         let trusted = networks(&config.edge.trusted_proxies);
         let rates = RateLimits::new(&config);
+        let to_https = ToHttps::of(&config);
+        let hsts = config.edge.tls.hsts.as_ref().map(hsts_line);
         let upstreams = Vec::new();
         let sites = config.routes.iter().map(Site::of).collect();
-        Self { version, config, table, body_bytes, trusted, rates, pools, upstreams, places, sites }
+        Self {
+            version,
+            config,
+            table,
+            body_bytes,
+            trusted,
+            rates,
+            to_https,
+            hsts,
+            pools,
+            upstreams,
+            places,
+            sites,
+        }
     }
 
     /// The same with the upstreams of its configuration, in its order, as
