@@ -3,7 +3,7 @@
 
 pub mod answer;
 pub mod args;
-pub mod certificate;
+pub mod authorities;
 mod changes;
 pub mod check;
 pub mod client;

@@ -3,17 +3,16 @@
 use super::entry::{self, Entry, Places, Written};
 use super::exit::Failure;
 use super::start::World;
-use super::{certificate, changes, python};
+use super::{authorities, changes, python};
+use crate::shared::cert_files::{self, Wrong};
 use nix::unistd::{User, geteuid};
 use rip::contract::app::Runtime;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::listen::FreePorts;
 use rip::edgefile::surroundings::Asked;
 use rip::edgefile::{Resolved, Surroundings, Trouble};
-use rip::limits;
 use rip::time::UnixMillis;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -130,16 +129,14 @@ impl Surroundings for Machine<'_> {
 
     fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {
         let (cert, key) = (read_pem(cert, Path::new(cert))?, read_pem(key, Path::new(key))?);
-        match certificate::check(&cert, &key, self.now) {
-            Ok(doubt) => Ok(doubt.map(of_certificate)),
-            Err(wrong) => Err(of_certificate(wrong)),
-        }
+        let leaf = cert_files::parse(&cert, &key).map_err(of_certificate)?;
+        Ok(leaf.doubt(self.now.as_secs()).map(of_certificate))
     }
 
     fn authorities(&self, path: &str) -> Result<String, Trouble> {
         let place = self.path(path);
         let content = read_pem(path, &place)?;
-        certificate::check_authorities(&content).map_err(of_certificate)?;
+        authorities::check(&content).map_err(of_certificate)?;
         entry::text(&place).map_err(trouble)
     }
 
@@ -251,13 +248,10 @@ fn read_pem(path: &str, place: &Path) -> Result<Vec<u8>, Trouble> {
         code: AttemptCode::CertUnreadable,
         ..missing(path, place, &error)
     };
-    let (file, _) = open(place).map_err(unreadable)?;
-    let mut content = Vec::new();
-    file.take(CERTIFICATE_BYTES).read_to_end(&mut content).map_err(unreadable)?;
-    Ok(content)
+    cert_files::read_pem(place).map_err(unreadable)
 }
 
-fn of_certificate(wrong: certificate::Wrong) -> Trouble {
+fn of_certificate(wrong: Wrong) -> Trouble {
     Trouble { code: AttemptCode::CertUnreadable, message: wrong.message, hint: Some(wrong.hint) }
 }
 
@@ -279,8 +273,6 @@ fn trouble(failure: Failure) -> Trouble {
 
 /// Of a file's mode: everybody may read it.
 const BY_OTHERS: u32 = 0o004;
-/// More than any chain has.
-const CERTIFICATE_BYTES: u64 = limits::EDGEFILE_BYTES as u64;
 
 #[cfg(test)]
 mod tests;

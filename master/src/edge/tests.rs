@@ -3,6 +3,7 @@
 mod clients;
 mod compression;
 mod proxy;
+mod secure;
 mod tls;
 mod to_https;
 mod tunnel;
@@ -99,6 +100,7 @@ impl House {
             spool_memory: Budget::new(limits.spool_memory_bytes),
             spool_disk: Budget::new(limits.spool_disk_bytes),
             spool_dir: dir.clone(),
+            renewals: Default::default(),
             pages: Default::default(),
             files,
             log,
@@ -189,6 +191,7 @@ fn app() -> AppDescriptor {
         watch: Vec::new(),
         timeouts: AppTimeouts::default(),
         stream_request: false,
+        realtime_path: rip::contract::app::REALTIME_PATH.to_owned(),
         spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),

@@ -92,6 +92,7 @@ impl Master {
             free: overrides.as_ref().map(|overrides| overrides.free_ports()).unwrap_or_default(),
             path: file,
         };
+        let is_attempt = matches!(self.reload.makings.get(&id), Some(Purpose::Attempt { .. }));
         let task = Task {
             id,
             version,
@@ -103,6 +104,7 @@ impl Master {
             overrides,
             active,
             first_pool: self.crews.next_number(),
+            certs: is_attempt.then(|| self.certs.clone()),
             control: self.shared.control.clone(),
         };
         let job = (job.path.is_some() || !job.added.is_empty()).then_some(&job);
@@ -125,6 +127,7 @@ impl Master {
                 overrides: None,
                 active: self.shared.current.load(),
                 first_pool: self.crews.next_number(),
+                certs: Some(self.certs.clone()),
                 control: self.shared.control.clone(),
             };
             self.begin_task(task, None, now)
