@@ -11,6 +11,7 @@ pub mod port;
 pub mod processes;
 pub mod release;
 pub mod server;
+pub mod tls;
 pub mod tools;
 pub mod wait;
 
