@@ -6,6 +6,7 @@ mod proxy;
 mod secure;
 mod socket;
 mod tls;
+mod to_https;
 mod tunnel;
 
 use super::Edges;
