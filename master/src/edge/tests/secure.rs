@@ -608,9 +608,8 @@ fn a_message_in_halves_stops_nobody_from_being_answered() {
     let say = |at: u64, typ, payload: &[u8]| sealed(suite, (number + at, &secrets), typ, payload);
     use rustls::ContentType::{ApplicationData, Handshake};
     // Half of a key update comes between a request and its answer; its other half is garbage.
-    sock.write_all(&say(0, ApplicationData, ASK)).unwrap();
+    sock.write_all(&[say(0, ApplicationData, ASK), say(1, Handshake, &[24, 0])].concat()).unwrap();
     wait_until("the worker never gets it", || house.inflight() == 1);
-    sock.write_all(&say(1, Handshake, &[24, 0])).unwrap();
     house_turns(&house);
     go.send(()).unwrap();
     let mut header = [0; 5];
