@@ -16,7 +16,7 @@ use rustls::{
 };
 use std::net::Shutdown;
 
-type Client = StreamOwned<ClientConnection, TcpStream>;
+pub(super) type Client = StreamOwned<ClientConnection, TcpStream>;
 
 const ASK: &[u8] = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -51,7 +51,7 @@ fn certify(house: &House) {
 }
 
 /// A house whose only listener is for TLS.
-fn secure(
+pub(super) fn secure(
     adjust: impl FnOnce(&mut Config),
     serve: impl FnMut(usize, UnixStream) + Send + 'static,
 ) -> House {
@@ -106,12 +106,12 @@ fn connect_as(house: &House, name: &str, config: &Arc<ClientConfig>) -> Client {
     StreamOwned::new(session, house.client())
 }
 
-fn connect(house: &House) -> Client {
+pub(super) fn connect(house: &House) -> Client {
     connect_as(house, "localhost", &usual())
 }
 
 /// The end was said, and not only come to.
-fn ends(client: &mut Client) {
+pub(super) fn ends(client: &mut Client) {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
