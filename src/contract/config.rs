@@ -3,6 +3,7 @@
 use super::app::{AppDescriptor, HealthCheck};
 use super::listen::{self, ListenAddress};
 use super::millis;
+use super::realtime::{PublishConfig, RealtimeConfig};
 use super::route::{RouteAction, RouteRule};
 use crate::ids::AppId;
 use crate::limits;
@@ -27,16 +28,22 @@ pub struct Config {
     /// Rate limits of sites that have their own, by host as in rules.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rate_limits: BTreeMap<String, RateLimit>,
+    /// WebSocket endpoints that are asked for, by declaration. An app that is served without one has
+    /// one nevertheless, at [`PATH`](super::realtime::PATH).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub realtime: Vec<RealtimeConfig>,
     /// Certificates of sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certs: Vec<CertFiles>,
     /// Hosts whose certificates come from the ACME authority of `edge.acme`; no wildcards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acme_hosts: Vec<String>,
-    /// Hosts whose certificates the machine's own local authority makes.
+    /// Hosts whose certificates the machine's own local authority makes: names, `*.name`, addresses
+    /// as in URLs (`127.0.0.1`, `[::1]`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub auto_hosts: Vec<String>,
-    /// Hosts that are served in plain HTTP: requests for them are not redirected to HTTPS.
+    /// Hosts that are served in plain HTTP, as in rules: requests for them are not redirected to
+    /// HTTPS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plain_hosts: Vec<String>,
 }
@@ -59,15 +66,38 @@ impl Config {
         self.apps.iter().position(|app| app.id == *id)
     }
 
+    /// There is something to serve HTTPS with, or somebody who makes it.
+    pub fn has_cert_source(&self) -> bool {
+        let named = !self.certs.is_empty() || !self.edge.tls.cert_dirs.is_empty();
+        named || !self.acme_hosts.is_empty() || !self.auto_hosts.is_empty()
+    }
+
     /// The URLs under which clients reach the app: its hosts and those of the rules that lead to it,
-    /// on each listener, then, where it is served on every host, each listener by its own address.
+    /// on each listener, HTTPS first, then, where it is served on every host, each listener by its own
+    /// address.
     pub fn urls_of(&self, app: &AppDescriptor) -> Vec<String> {
         let hosts = self.hosts_of(app);
         let named: Vec<_> = hosts.into_iter().filter(|host| !host.starts_with('*')).collect();
-        let mut urls = listen::named_urls(&named, &self.edge.http);
+        let mut urls = self.named_urls(&named);
         if self.routes.iter().any(|rule| rule.host == "*" && leads_to(rule, app)) {
-            urls.extend(listen::bare_urls(&self.edge.http));
+            urls.extend(self.bare_urls());
         }
+        urls
+    }
+
+    /// Each of `hosts` on each listener that serves it, HTTPS first.
+    fn named_urls(&self, hosts: &[&str]) -> Vec<String> {
+        let is_secure = |host: &&str| !self.plain_hosts.iter().any(|plain| plain == host);
+        let secure: Vec<&str> = hosts.iter().copied().filter(is_secure).collect();
+        let mut urls = listen::named_urls(&secure, &self.edge.https, true);
+        urls.extend(listen::named_urls(hosts, &self.edge.http, false));
+        urls
+    }
+
+    /// Each listener by its own address, HTTPS first.
+    fn bare_urls(&self) -> Vec<String> {
+        let mut urls = listen::bare_urls(&self.edge.https, true);
+        urls.extend(listen::bare_urls(&self.edge.http, false));
         urls
     }
 
@@ -96,10 +126,10 @@ impl Config {
         if urls.is_empty() {
             let hosts = self.hosts();
             let named = hosts.iter().map(String::as_str).filter(|host| !host.starts_with('*'));
-            urls = listen::named_urls(&named.collect::<Vec<_>>(), &self.edge.http);
+            urls = self.named_urls(&named.collect::<Vec<_>>());
         }
         if urls.is_empty() {
-            urls = listen::bare_urls(&self.edge.http);
+            urls = self.bare_urls();
         }
         urls
     }
@@ -130,7 +160,7 @@ pub struct EdgeConfig {
     pub limits: EdgeLimits,
     /// Deadlines of client connections.
     pub phases: Phases,
-    /// Those of `http` whose connections begin with a PROXY protocol header.
+    /// Those of `http` and `https` whose connections begin with a PROXY protocol header.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proxy_protocol: Vec<ListenAddress>,
     /// Peers that are believed when they say whom they speak for: networks in CIDR notation.
@@ -145,6 +175,9 @@ pub struct EdgeConfig {
     pub verify: Verify,
     /// What is logged. Read at start only.
     pub log: LogConfig,
+    /// Who may publish to the groups of apps.
+    #[serde(default, skip_serializing_if = "PublishConfig::is_default")]
+    pub publish: PublishConfig,
     /// The paths of the endpoints that the edge itself answers.
     pub builtin: Builtin,
     /// Where request bodies that outgrow memory go; `None` is `/var/tmp`. Read at start only.
@@ -208,6 +241,13 @@ pub struct AcmeConfig {
     pub fallback: Fallback,
 }
 
+impl AcmeConfig {
+    /// The directory of Let's Encrypt.
+    pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+    /// That of its test system, whose certificates nobody trusts.
+    pub const LETS_ENCRYPT_STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+}
+
 /// What a host gets over HTTPS as long as its certificate has not come.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -230,6 +270,11 @@ pub struct Hsts {
     pub include_subdomains: bool,
     /// Browsers' own lists as well.
     pub preload: bool,
+}
+
+impl Hsts {
+    /// For how long when nothing is said: a year.
+    pub const MAX_AGE: Duration = Duration::from_secs(365 * 86_400);
 }
 
 /// What must be true of a configuration that has just become the active one.
@@ -442,6 +487,11 @@ mod tests {
         config.apps.clear();
         assert_eq!(config.urls(), named, "of hosts that others answer");
         config.routes.drain(..3);
-        assert_eq!(config.urls(), [bare]);
+        assert_eq!(config.urls(), std::slice::from_ref(&bare));
+        config.edge.https.push(ListenAddress { ip: None, port: 443 });
+        assert_eq!(config.urls(), ["https://localhost/".to_owned(), bare]);
+        config.plain_hosts.push("b.test".to_owned());
+        let urls = ["https://a.test/", "http://a.test:8080/", "http://b.test:8080/"];
+        assert_eq!(config.named_urls(&["a.test", "b.test"]), urls);
     }
 }

@@ -29,6 +29,7 @@ mod init_system;
 mod limits;
 mod logs;
 mod loops;
+mod mdns;
 mod orphans;
 mod peers;
 mod phases;

@@ -5,6 +5,7 @@
 mod pool;
 mod rate;
 mod reload;
+mod renew;
 mod seed;
 mod supervise;
 mod upstream;

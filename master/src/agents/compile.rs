@@ -1,7 +1,9 @@
 //! The thread that makes a configuration ready for traffic: it reads what the process that reads the
 //! Edgefile writes, and builds everything of it that takes time, so that no loop has to.
 
+use super::certs::CertKeeper;
 use crate::reactor::mailbox::Sender;
+use crate::shared::certs::StagedCerts;
 use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::mail::ControlMessage;
 use crate::shared::pools::AppPool;
@@ -44,6 +46,8 @@ pub struct Task {
     pub active: Arc<Snapshot>,
     /// Pools it has besides get numbers from this one on.
     pub first_pool: PoolNumber,
+    /// Who reads its certificates; `None` where it is only looked at.
+    pub certs: Option<CertKeeper>,
     /// Where the pools, and this thread, send their news.
     pub control: Sender<ControlMessage>,
 }
@@ -74,7 +78,9 @@ impl Task {
         }
         let upstreams = prepare(&config, &self.active.upstreams, &self.control)
             .map_err(|why| Unmade::Rejected(Failure::new(AttemptCode::Invalid, why)))?;
-        Ok(self.draft(config, upstreams, warnings))
+        let certs = self.certs.take().map(|keeper| keeper.stage(&config)).transpose();
+        let certs = certs.map_err(Unmade::Rejected)?;
+        Ok(self.draft(config, upstreams, certs, warnings))
     }
 
     /// Takes up what the process has found out.
@@ -132,7 +138,13 @@ impl Task {
         Ok(())
     }
 
-    fn draft(self, config: Config, upstreams: Vec<Arc<Upstream>>, warnings: Vec<String>) -> Draft {
+    fn draft(
+        self,
+        config: Config,
+        upstreams: Vec<Arc<Upstream>>,
+        certs: Option<StagedCerts>,
+        warnings: Vec<String>,
+    ) -> Draft {
         let plan = plan(&self.active.config, &config);
         let mut work = Work {
             listeners: config.edge.listeners(),
@@ -164,7 +176,7 @@ impl Task {
         let urls = config.apps.iter().map(|app| config.urls_of(app)).collect();
         let snapshot = Snapshot::new(self.version, config, pools).with_upstreams(upstreams);
         let snapshot = Arc::new(snapshot);
-        Draft { base: self.base, overlay: self.overlay, snapshot, urls, plan, work }
+        Draft { base: self.base, overlay: self.overlay, snapshot, certs, urls, plan, work }
     }
 }
 
@@ -280,6 +292,7 @@ mod tests {
                 overrides: None,
                 active: Arc::clone(&self.active),
                 first_pool: PoolNumber(5),
+                certs: None,
                 control: self.control.clone(),
             }
         }

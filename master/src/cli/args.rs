@@ -1,10 +1,15 @@
 //! The verbs and their flags, as the flag parser and `--help` know them.
 
 mod edgefile;
+mod https;
+mod realtime;
 
 pub use edgefile::{
     AddHost, Check, EdgefileFlags, Fmt, PlanReload, RemoveHost, ReportForm, Schema, Why,
 };
+
+pub use https::HttpsFlags;
+pub use realtime::RealtimeFlags;
 
 use super::exit::Failure;
 use super::token::expand;
@@ -335,6 +340,12 @@ pub struct Start {
     /// Where clients connect, and the bounds.
     #[command(flatten, next_help_heading = "Edge")]
     pub edge: EdgeFlags,
+    /// What HTTPS is served with.
+    #[command(flatten, next_help_heading = "HTTPS")]
+    pub https: HttpsFlags,
+    /// WebSockets whose app hears of them by HTTP.
+    #[command(flatten, next_help_heading = "Realtime")]
+    pub realtime: RealtimeFlags,
     /// How long each step may take.
     #[command(flatten, next_help_heading = "Deadlines")]
     pub deadlines: DeadlineFlags,
@@ -390,6 +401,9 @@ pub struct EdgeFlags {
     /// Address to listen on; repeatable [default: every address]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub host: Vec<IpAddr>,
+    /// The next free port from 5000 in the place of one that cannot be had
+    #[arg(long)]
+    pub port_fallback: bool,
     /// Event loops [default: one per core]
     #[arg(long, value_name = "N", value_parser = value::loops)]
     pub loops: Option<u16>,
@@ -530,7 +544,10 @@ Tokens, in any order:
   w:N w:auto w:half   workers: a number, one per core (at least 2), half of that
   c:N                 requests one worker may have in flight
   r:N[,Ss][,Rr]       replace a worker after N requests, S seconds, R reloads
-  http:PORT or PORT   port of plain HTTP; `http` alone is $PORT, else 80
+  https:PORT          port of HTTPS; `https` alone is 443
+  http:PORT           port of plain HTTP, without HTTPS unless that is said as well;
+                      `http` alone is $PORT, else 80
+  PORT                that of HTTPS where there is a certificate, else of plain HTTP
 
 A command after -- listens on descriptor 3 (--listen fd, as in socket activation), on the Unix
 socket $RIP_WORKER_SOCKET (path), or on 127.0.0.1:$PORT (port). In its arguments {fd}, {socket}
@@ -545,6 +562,8 @@ PATH@ALIAS,… adds host names. Every flag has a variable, RIP_ and its name: RI
 Examples:
   rip-master start examples/hello http:8080
   rip-master start w:4 8080 shop.wsgi:application
+  rip-master start shop@www.example.com --acme
+  rip-master start . https:8443 http:8080 --auto-tls
   rip-master start . http:8080 -- gunicorn app:app
   rip-master start . http:8080 --listen port -- node server.js";
 

@@ -8,6 +8,7 @@ use super::start::edgefile::{NAME, absolute, file_in};
 use super::table::Paint;
 use nix::unistd::{Gid, Uid};
 use rip::contract::config::Config;
+use rip::contract::listen::FreePorts;
 use rip::edgefile::job::Job;
 use rip::edgefile::{Diagnostic, diagnostic, schema as language};
 use std::fs::{self, File};
@@ -41,13 +42,13 @@ pub fn check(flags: &Check) -> Result<Exit, Failure> {
 }
 
 /// The configuration that the file at `path` describes; what is odd about it is told on stderr.
-/// With `any_port` it may name ports that cannot be listened at.
+/// Of its listeners those that are `free` may name ports that cannot be listened at.
 ///
 /// # Errors
 /// It is wrong, and how has been told (exit 78).
-pub fn accepted(path: &Path, any_port: bool) -> Result<Config, Failure> {
+pub fn accepted(path: &Path, free: FreePorts) -> Result<Config, Failure> {
     let shown = path.display().to_string();
-    let mut outcome = compile::compile(&Job { any_port, ..job(path)? })?;
+    let mut outcome = compile::compile(&Job { free, ..job(path)? })?;
     tell(&outcome.diagnostics, &shown);
     let is_rejected = outcome.is_rejected();
     match outcome.take_config() {

@@ -3,7 +3,7 @@
 
 pub mod answer;
 pub mod args;
-pub mod certificate;
+pub mod authorities;
 mod changes;
 pub mod check;
 pub mod client;
@@ -103,7 +103,7 @@ fn settings(flags: &Start) -> Result<Settings, Failure> {
     };
     let overrides = start::edgefile::overrides(flags, &world)?;
     let path = start::edgefile::absolute(&path)?;
-    let config = check::accepted(Path::new(&path), overrides.http.is_some())?;
+    let config = check::accepted(Path::new(&path), overrides.free_ports())?;
     start::edgefile::settings(flags, &world, &path, overrides, config)
 }
 

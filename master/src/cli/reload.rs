@@ -196,7 +196,9 @@ fn attempts(history: &History, paint: Paint) -> String {
 }
 
 fn configuration(active: &Active, config: &Config, paint: Paint) -> String {
-    let listeners: Vec<_> = config.edge.http.iter().map(|at| format!("http {at}")).collect();
+    let secure = config.edge.https.iter().map(|at| format!("https {at}"));
+    let plain = config.edge.http.iter().map(|at| format!("http {at}"));
+    let listeners: Vec<_> = secure.chain(plain).collect();
     let path = active.path.as_ref().map(|path| format!(" of {path}")).unwrap_or_default();
     let mut text =
         format!("version {}{path}, listening on {}\n\n", active.version, listeners.join(", "));

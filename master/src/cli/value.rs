@@ -1,6 +1,7 @@
 //! What a flag's text means: one parser a kind of value, shared by flags and tokens.
 
 use rip::contract::app::{Recycle, Surge};
+use rip::contract::public_name::is_email;
 use rip::ids::WorkerId;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -171,6 +172,23 @@ pub fn path(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("not a path such as /health".to_owned())
+    }
+}
+
+/// A mail address.
+pub fn email(text: &str) -> Result<String, String> {
+    match is_email(text) {
+        true => Ok(text.to_owned()),
+        false => Err("not a mail address such as you@example.com".to_owned()),
+    }
+}
+
+/// The URL of an ACME authority's directory.
+pub fn directory_url(text: &str) -> Result<String, String> {
+    let clean = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match text.strip_prefix("https://") {
+        Some(rest) if clean && !rest.is_empty() && !rest.starts_with('/') => Ok(text.to_owned()),
+        _ => Err("not a URL that begins with https://".to_owned()),
     }
 }
 

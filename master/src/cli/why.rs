@@ -5,6 +5,7 @@ use super::check::{accepted, path_of};
 use super::ctl::say;
 use super::exit::{Exit, Failure};
 use rip::contract::config::Config;
+use rip::contract::listen::FreePorts;
 use rip::route::host::{HostPattern, is_ip_or_localhost, normalize};
 use rip::route::path::{PathRoom, resolve};
 use rip::route::why::{Explanation, explain};
@@ -16,7 +17,7 @@ use rip::route::why::{Explanation, explain};
 pub fn why(flags: &Why) -> Result<Exit, Failure> {
     let request = Request::read(&flags.url)?;
     // It is not listened at anything here.
-    let config = accepted(&path_of(flags.file.as_deref()), true)?;
+    let config = accepted(&path_of(flags.file.as_deref()), FreePorts { http: true, https: true })?;
     let (host, path) = (request.host.as_slice(), request.path.as_slice());
     let explanation = explain(&config.routes, host, path, flags.method.as_bytes());
     let own = own_endpoint(&config, host, path);

@@ -4,6 +4,7 @@
 //! out under its lock and carried out after it.
 
 pub mod budget;
+pub mod cert_files;
 pub mod certs;
 pub mod connections;
 pub mod draft;
@@ -14,6 +15,7 @@ pub mod names;
 pub mod pages;
 pub mod pools;
 pub mod rates;
+pub mod renewals;
 pub mod sites;
 pub mod snapshot;
 pub mod stats;
@@ -57,6 +59,8 @@ pub struct Shared {
     pub pages: pages::Pages,
     /// What HTTPS is served with.
     pub tls: Arc<tls::Tls>,
+    /// Certificates that somebody wants renewed now.
+    pub renewals: renewals::Renewals,
     /// Jobs for the files agent.
     pub files: files::FileQueue,
     /// Lines for the log agent.

@@ -6,6 +6,7 @@ pub mod edgefile;
 pub mod http;
 pub mod ledger;
 pub mod load;
+pub mod network;
 pub mod port;
 pub mod processes;
 pub mod release;
