@@ -79,7 +79,6 @@ impl Snapshot {
             trusted,
             realtime,
             rates,
-            rates,
             to_https,
             hsts,
             pools,
