@@ -173,6 +173,46 @@ pub const VERIFY_PROBATION: Duration = Duration::from_secs(1);
 /// Attempts to change the configuration that are remembered.
 pub const ATTEMPT_COUNT: usize = 20;
 
+/// A message of a WebSocket client in bytes unless configured: closed with 1009 beyond.
+pub const WS_MESSAGE_BYTES: u64 = 1024 * 1024;
+/// What a WebSocket client sent that waits for the message before it to be answered: closed with
+/// 1013 beyond.
+pub const LANE_MESSAGE_COUNT: usize = 64;
+/// The same in bytes; one message that waits alone may be longer.
+pub const LANE_BYTES: usize = 1024 * 1024;
+/// What waits to be written to a WebSocket client: closed with 1013 beyond. One frame that waits
+/// alone may be longer.
+pub const OUTBOX_BYTES: usize = 1024 * 1024;
+/// Groups a WebSocket client is in: it joins no more beyond.
+pub const CLIENT_GROUP_COUNT: usize = 256;
+/// The name of a group in bytes: refused beyond.
+pub const GROUP_NAME_BYTES: usize = 256;
+/// The reason in a Close frame in bytes: a control frame has 125, two of them for the code
+/// (RFC 6455 §5.5).
+pub const CLOSE_REASON_BYTES: usize = 123;
+/// Messages of one WebSocket client in a second over time, unless configured: closed with 1008
+/// beyond.
+pub const WS_RATE_PER_SEC: u32 = 100;
+/// Messages it may send at once, unless configured.
+pub const WS_BURST_COUNT: u32 = 200;
+/// From one Ping to a WebSocket client to the next.
+pub const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// A WebSocket client that was silent for so long is gone.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Messages of a group that are kept, unless configured.
+pub const HISTORY_MESSAGE_COUNT: u32 = 1000;
+/// How long they are kept, unless configured.
+pub const HISTORY_TTL: Duration = Duration::from_secs(300);
+/// Kept messages of one group in bytes; the oldest go.
+pub const HISTORY_GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// Kept messages of all groups of one app in bytes; the oldest go.
+pub const HISTORY_BYTES: usize = 64 * 1024 * 1024;
+/// What one client gets of the messages it missed: beyond, it is told to start anew.
+pub const RECOVER_BYTES: usize = 4 * 1024 * 1024;
+/// What one loop may leave unread of what a hub says to it: beyond, payloads are dropped and the
+/// clients that they were for are closed with 1013.
+pub const BACKLOG_BYTES: u64 = 64 * 1024 * 1024;
+
 /// A Unix socket path in bytes (`sun_path` less its NUL).
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// A control request's body.
@@ -202,3 +242,5 @@ const _: () = assert!(BUSY_PAUSE_MIN.as_millis() <= BUSY_PAUSE_MAX.as_millis());
 const _: () = assert!(PROXY_V1_BYTES <= BLOCK_BYTES && 16 + PROXY_V2_BYTES <= BLOCK_BYTES);
 const _: () = assert!(UPSTREAM_ATTEMPT_COUNT as usize <= UPSTREAM_ATTEMPT_COUNT_MAX);
 const _: () = assert!(OUTPUT_LINE_BYTES < LOG_BYTES);
+const _: () = assert!(HISTORY_GROUP_BYTES <= RECOVER_BYTES && HISTORY_GROUP_BYTES <= HISTORY_BYTES);
+const _: () = assert!(PING_INTERVAL.as_secs() * 2 < SILENCE_TIMEOUT.as_secs());

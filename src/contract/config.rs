@@ -3,6 +3,7 @@
 use super::app::{AppDescriptor, HealthCheck};
 use super::listen::{self, ListenAddress};
 use super::millis;
+use super::realtime::{PublishConfig, RealtimeConfig};
 use super::route::{RouteAction, RouteRule};
 use crate::ids::AppId;
 use crate::limits;
@@ -27,6 +28,10 @@ pub struct Config {
     /// Rate limits of sites that have their own, by host as in rules.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rate_limits: BTreeMap<String, RateLimit>,
+    /// WebSocket endpoints that are asked for, by declaration. An app that is served without one has
+    /// one nevertheless, at [`PATH`](super::realtime::PATH).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub realtime: Vec<RealtimeConfig>,
     /// Certificates of sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certs: Vec<CertFiles>,
@@ -170,6 +175,9 @@ pub struct EdgeConfig {
     pub verify: Verify,
     /// What is logged. Read at start only.
     pub log: LogConfig,
+    /// Who may publish to the groups of apps.
+    #[serde(default, skip_serializing_if = "PublishConfig::is_default")]
+    pub publish: PublishConfig,
     /// The paths of the endpoints that the edge itself answers.
     pub builtin: Builtin,
     /// Where request bodies that outgrow memory go; `None` is `/var/tmp`. Read at start only.

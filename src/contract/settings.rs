@@ -5,6 +5,7 @@ use super::config::{Config, EdgeConfig};
 use super::listen::ListenAddress;
 use super::overrides::Overrides;
 use super::route::{RouteAction, RouteRule, StaticFiles};
+use super::secret::Secret;
 
 /// Everything a master needs to know to start. Plain values: nothing in here was looked up later
 /// than the command line. The configuration in it is the first; a reload puts another in its place.
@@ -19,6 +20,8 @@ pub struct Settings {
     /// Where what outlives the master is kept, absolute: `certs/` in it are certificates and the ACME
     /// account. `$STATE_DIRECTORY`, else `~/.rip`.
     pub state_dir: String,
+    /// What publishers present where no file says another secret: `--publish-secret`.
+    pub publish_secret: Option<Secret>,
     /// Only trouble is told: no access lines and no ordinary lifecycle events.
     pub quiet: bool,
     /// Diagnostics down to the debug level.
@@ -54,6 +57,7 @@ impl Settings {
             quiet: false,
             debug: false,
             watch_poll: false,
+            publish_secret: None,
             state_dir: ".".to_owned(),
         }
     }

@@ -130,6 +130,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         routes,
         upstreams,
         rate_limits,
+        realtime,
         certs,
         acme_hosts,
         auto_hosts,
@@ -146,6 +147,9 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     edge::edge_changes(edge, &new.edge, &mut plan);
     if *rate_limits != new.rate_limits {
         plan.edge.push("rateLimits".to_owned());
+    }
+    if *realtime != new.realtime {
+        plan.edge.push("realtime".to_owned());
     }
     for (name, before, after) in [
         ("acmeHosts", acme_hosts, &new.acme_hosts),

@@ -2,12 +2,14 @@
 
 mod edgefile;
 mod https;
+mod realtime;
 
 pub use edgefile::{
     AddHost, Check, EdgefileFlags, Fmt, PlanReload, RemoveHost, ReportForm, Schema, Why,
 };
 
 pub use https::HttpsFlags;
+pub use realtime::RealtimeFlags;
 
 use super::exit::Failure;
 use super::token::expand;
@@ -341,6 +343,9 @@ pub struct Start {
     /// What HTTPS is served with.
     #[command(flatten, next_help_heading = "HTTPS")]
     pub https: HttpsFlags,
+    /// WebSockets whose app hears of them by HTTP.
+    #[command(flatten, next_help_heading = "Realtime")]
+    pub realtime: RealtimeFlags,
     /// How long each step may take.
     #[command(flatten, next_help_heading = "Deadlines")]
     pub deadlines: DeadlineFlags,

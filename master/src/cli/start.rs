@@ -10,11 +10,13 @@ use super::exit::Failure;
 use super::port::{Protocol, Rights};
 use super::{changes, env, python, value};
 use rip::contract::app::{
-    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle,
-    RestartPolicy, Runtime, Select,
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
+    Recycle, RestartPolicy, Runtime, Select,
 };
 use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases};
 use rip::contract::https_flags::HttpsFlags;
+use rip::contract::realtime::RealtimeConfig;
+use rip::contract::secret::Secret;
 use rip::contract::settings::{Settings, Source, file_site, single_app};
 use rip::ids::AppId;
 use rip::limits;
@@ -152,6 +154,9 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
     } else {
         HttpsFlags { cert: None, auto: false, acme: None, ..tls }.apply(&mut config);
     }
+    if let (Some(path), Some(app)) = (&start.realtime.realtime_path, config.apps.first()) {
+        config.realtime.push(RealtimeConfig::new(path, app.id.clone()));
+    }
     if start.edge.port_fallback {
         fallback::settle(&mut config.edge)?;
     }
@@ -162,8 +167,24 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         quiet: start.output.quiet,
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
+        publish_secret: publish_secret(start)?,
         state_dir: world.state_dir.to_string_lossy().into_owned(),
     })
+}
+
+/// The secret of publishers. It is told to nobody, not even where it is wrong.
+///
+/// # Errors
+/// It cannot be presented in a header field.
+fn publish_secret(start: &Start) -> Result<Option<Secret>, Failure> {
+    let secret = start.realtime.publish_secret.clone();
+    match &secret {
+        Some(secret) if !secret.can_be_presented() => {
+            Err(Failure::usage("--publish-secret is empty, or has blanks or signs beyond ASCII")
+                .tip("openssl rand -hex 32 makes one"))
+        }
+        _ => Ok(secret),
+    }
 }
 
 /// The words that are neither tokens nor flags.
@@ -260,6 +281,7 @@ fn refuse_app_flags(start: &Start, files: &Files) -> Result<(), Failure> {
         ("--ready", app.ready.is_some()),
         ("--health-path", app.health_path.is_some()),
         ("--env", !app.env.is_empty()),
+        ("--realtime-path", start.realtime.realtime_path.is_some()),
         ("--setup", changes.setup.is_some()),
         ("--reload", changes.reload.is_some()),
     ];
@@ -351,6 +373,7 @@ pub(super) fn app(
         watch: following.globs,
         timeouts: timeouts(start, entry.launch.runtime),
         stream_request: false,
+        realtime_path: REALTIME_PATH.to_owned(),
         spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),

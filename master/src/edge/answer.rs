@@ -136,7 +136,7 @@ impl Edge {
             return self.forget(key, Some(reason));
         };
         let is_until_close = front.server.answers_until_close();
-        let after = front.server.abort();
+        let after = front.abort();
         self.forget(key, Some(reason));
         if is_until_close {
             return self.reset_front(front_key);

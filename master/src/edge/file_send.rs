@@ -461,7 +461,7 @@ impl Edge {
         front.deadlines.clear(Phase::Write);
         let after = match reason {
             None => front.server.end(front.output.bytes_mut()),
-            Some(_) => front.server.abort(),
+            Some(_) => front.abort(),
         };
         if reason.is_some() {
             log::error!("{}: the file became shorter while it was sent", send.id);

@@ -84,6 +84,12 @@ impl Front {
         self.output.len() + self.transport.unsent()
     }
 
+    /// The answer cannot be completed, and the way its connection ends will not say that it was.
+    pub(super) fn abort(&mut self) -> After {
+        self.transport.forgo_farewell();
+        self.server.abort()
+    }
+
     /// We are the slow one now: the client's clock stands still until its body is read on.
     pub(super) fn rest_body_clock(&mut self) {
         self.deadlines.clear(Phase::Body);

@@ -3,6 +3,7 @@
 mod clients;
 mod compression;
 mod proxy;
+mod secure;
 mod tls;
 mod tunnel;
 
@@ -189,6 +190,7 @@ fn app() -> AppDescriptor {
         watch: Vec::new(),
         timeouts: AppTimeouts::default(),
         stream_request: false,
+        realtime_path: rip::contract::app::REALTIME_PATH.to_owned(),
         spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),

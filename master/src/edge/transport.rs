@@ -142,6 +142,13 @@ impl Transport {
         }
     }
 
+    /// What the client got is not whole, and will not look so.
+    pub(super) fn forgo_farewell(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.forgo_farewell();
+        }
+    }
+
     /// Our side says nothing more; the client may.
     pub(super) fn shutdown_write(&mut self, blocks: &mut TlsBlocks) {
         self.farewell(blocks);

@@ -39,7 +39,7 @@ pub struct TlsStream {
     leaves_records: bool,
     /// Records that are not the kernel's yet.
     unsent: Buffer,
-    /// The client was told that we say nothing more.
+    /// The client was told that we say nothing more, or never will be.
     is_ended: bool,
 }
 
@@ -427,6 +427,11 @@ impl TlsStream {
         }
     }
 
+    /// [`Self::farewell`] will say nothing: something is missing.
+    pub fn forgo_farewell(&mut self) {
+        self.is_ended = true;
+    }
+
     /// What the client still says is not opened any more, and nothing is sealed.
     pub fn deafen(&mut self) {
         self.session = None;
@@ -448,8 +453,12 @@ impl TlsStream {
         };
         let unsent = blocks.lend(&mut self.unsent);
         let mut room = length + (1 + length / BLOCK_BYTES) * OVERHEAD_BYTES;
+        // A message that is not whole has to be shown again with each call. A record that was left
+        // for want of room came behind one with content, so no such message is before it.
+        let records = if self.leaves_records { &mut [] } else { self.received.filled_mut() };
         loop {
-            match session.process_tls_records(&mut []).state {
+            // Nothing new is among them, so nothing of them is done with.
+            match session.process_tls_records(records).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     unsent.reserve(room);
                     match seal(&mut traffic, unsent.space()) {
@@ -476,17 +485,18 @@ impl TlsStream {
     /// more.
     fn alert(&mut self, blocks: &mut TlsBlocks) {
         if let Some(mut session) = self.session.take() {
-            loop {
+            // It is asked for no more than it has to say: where it is in the middle of a message it
+            // takes for granted that it gets the beginning again.
+            while session.wants_write() {
                 match session.process_tls_records(&mut []).state {
                     Ok(ConnectionState::EncodeTlsData(data)) => {
                         encode(data, blocks.lend(&mut self.unsent));
                     }
-                    Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                     _ => break,
                 }
             }
         }
-        self.stage = Stage::Deaf;
+        self.deafen();
     }
 }
 

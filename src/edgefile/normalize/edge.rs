@@ -47,6 +47,9 @@ pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeCon
     if let Some(found) = node.child("log") {
         log(found, &mut edge.log);
     }
+    if let Some(found) = node.child("publish") {
+        edge.publish = super::realtime::publish(found, bench);
+    }
     if let Some(found) = node.child("builtin") {
         builtin(found, &mut edge.builtin, bench);
     }

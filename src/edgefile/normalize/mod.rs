@@ -7,6 +7,7 @@ mod files;
 mod hosts;
 mod https;
 mod listeners;
+mod realtime;
 mod route;
 mod rules;
 mod site;
@@ -88,6 +89,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     let mut candidates = Vec::new();
     let mut upstreams = Vec::new();
     let mut rate_limits = BTreeMap::new();
+    let mut realtime = Vec::new();
     for node in file {
         match node.rule.name {
             "app" => {
@@ -101,6 +103,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
                 let found = site::site(node, &names, bench);
                 candidates.extend(found.rules);
                 secure.add_site(node, &found.hosts, has_acme, bench);
+                realtime.extend(realtime::endpoints(node, &found.hosts, &names, bench));
                 if let Some(limit) = found.rate_limit {
                     rate_limits.extend(found.hosts.into_iter().map(|host| (host, limit)));
                 }
@@ -113,7 +116,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     (edge.http, edge.https) = (listeners.http, listeners.https);
     https::check_used(edge_node, &secure, !edge.https.is_empty(), bench);
     let no_route = candidates.iter().all(|it| matches!(it.action, Some(RouteAction::Headers(_))));
-    if no_route && !bench.report.has_errors() {
+    if no_route && realtime.is_empty() && !bench.report.has_errors() {
         let span = app_nodes.first().map_or(Span::default(), |node| node.span);
         let path = app_nodes.first().map_or("", |node| node.path.as_str());
         let message = "no route leads anywhere: every request would be answered 404";
@@ -130,6 +133,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
             RouteAction::ToApp { app_id } => Some(app_id.as_str()),
             _ => None,
         })
+        .chain(realtime.iter().map(|endpoint| endpoint.app_id.as_str()))
         .collect();
     let is_right = !bench.report.has_errors();
     for node in app_nodes.iter().filter(|_| is_right) {
@@ -161,6 +165,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
         routes,
         upstreams,
         rate_limits,
+        realtime,
         certs,
         acme_hosts,
         auto_hosts,

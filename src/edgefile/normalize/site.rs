@@ -83,7 +83,7 @@ pub(super) fn site(node: &Checked, names: &Names, bench: &mut Bench<'_, '_>) -> 
     Site { rules, hosts, rate_limit }
 }
 
-/// It has nodes that could answer requests and are not served.
+/// It has nodes besides routes that answer requests, or could and are not served.
 fn says_more(node: &Checked) -> bool {
-    node.children.iter().any(|child| !child.rule.is_served)
+    node.children.iter().any(|child| !child.rule.is_served || child.rule.name == "realtime")
 }

@@ -32,6 +32,7 @@ pub(crate) fn app(id: &str) -> AppDescriptor {
         watch: Vec::new(),
         timeouts: AppTimeouts::default(),
         stream_request: false,
+        realtime_path: crate::contract::app::REALTIME_PATH.to_owned(),
         spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),

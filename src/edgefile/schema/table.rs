@@ -127,10 +127,12 @@ const EDGE: &[NodeRule] = &[
         .default("#true"),
     node("dashboard", "the page that shows the server").maybe("ON", Kind::Bool).later(),
     node("store", "the directory of what outlives the server").one("DIRECTORY", Kind::Path).later(),
-    node("publish", "who may publish to the realtime hub").later().properties(&[
-        property("secret-file", Kind::Path, "the file with the secret"),
-        property("open", Kind::Bool, "everybody may"),
-    ]),
+    node("publish", "who may publish to the groups of WebSocket clients, with POST /publish")
+        .properties(&[
+            property("secret-file", Kind::Path, "the file with the secret they present")
+                .default("no secret: only from this machine"),
+            property("open", Kind::Bool, "everybody may, without a secret").default("#false"),
+        ]),
     node("builtin", "the paths of the server's own endpoints, or \"off\" for none of them")
         .maybe("OFF", Kind::words(&["off"]))
         .properties(&[
@@ -283,7 +285,9 @@ const APP: &[NodeRule] = &[
         property("processes", Kind::Number { least: 1, most: 1 << 30 }, "processes of its user"),
         property("core", Kind::Size { least: 0 }, "a core dump"),
     ]),
-    node("realtime-path", "where the app hears of WebSockets").one("PATH", Kind::UrlPath).later(),
+    node("realtime-path", "where the app hears of WebSockets; from outside it is 404")
+        .one("PATH", Kind::UrlPath)
+        .default("\"/v1/realtime\""),
     node("turn-path", "where the app hears of turns").one("PATH", Kind::UrlPath).later(),
 ];
 
@@ -351,18 +355,37 @@ const SITE: &[NodeRule] = &[
                 .default("methods, host and pattern"),
         ])
         .children(ROUTE),
-    node("realtime", "the WebSocket hub")
+    node("realtime", "where clients open WebSockets whose app hears of them by HTTP")
         .one("PATH", Kind::UrlPath)
         .many()
-        .later()
         .properties(&[
-            property("app", Kind::AppName, "who hears of it"),
-            property("publish-secret-file", Kind::Path, "the file with the publishers' secret"),
-            property("origins", Kind::Text, "pages that may connect"),
+            property("app", Kind::AppName, "who hears of them").default("the only app there is"),
+            property("publish-secret-file", Kind::Path, "the file with the publishers' secret")
+                .default("that of `edge`"),
+            property("origins", Kind::Origins, "pages of other hosts that may connect")
+                .default("none: only pages of the site's own hosts"),
+            property("max-message", Kind::Size { least: 1 }, "a client's message, else 1009")
+                .default("1MiB"),
+            property("rate", POSITIVE, "messages of one client in a second, else 1008")
+                .default("100"),
+            property("burst", POSITIVE, "messages of one client at once, else 1008").default("200"),
         ])
         .children(&[
-            node("history", "messages that are kept").later().maybe("MESSAGES", POSITIVE),
-            node("lossy", "slow clients lose messages").later().maybe("ON", Kind::Bool),
+            node("history", "messages of these groups are numbered and kept for who comes back")
+                .list("GROUP", Kind::Group)
+                .many()
+                .properties(&[
+                    property(
+                        "messages",
+                        Kind::Number { least: 1, most: 1_000_000 },
+                        "so many of each group",
+                    )
+                    .default("1000"),
+                    property("ttl", Kind::Duration, "for so long").default("5m"),
+                ]),
+            node("lossy", "slow members of these groups lose the oldest messages, else 1013")
+                .list("GROUP", Kind::Group)
+                .many(),
         ]),
     node("sessions", "sessions over two identifiers")
         .one("PATH", Kind::UrlPath)

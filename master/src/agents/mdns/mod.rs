@@ -5,7 +5,7 @@
 //! on; the responder, with threads and sockets of its own, while there are names.
 //!
 //! ```text
-//!  Resting ── names ──▶ can the port be shared? ── yes ──▶ Up ── another host has a name ──▶ Up without it
+//!  Resting ── names ──▶ can the port be shared? ── yes ──▶ Up ── a name is taken somewhere ──▶ Up without it there
 //!   ▲  ▲                  │ no            ▲                 │
 //!   │  │                  ▼               │ 30 s            │ its thread has ended
 //!   │  └─── no names ── Refused ──────────┘ ◀───────────────┤
@@ -15,7 +15,7 @@
 mod entry;
 mod responder;
 
-use entry::{Entry, entries};
+use entry::{Entry, Taken, entries};
 use responder::{News, Responder};
 use rip::route::LocalName;
 use std::collections::BTreeSet;
@@ -118,9 +118,11 @@ struct Agent {
     inbox: Sender<Message>,
     state: State,
     /// What shall be told.
+    names: Vec<LocalName>,
+    /// Where it cannot be.
+    taken: Taken,
+    /// What follows from both.
     wanted: BTreeSet<Entry>,
-    /// Hosts that other machines have.
-    taken: BTreeSet<String>,
     /// How many responders there have been.
     count: u64,
     /// What was wrong last: it is not told twice.
@@ -141,8 +143,9 @@ impl Agent {
         Self {
             inbox,
             state: State::Resting,
+            names: Vec::new(),
+            taken: Taken::new(),
             wanted: BTreeSet::new(),
-            taken: BTreeSet::new(),
             count: 0,
             trouble: None,
         }
@@ -155,7 +158,7 @@ impl Agent {
                 Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
             match message {
-                Ok(Message::Names(names)) => self.want(&names),
+                Ok(Message::Names(names)) => self.want(names),
                 Ok(Message::News(number, news)) => self.hear(number, news),
                 Err(RecvTimeoutError::Timeout) => self.settle(),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -172,13 +175,14 @@ impl Agent {
         }
     }
 
-    fn want(&mut self, names: &[LocalName]) {
-        self.wanted = entries(names);
+    fn want(&mut self, names: Vec<LocalName>) {
         // A responder goes on with the name that it has found instead of a taken one: only another
         // one finds out whether that is free by now.
         if !std::mem::take(&mut self.taken).is_empty() {
             self.rest();
         }
+        self.names = names;
+        self.wanted = entries(&self.names, &self.taken);
         self.settle();
     }
 
@@ -188,20 +192,20 @@ impl Agent {
         }
         match news {
             News::HostTaken { host, interface } => {
-                if self.taken.insert(host.clone()) {
+                if self.taken.insert((host.clone(), interface.clone())) {
                     log::warn!(
-                        "another machine at {interface} is {host}: that name is not told here until \
-                         others are told or the server starts again"
+                        "the network at {interface} has another {host}: that name is not told there"
                     );
+                    self.wanted = entries(&self.names, &self.taken);
                 }
             }
-            News::Listed { instead } => {
+            News::LabelTaken { instead, interface } => {
                 log::info!(
-                    "the local network knows another service of that name: ours is {instead}"
+                    "the network at {interface} has another service of that name: {instead}"
                 );
             }
-            News::Trouble(what) => log::warn!("a name cannot be told to the local network: {what}"),
-            News::Ended => self.refuse("its responder has ended"),
+            News::Trouble(what) => log::warn!("a name cannot be told to the network: {what}"),
+            News::Ended => self.refuse("the responder has ended"),
         }
         self.settle();
     }
@@ -230,8 +234,7 @@ impl Agent {
             }
         }
         let State::Up(_, responder) = &mut self.state else { return };
-        let free = self.wanted.iter().filter(|entry| !self.taken.contains(&entry.host));
-        if let Err(why) = responder.tell(&free.cloned().collect(), now) {
+        if let Err(why) = responder.tell(&self.wanted, now) {
             self.refuse(&why);
         }
     }

@@ -27,18 +27,21 @@ pub(super) struct Responder {
 /// What a responder finds out by itself.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum News {
-    /// Another machine has the host; ours has been given another name there.
+    /// Somebody else has the host: another machine, or another interface of this one that is
+    /// connected to the same network under other addresses. The responder goes on with a host of
+    /// its own choice.
     HostTaken {
         /// The host, without a final dot.
         host: String,
         /// Where.
         interface: String,
     },
-    /// A service of another machine, or of another server here, has the label already. People are
-    /// shown ours under another one.
-    Listed {
-        /// The other one.
+    /// Somebody else has the label of a service. People are shown ours under another one.
+    LabelTaken {
+        /// The other one, with the kind of service behind it.
         instead: String,
+        /// Where.
+        interface: String,
     },
     /// It cannot do what it was told to.
     Trouble(String),
@@ -183,7 +186,7 @@ fn patiently(mut act: impl FnMut() -> mdns_sd::Result<()>) -> Result<(), String>
 /// What an event means to us; most mean nothing.
 fn news(event: DaemonEvent) -> Option<News> {
     match event {
-        DaemonEvent::NameChange(change) => Some(name_change(change)),
+        DaemonEvent::NameChange(change) => name_change(change),
         DaemonEvent::Error(error) => Some(News::Trouble(error.to_string())),
         DaemonEvent::Announce(name, at) => {
             log::debug!("{name} is known at {at}");
@@ -201,12 +204,13 @@ fn news(event: DaemonEvent) -> Option<News> {
     }
 }
 
-fn name_change(change: DnsNameChange) -> News {
-    if matches!(change.rr_type, RRType::A | RRType::AAAA) {
-        let host = change.original.strip_suffix('.').unwrap_or(&change.original).to_owned();
-        News::HostTaken { host, interface: change.intf_name }
-    } else {
-        News::Listed { instead: change.new_name }
+fn name_change(change: DnsNameChange) -> Option<News> {
+    let DnsNameChange { original, new_name, rr_type, intf_name: interface } = change;
+    let bare = |name: String| name.strip_suffix('.').map(str::to_owned).unwrap_or(name);
+    match rr_type {
+        RRType::A | RRType::AAAA => Some(News::HostTaken { host: bare(original), interface }),
+        RRType::SRV => Some(News::LabelTaken { instead: bare(new_name), interface }),
+        _ => None,
     }
 }
 
@@ -237,11 +241,12 @@ mod tests {
                 News::HostTaken { host: "shop.local".to_owned(), interface: "eth0".to_owned() };
             assert_eq!(change("shop.local.", "shop-2.local.", kind), Some(taken));
         }
-        let instead = "shop (2)._http._tcp.local.";
-        for kind in [RRType::SRV, RRType::TXT] {
-            let listed = News::Listed { instead: instead.to_owned() };
-            assert_eq!(change("shop._http._tcp.local.", instead, kind), Some(listed));
-        }
+        let other = "shop (2)._http._tcp.local";
+        let change_to_other =
+            |kind| change("shop._http._tcp.local.", "shop (2)._http._tcp.local.", kind);
+        let listed = News::LabelTaken { instead: other.to_owned(), interface: "eth0".to_owned() };
+        assert_eq!(change_to_other(RRType::SRV), Some(listed));
+        assert_eq!(change_to_other(RRType::TXT), None);
         assert_eq!(news(DaemonEvent::Respond("eth0".to_owned())), None);
     }
 

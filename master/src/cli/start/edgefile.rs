@@ -165,6 +165,7 @@ pub fn settings(
         quiet: start.output.quiet,
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
+        publish_secret: super::publish_secret(start)?,
         state_dir: world.state_dir.to_string_lossy().into_owned(),
     })
 }
@@ -227,6 +228,11 @@ fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
         (app.select.is_some(), "--select", "select \"lifo\""),
         (app.listen.is_some(), "--listen", "listen \"port\""),
         (app.ready.is_some(), "--ready", "ready \"listen\""),
+        (
+            start.realtime.realtime_path.is_some(),
+            "--realtime-path",
+            "realtime \"/realtime\" app=\"NAME\"",
+        ),
         (app.health_path.is_some(), "--health-path", "health-check path=\"/ready\""),
         (!app.env.is_empty(), "--env", "env KEY=\"value\""),
         (restarts.max_restarts.is_some(), "--max-restarts", "restart-policy max-restarts=10"),

@@ -11,12 +11,7 @@ use rip::contract::config::{AcmeConfig, CertFiles, Fallback, Hsts};
 use rip::contract::https_flags::HttpsFlags;
 use rip::contract::listen::ListenAddress;
 use rip::contract::public_name;
-use rip::limits;
 use rip::time::UnixMillis;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is said of certificates. Files are looked at; what is odd about them is told on stderr.
@@ -213,21 +208,10 @@ fn pair(given: &str, missing: &str) -> Failure {
 fn pem(flag: &str, path: &str, world: &World) -> Result<(String, Vec<u8>), Failure> {
     let place = world.places.cwd.join(path);
     let place = std::path::absolute(&place).unwrap_or(place);
-    let content = read(&place).map_err(|error| {
+    let content = cert_files::read_pem(&place).map_err(|error| {
         Failure::configuration(format!("{flag} '{path}' cannot be read: {error}"))
     })?;
     Ok((entry::text(&place)?, content))
-}
-
-/// Of what is no regular file nothing is read: opening a pipe would wait for ever.
-fn read(place: &Path) -> std::io::Result<Vec<u8>> {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(place)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    let mut content = Vec::new();
-    file.take(limits::EDGEFILE_BYTES as u64).read_to_end(&mut content)?;
-    Ok(content)
 }
 
 fn acme(start: &Start, world: &World) -> Result<Option<AcmeConfig>, Failure> {
