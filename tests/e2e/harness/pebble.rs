@@ -4,7 +4,7 @@ use super::dns::Dns;
 use super::port::Port;
 use super::tools;
 use super::wait::{self, until};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::net::IpAddr;
@@ -50,17 +50,10 @@ impl Pebble {
         Self { dir, api, management, dns: Dns::start(), environment, child: None }
     }
 
-    /// One of its settings.
-    pub fn env(mut self, name: &'static str, value: impl ToString) -> Self {
+    /// One of its settings, from its next start on.
+    pub fn env(&mut self, name: &'static str, value: impl ToString) {
         self.environment.retain(|(known, _)| *known != name);
         self.environment.push((name, value.to_string()));
-        self
-    }
-
-    /// Starts it.
-    pub fn started(mut self) -> Self {
-        self.start();
-        self
     }
 
     /// Starts it, with nothing that it knew before.
@@ -101,6 +94,18 @@ impl Pebble {
     /// What its own certificate is verified against.
     pub fn ca(&self) -> String {
         self.dir.join("ca.pem").to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// Its own certificate and key.
+    pub fn own_files(&self) -> (PathBuf, PathBuf) {
+        (self.dir.join("own.pem"), self.dir.join("own.key"))
+    }
+
+    /// Its directory.
+    #[track_caller]
+    pub fn directory_document(&self) -> Value {
+        let text = self.try_get(&self.directory()).expect("its directory");
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// What it says of a certificate.
@@ -161,11 +166,13 @@ pub fn write_certificates(dir: &Path) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "what the authority itself is known by");
     let ca = params.self_signed(&key).expect("a certificate");
     fs::write(dir.join("ca.pem"), ca.pem()).expect("a file");
     let issuer = Issuer::new(params, key);
     let own = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    params.distinguished_name.push(DnType::CommonName, "the authority itself");
     params.subject_alt_names.push(rcgen::SanType::IpAddress(IpAddr::from([127, 0, 0, 1])));
     let cert = params.signed_by(&own, &issuer).expect("a certificate");
     fs::write(dir.join("own.pem"), cert.pem()).expect("a file");
