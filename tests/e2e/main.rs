@@ -5,6 +5,7 @@ mod boot;
 mod broken_release;
 mod builtins;
 mod busy;
+mod certs;
 mod cli;
 mod client_faults;
 mod client_identity;

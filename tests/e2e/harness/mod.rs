@@ -15,6 +15,7 @@ pub mod release;
 pub mod renewal_stub;
 pub mod secure;
 pub mod server;
+pub mod tls;
 pub mod tools;
 pub mod wait;
 

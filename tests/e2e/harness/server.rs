@@ -288,6 +288,8 @@ impl Setup {
             .env(MARK, &self.directory.mark)
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("CACHE_DIRECTORY", self.path("cache"))
+            .env("STATE_DIRECTORY", self.path("state"))
+            .env("CAROOT", self.path("mkcert"))
             .env("PATH", tools::search_path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -176,10 +176,11 @@ impl<'g> Search<'g> {
         }
         let mut hosts: Vec<String> = Vec::new();
         let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let wanted = sources.auto_hosts.iter().filter(|host| *host != "*");
-        for host in wanted.chain(&own) {
-            if !hosts.contains(host) {
-                hosts.push(host.clone());
+        for host in sources.auto_hosts.iter().filter(|host| *host != "*").chain(&own) {
+            // Hosts of URLs have brackets around an address that certificates do not.
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            if !hosts.iter().any(|known| known == host) {
+                hosts.push(host.to_owned());
             }
         }
         if let Err(wrong) = self.issue(&hosts, &sources.auto_hosts) {

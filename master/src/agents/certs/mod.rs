@@ -22,6 +22,8 @@ mod readings;
 mod told;
 mod watch;
 
+pub use authority::trust;
+
 use crate::reactor::mailbox::Sender;
 use crate::shared::certs::{CertSet, CertSources, Certs, StagedCerts};
 use crate::shared::mail::{CertTicket, ControlMessage};
@@ -66,6 +68,8 @@ struct Active {
     tickets: Vec<CertTicket>,
     /// What is wrong, as of the last look.
     faults: Vec<String>,
+    /// The file of the local authority's certificate, where it makes any.
+    authority: Option<String>,
     /// By domain: when another one was last asked for, and what came of it.
     renewals: BTreeMap<String, (u64, String)>,
 }
@@ -164,7 +168,7 @@ impl CertKeeper {
     }
 
     /// What is served, and what is wrong with what should be, one line each.
-    pub fn report(&self) -> (Vec<TlsCertRecord>, Vec<String>) {
+    pub fn report(&self) -> Report {
         let set = self.desk.live.load();
         let active = self.desk.active();
         let with_renewal = |record: &TlsCertRecord| {
@@ -178,13 +182,16 @@ impl CertKeeper {
             }
             record
         };
-        let records = set.served.iter().map(|served| with_renewal(&served.record)).collect();
-        (records, active.faults.clone())
+        Report {
+            records: set.served.iter().map(|served| with_renewal(&served.record)).collect(),
+            faults: active.faults.clone(),
+            authority: active.authority.clone(),
+        }
     }
 
     /// What is served.
     pub fn records(&self) -> Vec<TlsCertRecord> {
-        self.report().0
+        self.report().records
     }
 
     /// An authority was asked for a certificate for `domain` at `at`, in seconds, and `result` came of
@@ -198,6 +205,17 @@ impl CertKeeper {
         self.desk.active().is_stopped = true;
         self.desk.wake();
     }
+}
+
+/// How certificates are.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What is served.
+    pub records: Vec<TlsCertRecord>,
+    /// What is wrong with what should be, one line each.
+    pub faults: Vec<String>,
+    /// The file of the local authority's certificate, where it makes any.
+    pub authority: Option<String>,
 }
 
 /// The thread that watches, before it is one.
@@ -251,6 +269,10 @@ impl Desk {
             }
             self.live.swap(Arc::clone(&set));
             active.faults = faults.iter().map(Fault::to_string).collect();
+            active.authority = match &authority {
+                Some(Event::CertAuthority { path, .. }) => Some(path.clone()),
+                _ => None,
+            };
             drop(active);
             self.introduce(&mut reader, authority);
             let records: Vec<_> = set.served.iter().map(|served| &served.record).collect();
