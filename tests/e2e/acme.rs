@@ -3,17 +3,19 @@
 use crate::harness::pebble::Pebble;
 use crate::harness::port::Port;
 use crate::harness::renewal_stub::RenewalStub;
-use crate::harness::secure::{Secure, Seen};
+use crate::harness::tls::Secure;
 use crate::harness::{Server, Setup, eventually, tools, until, within};
 use instant_acme::{Account, AccountCredentials, RevocationRequest};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 const HOST: &str = "shop.test";
 const DAYS: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -71,14 +73,14 @@ fn a_certificate_is_renewed_in_its_last_third_and_old_connections_live_on() {
     world.pebble.start();
     let server = world.serve(&[HOST]);
     let first = world.wait_for_certificate(HOST);
-    let mut old = Secure::connect(world.secure.number, HOST).expect("a connection");
-    assert_eq!(old.ask("/"), 200);
+    let mut old = Secure::connect(world.secure.number, Some(HOST)).expect("a connection");
+    assert_eq!(old.get(HOST).expect("an answer"), 200);
     let second = world.wait_for_other(HOST, &first);
     assert!(second.not_after > first.not_after);
     let now = i64::try_from(unix_now()).expect("seconds");
     assert!(now < first.not_after, "the old one was still good");
-    assert_eq!(old.seen(), first);
-    assert_eq!(old.ask("/"), 200, "the old connection lives on");
+    assert_eq!(Seen::of(&old.certificate()), first);
+    assert_eq!(old.get(HOST).expect("an answer"), 200, "the old connection lives on");
     assert!(!server.log().contains("cert_failed"), "{}", server.log());
     assert_eq!(world.orders(), 2);
 }
@@ -209,6 +211,20 @@ fn what_the_authority_suggests_is_followed() {
 }
 
 #[test]
+fn an_authority_that_says_nothing_keeps_nobody_from_serving_or_stopping() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = silent.local_addr().expect("its address").port();
+    let mut world = World::new(DAYS);
+    world.directory = Some(format!("https://127.0.0.1:{port}/dir"));
+    let mut server = world.serve(&[HOST]);
+    let (_asked, _) = silent.accept().expect("a question");
+    assert!(!is_pebbles(&world.seen(HOST).expect("a certificate of its own")));
+    let began = Instant::now();
+    assert_eq!(server.stop(), 0);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_host_that_a_reload_brings_gets_a_certificate_and_one_that_goes_is_forgotten() {
     let mut world = World::new(DAYS);
     world.pebble.start();
@@ -278,7 +294,8 @@ impl World {
 
     /// What who names `host` is shown.
     fn seen(&self, host: &str) -> Option<Seen> {
-        Secure::connect(self.secure.number, host).ok().map(|client| client.seen())
+        let client = Secure::connect(self.secure.number, Some(host)).ok()?;
+        Some(Seen::of(&client.certificate()))
     }
 
     #[track_caller]
@@ -345,6 +362,30 @@ impl World {
             }
             panic!("it is not revoked: {last:?}");
         });
+    }
+}
+
+/// A certificate as a client saw it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Seen {
+    /// In lower-case hexadecimal.
+    serial: String,
+    issuer: String,
+    /// Seconds since 1970.
+    not_after: i64,
+    der: Vec<u8>,
+}
+
+impl Seen {
+    fn of(der: &[u8]) -> Self {
+        let (_, parsed) = X509Certificate::from_der(der).expect("a certificate");
+        let serial = parsed.tbs_certificate.raw_serial();
+        Self {
+            serial: serial.iter().map(|byte| format!("{byte:02x}")).collect(),
+            issuer: parsed.issuer().to_string(),
+            not_after: parsed.validity().not_after.timestamp(),
+            der: der.to_vec(),
+        }
     }
 }
 

@@ -13,7 +13,6 @@ pub mod port;
 pub mod processes;
 pub mod release;
 pub mod renewal_stub;
-pub mod secure;
 pub mod server;
 pub mod tls;
 pub mod tools;
