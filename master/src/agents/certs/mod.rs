@@ -91,7 +91,8 @@ impl CertKeeper {
     /// Nothing is watched before [`Self::watch`]. Reads files.
     ///
     /// # Errors
-    /// Files that the configuration names cannot be used, each in a line.
+    /// Files that the configuration names cannot be used, or the local authority cannot make what it
+    /// should, each in a line.
     pub fn load(
         live: Arc<Certs>,
         dir: PathBuf,
@@ -123,7 +124,7 @@ impl CertKeeper {
     /// Gathers what `config` needs. Blocks, and is for the thread that makes configurations.
     ///
     /// # Errors
-    /// Files that the configuration names cannot be used.
+    /// Those of [`Self::load`].
     pub fn stage(&self, config: &Config) -> Result<StagedCerts, Failure> {
         let sources = CertSources::of(config);
         let live = self.desk.live.load();
@@ -174,7 +175,7 @@ impl CertKeeper {
         let with_renewal = |record: &TlsCertRecord| {
             let mut record = record.clone();
             let renewal = record.domains.iter().find_map(|domain| active.renewals.get(domain));
-            if record.source == CertSource::Acme
+            if record.source != CertSource::Manual
                 && let Some((at, result)) = renewal
             {
                 record.last_renew_attempt = Some(*at);
@@ -229,7 +230,7 @@ pub struct Watch {
 pub enum LoadError {
     /// A system call failed.
     System(io::Error),
-    /// Files that the configuration names cannot be used: why, one line each.
+    /// What the configuration names cannot be used: why, one line each.
     Unusable(Vec<String>),
 }
 

@@ -334,6 +334,40 @@ fn the_local_authority_is_made_once_and_its_certificates_follow_the_hosts() {
 }
 
 #[test]
+fn an_authority_that_breaks_takes_nothing_away() {
+    let auto = |hosts: &[&str]| Config {
+        auto_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        ..Config::default()
+    };
+    let mut stand = Stand::new(false, |_| auto(&["shop.test"]));
+    let first = stand.served("shop.test").unwrap();
+    stand.until_told("loaded shop.test");
+    let key = stand.root().join("state/certs/rootCA-key.pem");
+    let whole = fs::read(&key).unwrap();
+    fs::write(&key, "").unwrap();
+    stand.until_told("failed kept=true the local authority");
+    assert_eq!(stand.served("shop.test"), Some(first.clone()));
+    assert!(stand.keeper.stage(&auto(&["shop.test"])).is_ok(), "what it made is there");
+    let failure = stand.keeper.stage(&auto(&["new.test"])).unwrap_err();
+    assert_eq!(failure.code, AttemptCode::CertUnreadable);
+    fs::write(&key, whole).unwrap();
+    stand.until_told("loaded shop.test");
+    assert_eq!(stand.served("shop.test"), Some(first));
+    let failure = stand.keeper.stage(&auto(&["schön.test"])).unwrap_err();
+    assert!(failure.details[0].contains("xn--"), "{:?}", failure.details);
+}
+
+#[test]
+fn a_start_without_the_authority_it_needs_says_so() {
+    let unusable = Stand::try_new(false, |root| {
+        fs::write(root.join("state"), "a file").unwrap();
+        Config { auto_hosts: vec!["shop.test".to_owned()], ..Config::default() }
+    });
+    let Err(LoadError::Unusable(lines)) = unusable else { panic!("it starts") };
+    assert!(lines[0].contains("no authority can be made"), "{lines:?}");
+}
+
+#[test]
 fn a_reload_is_rejected_for_a_pair_that_cannot_be_used_and_nothing_changes() {
     let stand = Stand::new(false, |root| {
         pair(&root.join("a"), &["a.x"], 10_000_000);
