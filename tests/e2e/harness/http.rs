@@ -182,7 +182,8 @@ impl Client {
         Ok(Head { version: version.to_owned(), status, fields })
     }
 
-    fn body(&mut self, method: &str, head: &Head) -> io::Result<Vec<u8>> {
+    /// Reads the body of an answer whose head was read.
+    pub fn body(&mut self, method: &str, head: &Head) -> io::Result<Vec<u8>> {
         if method == "HEAD" || matches!(head.status, 204 | 304) {
             return Ok(Vec::new());
         }

@@ -18,6 +18,7 @@ pub mod server;
 pub mod tls;
 pub mod tools;
 pub mod wait;
+pub mod websocket;
 
 pub use http::{Client, Response};
 pub use ledger::{Kind, Ledger};
