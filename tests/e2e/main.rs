@@ -43,6 +43,8 @@ mod proxy_protocol;
 mod queue;
 mod rate_limit;
 mod realtime;
+mod realtime_autobahn;
+mod realtime_clients;
 mod realtime_places;
 mod realtime_protocol;
 mod recycle;

@@ -300,7 +300,8 @@ fn what_is_too_large_ends_it_with_1009_before_it_has_come() {
         ("one frame", announced(TEXT, over)),
         ("all there is", announced(BINARY, i64::MAX as u64)),
         ("more than there is", announced(BINARY, u64::MAX)),
-        ("its second part", [half.clone(), announced(0x00, 600_000)].concat()),
+        ("its second part", [half.clone(), masked(0x00, &vec![b'a'; 600_000])].concat()),
+        ("a part that is too large itself", [half.clone(), announced(0x00, over)].concat()),
         ("its last part", [half, masked(0x80, &vec![b'a'; 600_000])].concat()),
     ] {
         let mut socket = Socket::open(&server, "/realtime");
