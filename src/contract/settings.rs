@@ -23,6 +23,8 @@ pub struct Settings {
     pub quiet: bool,
     /// Diagnostics down to the debug level.
     pub debug: bool,
+    /// What who publishes to WebSocket clients has to know, where no file says otherwise.
+    pub publish_secret: Option<String>,
     /// Changed files are looked for now and then instead of being told of by the kernel.
     pub watch_poll: bool,
 }
@@ -53,6 +55,7 @@ impl Settings {
             source: Source::CommandLine,
             quiet: false,
             debug: false,
+            publish_secret: None,
             watch_poll: false,
             state_dir: ".".to_owned(),
         }

@@ -5,6 +5,7 @@ use crate::reactor::mailbox::Sender;
 use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::mail::ControlMessage;
 use crate::shared::pools::AppPool;
+use crate::shared::secrets::Secrets;
 use crate::shared::snapshot::Snapshot;
 use crate::shared::upstreams::{Upstream, prepare};
 use rip::contract::app::AppDescriptor;
@@ -74,7 +75,9 @@ impl Task {
         }
         let upstreams = prepare(&config, &self.active.upstreams, &self.control)
             .map_err(|why| Unmade::Rejected(Failure::new(AttemptCode::Invalid, why)))?;
-        Ok(self.draft(config, upstreams, warnings))
+        let secrets = Secrets::read(&config)
+            .map_err(|details| Unmade::Rejected(Failure { code: AttemptCode::Invalid, details }))?;
+        Ok(self.draft(config, upstreams, secrets, warnings))
     }
 
     /// Takes up what the process has found out.
@@ -132,7 +135,13 @@ impl Task {
         Ok(())
     }
 
-    fn draft(self, config: Config, upstreams: Vec<Arc<Upstream>>, warnings: Vec<String>) -> Draft {
+    fn draft(
+        self,
+        config: Config,
+        upstreams: Vec<Arc<Upstream>>,
+        secrets: Secrets,
+        warnings: Vec<String>,
+    ) -> Draft {
         let plan = plan(&self.active.config, &config);
         let mut work = Work {
             listeners: config.edge.listeners(),
@@ -162,7 +171,9 @@ impl Task {
             pools.push(pool);
         }
         let urls = config.apps.iter().map(|app| config.urls_of(app)).collect();
-        let snapshot = Snapshot::new(self.version, config, pools).with_upstreams(upstreams);
+        let snapshot = Snapshot::new(self.version, config, pools)
+            .with_upstreams(upstreams)
+            .with_secrets(secrets);
         let snapshot = Arc::new(snapshot);
         Draft { base: self.base, overlay: self.overlay, snapshot, urls, plan, work }
     }

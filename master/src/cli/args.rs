@@ -1,10 +1,12 @@
 //! The verbs and their flags, as the flag parser and `--help` know them.
 
 mod edgefile;
+mod realtime;
 
 pub use edgefile::{
     AddHost, Check, EdgefileFlags, Fmt, PlanReload, RemoveHost, ReportForm, Schema, Why,
 };
+pub use realtime::RealtimeFlags;
 
 use super::exit::Failure;
 use super::token::expand;
@@ -347,6 +349,9 @@ pub struct Start {
     /// What a change of the app's files does.
     #[command(flatten, next_help_heading = "Changes")]
     pub changes: ChangeFlags,
+    /// WebSocket clients.
+    #[command(flatten, next_help_heading = "Realtime")]
+    pub realtime: RealtimeFlags,
     /// What is told.
     #[command(flatten, next_help_heading = "Output")]
     pub output: OutputFlags,

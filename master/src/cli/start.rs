@@ -11,8 +11,9 @@ use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle,
     RestartPolicy, Runtime, Select,
 };
-use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases};
+use rip::contract::config::{Config, EdgeConfig, EdgeLimits, LogConfig, Phases};
 use rip::contract::listen::ListenAddress;
+use rip::contract::realtime::RealtimeConfig;
 use rip::contract::settings::{Settings, Source, file_site, single_app};
 use rip::ids::AppId;
 use rip::limits;
@@ -137,7 +138,8 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
     let config = match found {
         Found::App(entry) => {
             let app = app(start, world, AppId::new(&id), hosts, entry)?;
-            single_app(AppDescriptor { env, ..app }, edge)
+            let realtime = realtime(start, &app.id);
+            Config { realtime, ..single_app(AppDescriptor { env, ..app }, edge) }
         }
         Found::Files(files) => file_site(&files.dir, &hosts, edge),
     };
@@ -147,9 +149,21 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         source: Source::CommandLine,
         quiet: start.output.quiet,
         debug: start.output.debug,
+        publish_secret: start.realtime.publish_secret.clone(),
         watch_poll: start.changes.watch_poll,
         state_dir: world.state_dir.to_string_lossy().into_owned(),
     })
+}
+
+/// Where WebSocket clients of the app connect, where that was said.
+fn realtime(start: &Start, app: &AppId) -> Vec<RealtimeConfig> {
+    let place = start.realtime.realtime_path.iter().map(|path| RealtimeConfig {
+        hosts: vec!["*".to_owned()],
+        path: path.clone(),
+        explicit: true,
+        ..RealtimeConfig::unasked(app.clone())
+    });
+    place.collect()
 }
 
 /// The words that are neither tokens nor flags.
@@ -248,6 +262,7 @@ fn refuse_app_flags(start: &Start, files: &Files) -> Result<(), Failure> {
         ("--env", !app.env.is_empty()),
         ("--setup", changes.setup.is_some()),
         ("--reload", changes.reload.is_some()),
+        ("--realtime-path", start.realtime.realtime_path.is_some()),
     ];
     match given.into_iter().find(|(_, is_given)| *is_given) {
         None => Ok(()),

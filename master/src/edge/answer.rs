@@ -305,6 +305,8 @@ impl Edge {
             self.tell_of(&exchange, front, app, reason);
         } else if let Some(proxied) = &exchange.proxied {
             self.tell_of(&exchange, front, &proxied.upstream.id, reason);
+        } else if let Some(publishing) = &exchange.publishing {
+            self.tell_of(&exchange, front, publishing.hub.app.as_str(), reason);
         }
         self.close_tunnel(&mut exchange);
         self.snapshots.unpin(exchange.snapshot);

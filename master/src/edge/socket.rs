@@ -28,7 +28,7 @@ use rip::realtime::bucket::Bucket;
 use rip::realtime::lane::{Lane, Post};
 use rip::realtime::outbox::Outbox;
 use rip::realtime::pulse::Pulse;
-use rip::realtime::{ClientId, Frame, Roll};
+use rip::realtime::{ClientId, Frame, GroupName, Roll};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -45,6 +45,8 @@ pub(super) struct Socket {
     /// Fields of every POST on its behalf, each a line with its end.
     pub(super) fields: Box<[u8]>,
     pub(super) ip: Option<IpAddr>,
+    /// It is no WebSocket: it reads this group as server-sent events.
+    pub(super) view: Option<GroupName>,
     /// What is needed until it is open.
     pub(super) opening: Option<Box<Opening>>,
     /// Whose workers were asked last.
@@ -175,7 +177,7 @@ impl Edge {
     /// app is told.
     pub(super) fn part(&mut self, key: Key) {
         let Some(socket) = self.sockets.slab.get(key) else { return };
-        let (id, hub) = (socket.id, Arc::clone(&socket.hub));
+        let (id, hub, is_view) = (socket.id, Arc::clone(&socket.hub), socket.view.is_some());
         if let Some(hall) = self.sockets.hall(hub.number)
             && hall.roll.leave(id).is_some()
         {
@@ -184,7 +186,9 @@ impl Edge {
             if let Some(settled) = settled {
                 hub.settle(self.index, settled);
             }
-            self.tell_closed(key);
+            if !is_view {
+                self.tell_closed(key);
+            }
         }
         self.post_next(key);
     }

@@ -18,15 +18,22 @@ impl Edge {
             return;
         };
         let (mut delivered, mut dropped) = (0, 0);
+        let (fronts, blocks) = (&mut self.fronts, &mut self.blocks);
         let count = roll.apply(letter, &mut |key, deed| {
             let key = Key::from_u64(key);
             let Some(socket) = slab.get_mut(key) else { return false };
             if !std::mem::replace(&mut socket.is_touched, true) {
                 touched.push(key);
             }
+            if socket.view.is_some() {
+                let front = socket.front.and_then(|front| fronts.get_mut(front));
+                let shown = front.is_some_and(|front| socket.show(deed, front, blocks));
+                delivered += u64::from(shown);
+                return shown;
+            }
             let pushed = match deed {
                 Deed::Send { frame, is_lossy, .. } => socket.outbox.push(frame, is_lossy),
-                Deed::SendMissed { frame } => return socket.outbox.push_missed(frame),
+                Deed::SendMissed { frame, .. } => return socket.outbox.push_missed(frame),
                 Deed::Close(close) => {
                     socket.say_close(close.code, &close.reason);
                     return true;
@@ -51,7 +58,9 @@ impl Edge {
         let shard = self.shard();
         shard.add(Counter::SocketDeliveries, delivered);
         shard.add(Counter::SocketDropped, dropped);
-        let _ = count;
+        if let Some(count) = count {
+            self.send_count(count);
+        }
     }
 
     /// Looks after the clients that got something, or were closed, in this turn; and tells the hubs
@@ -61,7 +70,9 @@ impl Edge {
             let Some(socket) = self.sockets.slab.get_mut(key) else { continue };
             socket.is_touched = false;
             let (front, stage) = (socket.front, socket.stage);
-            if std::mem::take(&mut socket.is_slow) {
+            if socket.view.is_some() {
+                self.tend_view(key);
+            } else if std::mem::take(&mut socket.is_slow) {
                 self.close_slow_socket(key);
             } else if matches!(stage, Stage::Closing { .. }) {
                 self.see_off(key);
@@ -125,6 +136,9 @@ impl Edge {
     pub(super) fn socket_pulse(&mut self, front_key: Key, key: Key) {
         let now = self.clock.now();
         let Some(socket) = self.sockets.slab.get_mut(key) else { return };
+        if socket.view.is_some() {
+            return self.view_pulse(front_key, key);
+        }
         match socket.stage {
             Stage::Closing { .. } | Stage::Gone => return self.close_front(front_key),
             Stage::Opening => return,

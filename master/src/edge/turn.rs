@@ -263,6 +263,7 @@ impl Edge {
             EdgeMessage::Refused { key, reason, retry_after_secs } => {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
+            EdgeMessage::Counted(count) => self.take_count(count),
             EdgeMessage::Realtime { hub, letter } => self.receive_letter(hub, &letter),
             EdgeMessage::Beneath(done) => self.beneath_done(done),
             EdgeMessage::File(done) => self.file_done(done),

@@ -51,6 +51,13 @@ impl Hubs {
         hub
     }
 
+    /// Sends a loop a message.
+    pub fn mail(&self, to: LoopIndex, message: EdgeMessage) {
+        if let Some(sender) = self.loops.get().and_then(|loops| loops.get(usize::from(to.0))) {
+            sender.send(message);
+        }
+    }
+
     /// Every hub there is.
     pub fn all(&self) -> Vec<Arc<AppHub>> {
         let hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,7 @@ pub mod pages;
 pub mod pools;
 pub mod rates;
 pub mod realtime;
+pub mod secrets;
 pub mod sites;
 pub mod snapshot;
 pub mod stats;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub pages: pages::Pages,
     /// What HTTPS is served with.
     pub tls: Arc<tls::Tls>,
+    /// What who publishes has to know, unless a site or the configuration has a file of its own.
+    pub publish_secret: Option<String>,
     /// What WebSocket clients are told.
     pub hubs: hub::Hubs,
     /// Jobs for the files agent.

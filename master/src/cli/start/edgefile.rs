@@ -146,6 +146,7 @@ pub fn settings(
         },
         quiet: start.output.quiet,
         debug: start.output.debug,
+        publish_secret: start.realtime.publish_secret.clone(),
         watch_poll: start.changes.watch_poll,
         state_dir: world.state_dir.to_string_lossy().into_owned(),
     })
@@ -168,7 +169,7 @@ fn listeners(start: &Start, world: &World) -> Result<Option<Vec<ListenAddress>>,
 }
 
 fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
-    let Start { app, restarts, replacing, changes, .. } = start;
+    let Start { app, restarts, replacing, changes, realtime, .. } = start;
     let given = [
         (app.select.is_some(), "--select", "select \"lifo\""),
         (app.listen.is_some(), "--listen", "listen \"port\""),
@@ -208,6 +209,7 @@ fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
         (!changes.watch.is_empty(), "--watch", "watch \"*.py\""),
         (changes.max_reloads.is_some(), "--max-reloads", "reload max=10"),
         (changes.setup.is_some(), "--setup", "setup \"make\" \"css\""),
+        (realtime.realtime_path.is_some(), "--realtime-path", "realtime path=\"/ws\""),
     ];
     match given.into_iter().find(|(is_given, ..)| *is_given) {
         None => Ok(()),

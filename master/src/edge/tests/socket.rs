@@ -11,18 +11,18 @@ const UPGRADE: &str = "GET /realtime?room=7 HTTP/1.1\r\nHost: a\r\nConnection: U
 
 /// One POST as the worker got it.
 #[derive(Clone, Debug)]
-struct Posted {
+pub(super) struct Posted {
     /// In lower case.
     head: String,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Posted {
-    fn field(&self, name: &str) -> Option<&str> {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    fn word(&self) -> &str {
+    pub(super) fn word(&self) -> &str {
         self.field("sec-websocket-frame").unwrap_or_default()
     }
 }
@@ -41,15 +41,15 @@ fn whole(status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-fn ok(body: &str) -> Vec<u8> {
+pub(super) fn ok(body: &str) -> Vec<u8> {
     whole("200 OK", "Content-Type: application/json\r\n", body.as_bytes())
 }
 
 /// What every POST is answered with.
-type Answer = dyn FnMut(&Posted) -> Vec<u8> + Send;
+pub(super) type Answer = dyn FnMut(&Posted) -> Vec<u8> + Send;
 
 /// A house whose worker answers what `answer` says, and tells what it was asked.
-fn house(
+pub(super) fn house(
     adjust: impl FnOnce(&mut Config),
     mut answer: Box<Answer>,
 ) -> (House, mpsc::Receiver<Posted>) {
@@ -75,18 +75,24 @@ fn upgrade(house: &House) -> TcpStream {
 }
 
 fn open(house: &House) -> TcpStream {
-    let mut client = upgrade(house);
+    open_at(house, "?room=7")
+}
+
+pub(super) fn open_at(house: &House, query: &str) -> TcpStream {
+    let mut client = house.client();
+    client.write_all(UPGRADE.replace("?room=7", query).as_bytes()).unwrap();
+    client.write_all(b"\r\n").unwrap();
     let head = head(&mut client).unwrap();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     client
 }
 
-fn next(told: &mpsc::Receiver<Posted>) -> Posted {
+pub(super) fn next(told: &mpsc::Receiver<Posted>) -> Posted {
     told.recv_timeout(PATIENCE).expect("a POST")
 }
 
 /// A masked frame with at most 125 bytes.
-fn say(client: &mut TcpStream, first: u8, payload: &[u8]) {
+pub(super) fn say(client: &mut TcpStream, first: u8, payload: &[u8]) {
     let mask = [9, 8, 7, 6];
     let mut frame = vec![first, 0x80 | payload.len() as u8];
     frame.extend(mask);
@@ -95,7 +101,7 @@ fn say(client: &mut TcpStream, first: u8, payload: &[u8]) {
 }
 
 /// The next frame: its first byte and its payload.
-fn hear(client: &mut TcpStream) -> (u8, Vec<u8>) {
+pub(super) fn hear(client: &mut TcpStream) -> (u8, Vec<u8>) {
     let mut head = [0; 2];
     client.read_exact(&mut head).expect("a frame");
     let length = match head[1] {
@@ -120,7 +126,7 @@ fn close(code: u16, reason: &str) -> (u8, Vec<u8>) {
     (0x88, [&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-fn is_closed(client: &mut TcpStream) -> bool {
+pub(super) fn is_closed(client: &mut TcpStream) -> bool {
     matches!(client.read(&mut [0]), Ok(0) | Err(_))
 }
 
