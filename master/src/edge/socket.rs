@@ -29,6 +29,7 @@ use rip::realtime::lane::{Lane, Post};
 use rip::realtime::outbox::Outbox;
 use rip::realtime::pulse::Pulse;
 use rip::realtime::{ClientId, Frame, GroupName, Roll};
+use rip::time::Instant;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -92,6 +93,8 @@ pub(super) struct Sockets {
     pub(super) halls: Vec<Option<Hall>>,
     /// Those that got something in this turn.
     pub(super) touched: Vec<Key>,
+    /// When what hubs keep is looked at.
+    pub(super) archives: Option<Instant>,
     random: Option<File>,
 }
 

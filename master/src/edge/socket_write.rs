@@ -1,14 +1,16 @@
 //! What clients are told: letters from the hub into outboxes, and outboxes to the kernel.
 
 use super::socket::{Hall, Sockets, Stage};
-use super::turn::Edge;
+use super::turn::{Edge, Timer};
 use crate::reactor::slab::Key;
 use rip::guard::phase::Phase;
 use rip::observe::counter::Counter;
 use rip::realtime::outbox::Pushed;
 use rip::realtime::pulse::Beat;
 use rip::realtime::{Deed, Frame, Letter};
+use rip::time::Instant;
 use std::io::{self, IoSlice, Write};
+use std::time::Duration;
 
 impl Edge {
     /// A hub says something to clients of this loop.
@@ -82,10 +84,31 @@ impl Edge {
             }
         }
         let index = self.index;
-        for Hall { hub, roll } in self.sockets.halls() {
-            if let Some(settled) = roll.take_settled() {
-                hub.settle(index, settled);
-            }
+        let settle = |Hall { hub, roll }: &mut Hall| hub.settle(index, roll.take_settled()?);
+        if let Some(at) = self.sockets.halls().filter_map(settle).min() {
+            self.watch_archives(at);
+        }
+    }
+
+    /// Makes sure that what hubs keep is looked at when some of it is too old.
+    fn watch_archives(&mut self, at: Instant) {
+        // Not for each message by itself.
+        let at = at.max(self.clock.now() + ARCHIVE_PAUSE);
+        if self.sockets.archives.is_none_or(|armed| at < armed) {
+            self.sockets.archives = Some(at);
+            self.wheel.schedule(Timer::Archives, at);
+        }
+    }
+
+    /// Something that hubs keep is too old.
+    pub(super) fn tidy_archives(&mut self) {
+        let now = self.clock.now();
+        if self.sockets.archives.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        let next = self.sockets.halls().filter_map(|hall| hall.hub.forget_old(now)).min();
+        if let Some(at) = next {
+            self.watch_archives(at);
         }
     }
 
@@ -163,5 +186,7 @@ impl Edge {
     }
 }
 
+/// Between two looks at what hubs keep.
+const ARCHIVE_PAUSE: Duration = Duration::from_secs(1);
 /// Frames written at once.
 const PIECES: usize = 16;

@@ -46,6 +46,8 @@ pub(super) enum Timer {
     Link(Key),
     /// A worker connection whose exchange was abandoned.
     Stuck(Key),
+    /// What hubs keep gets too old.
+    Archives,
     /// A request of the edge's own.
     Own(Key),
     /// Upstreams are to be asked how they are.
@@ -296,6 +298,7 @@ impl Edge {
             Timer::Link(key) => self.link_timer(key),
             Timer::Checks => self.checks_due(),
             Timer::Stuck(key) => self.tell_stuck(key),
+            Timer::Archives => self.tidy_archives(),
             Timer::Own(key) => self.own_timer(key),
             Timer::Pauses(pool) => {
                 let now = self.clock.now();
