@@ -296,7 +296,7 @@ impl Edge {
             exchange.record.status = reason.status();
         }
         if let Some(own) = exchange.own.take() {
-            self.answer_own(*own, exchange.request_id, &mut exchange.record, reason);
+            self.answer_own(*own, &mut exchange, reason);
         }
         let front = exchange.front.unwrap_or_else(|| Key::from_u64(0));
         if let Some(pool) = self.seats.pool(exchange.pool).cloned() {

@@ -171,6 +171,7 @@ impl Edge {
             view,
             opening: Some(Box::new(opening)),
             pool: None,
+            errand: None,
             call: None,
             lane: Lane::new(),
             held: None,
@@ -185,9 +186,9 @@ impl Edge {
         if let Some(front) = self.fronts.get_mut(key) {
             front.socket = Some(socket);
         }
-        if !self.post(socket, word, None, Vec::new(), id) {
+        if !self.post(socket, word, Vec::new(), id) {
             let reason = Reason::NotFound;
-            self.refuse_socket(socket, Unanswered { reason, retry_after_secs: None });
+            self.refuse_socket(socket, Unanswered::for_reason(reason));
         }
     }
 
@@ -313,7 +314,7 @@ impl Edge {
     pub(super) fn refuse_socket(&mut self, key: Key, unanswered: Unanswered) {
         let Some((front_key, app, opening)) = self.unopened(key) else { return };
         let Opening { id, wanted, mut record, .. } = *opening;
-        let Unanswered { reason, retry_after_secs } = unanswered;
+        let Unanswered { reason, retry_after_secs, .. } = unanswered;
         let refusal = Refusal {
             reason,
             accept: &wanted,

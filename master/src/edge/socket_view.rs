@@ -78,7 +78,7 @@ impl Edge {
         let items = self.instructions(&app, &id, &answer.body);
         if !items.iter().any(|item| item.joined().contains(&group)) {
             let reason = Reason::GroupRefused;
-            return self.refuse_socket(key, Unanswered { reason, retry_after_secs: None });
+            return self.refuse_socket(key, Unanswered::for_reason(reason));
         }
         let now = self.clock.now();
         let Some(socket) = self.sockets.slab.get_mut(key) else { return };

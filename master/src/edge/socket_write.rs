@@ -84,7 +84,7 @@ impl Edge {
             }
         }
         let index = self.index;
-        let settle = |Hall { hub, roll }: &mut Hall| hub.settle(index, roll.take_settled()?);
+        let settle = |Hall { hub, roll, .. }: &mut Hall| hub.settle(index, roll.take_settled()?);
         if let Some(at) = self.sockets.halls().filter_map(settle).min() {
             self.watch_archives(at);
         }

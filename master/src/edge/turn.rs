@@ -48,6 +48,8 @@ pub(super) enum Timer {
     Stuck(Key),
     /// What hubs keep gets too old.
     Archives,
+    /// POSTs on behalf of WebSocket clients may be made again, of the hub with this number.
+    Posts(u32),
     /// A request of the edge's own.
     Own(Key),
     /// Upstreams are to be asked how they are.
@@ -299,6 +301,7 @@ impl Edge {
             Timer::Checks => self.checks_due(),
             Timer::Stuck(key) => self.tell_stuck(key),
             Timer::Archives => self.tidy_archives(),
+            Timer::Posts(hub) => self.pause_over(hub),
             Timer::Own(key) => self.own_timer(key),
             Timer::Pauses(pool) => {
                 let now = self.clock.now();

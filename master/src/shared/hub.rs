@@ -51,6 +51,11 @@ impl Hubs {
         hub
     }
 
+    /// How many loops there are, at least one.
+    pub fn loop_count(&self) -> usize {
+        self.loops.get().map_or(1, Vec::len).max(1)
+    }
+
     /// Sends a loop a message.
     pub fn mail(&self, to: LoopIndex, message: EdgeMessage) {
         if let Some(sender) = self.loops.get().and_then(|loops| loops.get(usize::from(to.0))) {

@@ -545,6 +545,42 @@ fn who_says_too_much_in_too_short_a_time_is_closed() {
 }
 
 #[test]
+fn a_full_queue_loses_nothing_that_clients_said() {
+    let (go, gone) = mpsc::channel::<()>();
+    let answer = move |posted: &Posted| {
+        if posted.head.starts_with("get /slow") {
+            let _ = gone.recv_timeout(PATIENCE);
+        }
+        let text = String::from_utf8_lossy(&posted.body).into_owned();
+        if posted.word() == "text" { ok(&format!(r#"{{"$text":"{text}"}}"#)) } else { ok("{}") }
+    };
+    let (house, told) = house(|config| config.apps[0].max_queue = 2, Box::new(answer));
+    let mut clients: Vec<_> = (0..30).map(|_| open(&house)).collect();
+    // One is asked, and two wait: no room is left.
+    let mut slow: Vec<_> = (0..3).map(|_| house.client()).collect();
+    for client in &mut slow {
+        client.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        house.turn();
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        say(client, 0x81, format!("{number}").as_bytes());
+        say(client, 0x81, format!("{number} again").as_bytes());
+    }
+    house.turn();
+    drop(go);
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(hear(client), (0x81, format!("{number}").into_bytes()));
+        assert_eq!(hear(client), (0x81, format!("{number} again").into_bytes()));
+    }
+    assert!(house.count(Counter::Refusal(Reason::QueueFull)) > 0, "the queue was full");
+    drop(clients);
+    let closes = told.iter().filter(|posted| posted.word() == "close").take(30).count();
+    assert_eq!(closes, 30);
+    assert_eq!(house.count(Counter::SocketReplyFailed), 0);
+    wait_until("the lease never ends", || house.inflight() == 0);
+}
+
+#[test]
 fn what_waits_for_the_app_is_bounded() {
     let (go, gone) = mpsc::channel::<()>();
     let answer = move |posted: &Posted| {
