@@ -184,6 +184,11 @@ impl Socket {
         self.client.reset();
     }
 
+    /// The connection, to change how it behaves.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// The connection.
     pub fn into_client(self) -> Client {
         self.client
