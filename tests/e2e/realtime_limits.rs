@@ -3,6 +3,7 @@
 use crate::harness::websocket::{BINARY, PING, PONG, Socket, UPGRADE, masked, quoted, rooms};
 use crate::harness::{Client, Server, Setup, eventually, processes, within};
 use serde_json::json;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 fn house(realtime: &str) -> Server {
@@ -30,8 +31,14 @@ fn narrow(server: &Server, target: &str) -> Socket {
 
 /// Publishes so many large texts to a group, each with its number.
 fn flood(server: &Server, group: &str, count: u32, bytes: usize) {
+    flood_after(server, group, count, bytes, |_| {});
+}
+
+/// The same; each waits for `before` of its number.
+fn flood_after(server: &Server, group: &str, count: u32, bytes: usize, before: impl Fn(u32)) {
     let mut client = server.connect();
     for number in 1..=count {
+        before(number);
         let body = json!({"@": [group], "n": number, "text": "x".repeat(bytes)}).to_string();
         let fields = "Content-Type: application/json\r\n";
         client.request_at("127.0.0.1", "POST", "/publish", fields, body.as_bytes());
@@ -52,13 +59,20 @@ fn slow_clients_are_closed_with_1013_and_take_bounded_memory_while_others_hear_e
     flood(&server, "/nobody", 5, BYTES);
     let before = processes::resident_bytes(server.pid());
     let mut most = before;
+    let heard = AtomicU32::new(0);
     std::thread::scope(|scope| {
-        let reader = scope.spawn(move || {
+        let reader = scope.spawn(|| {
             for number in 1..=COUNT {
                 assert_eq!(fast.hear_json()["n"], number);
+                heard.store(number, Ordering::Relaxed);
             }
         });
-        let publisher = scope.spawn(|| flood(&server, "/g", COUNT, BYTES));
+        // The fast one is never more than half a mebibyte behind.
+        let is_near = move |number: u32| {
+            eventually("the fast one", || heard.load(Ordering::Relaxed) + 8 >= number);
+        };
+        let (heard, server) = (&heard, &server);
+        let publisher = scope.spawn(move || flood_after(server, "/g", COUNT, BYTES, is_near));
         while !publisher.is_finished() {
             most = most.max(processes::resident_bytes(server.pid()));
             std::thread::sleep(Duration::from_millis(5));
@@ -79,7 +93,9 @@ fn slow_clients_are_closed_with_1013_and_take_bounded_memory_while_others_hear_e
     let mut next = 1;
     let code = loop {
         match slow[0].try_hear() {
-            Ok(frame) if frame.first == crate::harness::websocket::CLOSE => break Some(frame.close()),
+            Ok(frame) if frame.first == crate::harness::websocket::CLOSE => {
+                break Some(frame.close());
+            }
             Ok(frame) => {
                 let told: serde_json::Value = serde_json::from_slice(&frame.payload).unwrap();
                 assert_eq!(told["n"], next);
@@ -135,8 +151,7 @@ fn who_says_too_much_too_often_is_closed_with_1008() {
     for (target, burst) in [("/few", 10_usize), ("/realtime", 200)] {
         let mut socket = Socket::open(&server, target);
         let began = Instant::now();
-        let frames: Vec<u8> =
-            (0..burst * 3).flat_map(|_| masked(BINARY, b"x")).collect();
+        let frames: Vec<u8> = (0..burst * 3).flat_map(|_| masked(BINARY, b"x")).collect();
         let _ = socket.send_bytes(&frames);
         let mut echoes = 0;
         let close = loop {
@@ -154,7 +169,11 @@ fn who_says_too_much_too_often_is_closed_with_1008() {
     // What was taken in before is POSTed all the same, then the close.
     let closes = server.wait_for_posts("close", 2);
     assert!(closes.iter().all(|close| close.body().contains("1008")), "{closes:?}");
-    let first = server.posts().iter().filter(|post| post.word() == "binary" && post.client() == closes[0].client()).count();
+    let first = server
+        .posts()
+        .iter()
+        .filter(|post| post.word() == "binary" && post.client() == closes[0].client())
+        .count();
     assert!(first >= 10, "{first}");
     // Who keeps to the rate is heard for longer than the burst lasts.
     let mut socket = Socket::open(&server, "/few");

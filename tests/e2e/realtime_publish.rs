@@ -10,7 +10,7 @@ const REALTIME: &str = "realtime \"/realtime\" app=\"rooms\"";
 const JSON: &str = "Content-Type: application/json\r\n";
 
 fn house(edge: &str, realtime: &str) -> Server {
-    let file = rooms(realtime, "").replace("edge {", &format!("edge {{ {edge};"));
+    let file = rooms(realtime, "").replace("edge {", &format!("edge {{\n{edge}\n"));
     Setup::edgefile(&file).with_rooms().word("--no-watch").start()
 }
 
@@ -91,7 +91,10 @@ fn who_publishes_moves_and_closes_clients() {
     counted(&publish(&server, json!({"@": [id], "+": ["/a"], "-": ["/b"]})));
     let count = counted(&publish(&server, json!({"@": ["/a"], "x": 1})));
     assert_eq!(count["delivered"], 2);
-    counted(&publish(&server, json!({"@": ["/a"], ">": [id], "y": 2, "*": {"code": 4001, "reason": "r"}})));
+    counted(&publish(
+        &server,
+        json!({"@": ["/a"], ">": [id], "y": 2, "*": {"code": 4001, "reason": "r"}}),
+    ));
     assert_eq!(other.hear_json(), json!({"x": 1}));
     assert_eq!(other.hear_close(), (4001, "r".to_owned()));
     assert_eq!(one.hear_json(), json!({"x": 1}));
@@ -148,12 +151,16 @@ fn more_than_a_mebibyte_is_413() {
     ));
     assert_eq!(client.response().status, 413, "before it has come");
     let mut client = server.connect();
-    client.send(format!("POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"));
+    client.send(format!(
+        "POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"
+    ));
     let chunks = crate::harness::http::chunked(body((1 << 20) + 1).as_bytes(), 100_000);
     let _ = client.try_send(&chunks);
     assert_eq!(client.response().status, 413, "as it comes");
     let mut client = server.connect();
-    client.send(format!("POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"));
+    client.send(format!(
+        "POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"
+    ));
     client.send(crate::harness::http::chunked(fits.as_bytes(), 100_000));
     assert_eq!(counted(&client.response())["delivered"], 1);
     assert!(socket.hear_text().len() > 1_000_000);
@@ -244,8 +251,14 @@ fn a_site_has_a_secret_of_its_own_from_a_file() {
              site \"none.test\" {{ redirect \"/*\" to=\"https://own.test\" }}\n"
         )
     };
-    let file = |site: &str| file(site).replace("redirect \"/*\" to=\"https://own.test\"", "route \"/*\" { redirect \"https://own.test/\" }");
-    let setup = Setup::edgefile(&file("publish-secret-file=\"$DIR/own\"")).with_rooms().word("--no-watch");
+    let file = |site: &str| {
+        file(site).replace(
+            "redirect \"/*\" to=\"https://own.test\"",
+            "route \"/*\" { redirect \"https://own.test/\" }",
+        )
+    };
+    let setup =
+        Setup::edgefile(&file("publish-secret-file=\"$DIR/own\"")).with_rooms().word("--no-watch");
     fs::write(setup.path("edge"), "of-the-edge\n").unwrap();
     fs::write(setup.path("own"), "of-its-own\n").unwrap();
     let server = setup.start();

@@ -84,7 +84,9 @@ fn whoever_comes_back_hears_what_it_missed_and_then_what_is_new() {
 
 #[test]
 fn what_cannot_be_had_is_told_as_a_reset() {
-    let server = house("history \"/short\" messages=3 ttl=\"5m\"; history \"/soon\" messages=100 ttl=\"300ms\"");
+    let server = house(
+        "history \"/short\" messages=3 ttl=\"5m\"; history \"/soon\" messages=100 ttl=\"300ms\"",
+    );
     let mut socket = Socket::open(&server, &target(&["/short"], ""));
     for number in 1..=10 {
         publish(&server, &json!({"@": ["/short"], "n": number}));
@@ -109,10 +111,15 @@ fn what_cannot_be_had_is_told_as_a_reset() {
         let target = target(&["/short"], &recover("/short", (epoch, offset)));
         let mut back = Socket::open(&server, &target);
         let reset = back.hear_json();
-        assert_eq!(reset["reset"]["/short"], json!({"epoch": first.0, "offset": 11}), "{offset}: {reset}");
+        assert_eq!(
+            reset["reset"]["/short"],
+            json!({"epoch": first.0, "offset": 11}),
+            "{offset}: {reset}"
+        );
     }
     // What is not understood is nothing.
-    for garbage in ["%2Fshort", "%2Fshort:x:1", "short:1:1", ":::", "%2Fshort:1:1:1", "%2F%ff:1:1"] {
+    for garbage in ["%2Fshort", "%2Fshort:x:1", "short:1:1", ":::", "%2Fshort:1:1:1", "%2F%ff:1:1"]
+    {
         Socket::open(&server, &target(&["/short"], garbage)).assert_nothing_told();
     }
     // The time it is kept for.
@@ -202,9 +209,8 @@ fn clients_that_come_and_go_at_random_miss_nothing_and_hear_nothing_twice() {
     let all_there = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (server, all_there) = (&server, &all_there);
-        let wanderers: Vec<_> = (0..8)
-            .map(|nth| scope.spawn(move || wander(server, seed + nth, LAST)))
-            .collect();
+        let wanderers: Vec<_> =
+            (0..8).map(|nth| scope.spawn(move || wander(server, seed + nth, LAST))).collect();
         scope.spawn(move || {
             until("the first ones", || (server.posted("open").len() >= 8).then_some(()));
             let mut client = server.connect();
