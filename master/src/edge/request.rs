@@ -35,6 +35,7 @@ impl Edge {
             || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
             || self.begin_live_stream(front, head, buf)
+            || self.begin_realtime(front, head, buf)
         {
             return;
         }

@@ -4,6 +4,7 @@ mod clients;
 mod compression;
 mod proxy;
 mod secure;
+mod socket;
 mod tls;
 mod to_https;
 mod tunnel;
@@ -102,6 +103,7 @@ impl House {
             spool_dir: dir.clone(),
             renewals: Default::default(),
             pages: Default::default(),
+            hubs: Default::default(),
             files,
             log,
             control,

@@ -2,6 +2,7 @@
 
 use super::pools::AppPool;
 use super::rates::RateLimits;
+use super::realtime::Realtimes;
 use super::sites::Site;
 use super::upstreams::Upstream;
 use rip::contract::app::AppDescriptor;
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub body_bytes: u64,
     /// Peers that are believed when they say whom they speak for.
     pub trusted: CidrSet,
+    /// Where realtime is served.
+    pub realtime: Realtimes,
     /// How often clients may ask.
     pub rates: RateLimits,
     /// What plain listeners answer where HTTPS is served as well.
@@ -65,6 +68,7 @@ impl Snapshot {
         let rates = RateLimits::new(&config);
         let to_https = ToHttps::of(&config);
         let hsts = config.edge.tls.hsts.as_ref().map(hsts_line);
+        let realtime = Realtimes::new(&config);
         let upstreams = Vec::new();
         let sites = config.routes.iter().map(Site::of).collect();
         Self {
@@ -73,6 +77,7 @@ impl Snapshot {
             table,
             body_bytes,
             trusted,
+            realtime,
             rates,
             to_https,
             hsts,
