@@ -1,5 +1,6 @@
 //! Promises, each against the real binary.
 
+mod acme;
 mod boot;
 mod broken_release;
 mod builtins;

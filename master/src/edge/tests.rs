@@ -4,6 +4,7 @@ mod clients;
 mod compression;
 mod proxy;
 mod secure;
+mod secure_files;
 mod socket;
 mod tls;
 mod to_https;

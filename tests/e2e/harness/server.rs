@@ -25,6 +25,7 @@ pub struct Setup {
     is_awaited: bool,
     is_read: bool,
     descriptors: Option<u32>,
+    port: Option<Port>,
     /// The Edgefile says where to listen.
     names_port: bool,
     /// How the port is said otherwise.
@@ -158,6 +159,7 @@ impl Setup {
             is_awaited: true,
             is_read: true,
             descriptors: None,
+            port: None,
             names_port: false,
             manner: PortManner::Plain,
         }
@@ -220,6 +222,18 @@ impl Setup {
         self
     }
 
+    /// Its Edgefile says where to listen, in numbers.
+    pub fn names_ports(mut self) -> Self {
+        self.names_port = true;
+        self
+    }
+
+    /// Listens there.
+    pub fn at(mut self, port: Port) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// May have so many descriptors and no more.
     pub fn descriptors(mut self, count: u32) -> Self {
         self.descriptors = Some(count);
@@ -232,8 +246,8 @@ impl Setup {
     }
 
     /// Starts it; returns when it listens and (unless [`Self::unawaited`]) a worker has joined.
-    pub fn start(self) -> Server {
-        let port = Port::free();
+    pub fn start(mut self) -> Server {
+        let port = self.port.take().unwrap_or_else(Port::free);
         self.fill_in(&port);
         let mut command = self.master(&port);
         let log = |name: &str| File::create(self.path(name)).expect("a log file");
