@@ -12,6 +12,7 @@ pub mod processes;
 pub mod release;
 pub mod server;
 pub mod tools;
+pub mod trusting;
 pub mod wait;
 
 pub use http::{Client, Response};
