@@ -1,9 +1,11 @@
 //! Promises, each against the real binary.
 
+mod acme;
 mod boot;
 mod broken_release;
 mod builtins;
 mod busy;
+mod certs;
 mod cli;
 mod client_faults;
 mod client_identity;
@@ -24,6 +26,8 @@ mod edgefile_watch;
 mod entries;
 mod harness;
 mod health;
+mod https;
+mod https_ports;
 mod ids;
 mod init_system;
 mod limits;

@@ -198,6 +198,8 @@ pub enum CtlVerb {
     History(Ask),
     /// Show which hosts are served, and by whom
     Hosts(Ask),
+    /// Show the certificates that are served, or load or renew them
+    Certs(ListCerts),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait
@@ -222,6 +224,40 @@ pub struct Ask {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = value::seconds)]
     pub timeout: Duration,
+}
+
+/// The question which certificates are served, or an order that concerns them.
+#[derive(Args, Clone, Debug, Default)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ListCerts {
+    /// The question.
+    #[command(flatten)]
+    pub ask: Ask,
+    /// The order.
+    #[command(subcommand)]
+    pub verb: Option<CertVerb>,
+}
+
+/// What can be ordered of certificates.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CertVerb {
+    /// Serve what is on disk now; changed files are taken up by themselves as well
+    Reload(Order),
+    /// Ask the ACME authority for another certificate now
+    Renew(RenewCert),
+    /// Say how the local authority of --auto-tls is made to be believed
+    Trust(Ask),
+}
+
+/// The order to renew a certificate.
+#[derive(Args, Clone, Debug)]
+pub struct RenewCert {
+    /// The host it is for
+    #[arg(value_name = "HOST", value_parser = NonEmptyStringValueParser::new())]
+    pub host: String,
+    /// How it is given.
+    #[command(flatten)]
+    pub order: Order,
 }
 
 /// The order to stop.
@@ -615,6 +651,7 @@ mod tests {
             ("restart --help", "restart.txt"),
             ("ctl scale --help", "scale.txt"),
             ("ctl drain --help", "drain.txt"),
+            ("ctl certs --help", "certs.txt"),
             ("ctl events --help", "events.txt"),
             ("add --help", "add.txt"),
             ("check --help", "check.txt"),

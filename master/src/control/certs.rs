@@ -2,6 +2,7 @@
 
 use super::master::Master;
 use super::server::{Answer, ConnectionId, Request};
+use crate::agents::certs::Report;
 use crate::shared::mail::CertTicket;
 use crate::shared::renewals::RenewOrder;
 use rip::contract::cert::{CertSource, TlsCertRecord};
@@ -38,13 +39,14 @@ struct Certs {
     ok: bool,
     certs: Vec<TlsCertRecord>,
     faults: Vec<String>,
+    authority: Option<String>,
 }
 
 impl Master {
     /// The certificates that are served.
     pub(super) fn certs_answer(&self) -> Answer {
-        let (certs, faults) = self.certs.report();
-        Answer::ok(&Certs { ok: true, certs, faults })
+        let Report { records, faults, authority } = self.certs.report();
+        Answer::ok(&Certs { ok: true, certs: records, faults, authority })
     }
 
     /// Carries out `order`. `None` when the answer comes later.

@@ -33,7 +33,8 @@ pub struct Gathered {
     pub set: CertSet,
     /// What is wrong.
     pub faults: Vec<Fault>,
-    /// What keeps files that the configuration names from being served.
+    /// What keeps files that the configuration names, or what the local authority should make, from
+    /// being served.
     pub fatal: Vec<String>,
     /// The authority that certificates are made with.
     pub authority: Option<Event>,
@@ -88,7 +89,7 @@ impl Gatherer {
         search.files(sources);
         search.directories(sources, live);
         search.acme(sources);
-        search.local(sources);
+        search.local(sources, live);
         let refused = search.temporary(sources, live);
         let gathered = search.finish(&refused);
         self.readings.forget_others();
@@ -170,22 +171,31 @@ impl<'g> Search<'g> {
         }
     }
 
-    fn local(&mut self, sources: &CertSources) {
+    fn local(&mut self, sources: &CertSources, live: &CertSet) {
         if sources.auto_hosts.is_empty() {
             return;
         }
         let mut hosts: Vec<String> = Vec::new();
         let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let wanted = sources.auto_hosts.iter().filter(|host| *host != "*");
-        for host in wanted.chain(&own) {
-            if !hosts.contains(host) {
-                hosts.push(host.clone());
+        for host in sources.auto_hosts.iter().filter(|host| *host != "*").chain(&own) {
+            // Hosts of URLs have brackets around an address that certificates do not.
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            if !hosts.iter().any(|known| known == host) {
+                hosts.push(host.to_owned());
             }
         }
-        if let Err(wrong) = self.issue(&hosts, &sources.auto_hosts) {
-            let place = self.gatherer.dir.clone();
-            self.fault(&place, hosts, wrong, false);
+        let Err(wrong) = self.issue(&hosts, &sources.auto_hosts) else { return };
+        let is_its = |served: &&Served| {
+            served.record.source == CertSource::Auto && served.record.domains == hosts
+        };
+        let before = live.served.iter().find(is_its);
+        match before {
+            Some(served) => self.keep(Origin::Local, &sources.auto_hosts, served),
+            None => self.gathered.fatal.push(wrong.to_string()),
         }
+        // What is in memory only goes by its first name.
+        let place = PathBuf::from(hosts.first().cloned().unwrap_or_default());
+        self.fault(&place, hosts, wrong, before.is_some());
     }
 
     /// A certificate of the local authority for `names`, which the configuration wants for `hosts`.

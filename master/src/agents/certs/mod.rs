@@ -22,6 +22,8 @@ mod readings;
 mod told;
 mod watch;
 
+pub use authority::trust;
+
 use crate::reactor::mailbox::Sender;
 use crate::shared::certs::{CertSet, CertSources, Certs, StagedCerts};
 use crate::shared::mail::{CertTicket, ControlMessage};
@@ -66,6 +68,8 @@ struct Active {
     tickets: Vec<CertTicket>,
     /// What is wrong, as of the last look.
     faults: Vec<String>,
+    /// The file of the local authority's certificate, where it makes any.
+    authority: Option<String>,
     /// By domain: when another one was last asked for, and what came of it.
     renewals: BTreeMap<String, (u64, String)>,
 }
@@ -87,7 +91,8 @@ impl CertKeeper {
     /// Nothing is watched before [`Self::watch`]. Reads files.
     ///
     /// # Errors
-    /// Files that the configuration names cannot be used, each in a line.
+    /// Files that the configuration names cannot be used, or the local authority cannot make what it
+    /// should, each in a line.
     pub fn load(
         live: Arc<Certs>,
         dir: PathBuf,
@@ -119,7 +124,7 @@ impl CertKeeper {
     /// Gathers what `config` needs. Blocks, and is for the thread that makes configurations.
     ///
     /// # Errors
-    /// Files that the configuration names cannot be used.
+    /// Those of [`Self::load`].
     pub fn stage(&self, config: &Config) -> Result<StagedCerts, Failure> {
         let sources = CertSources::of(config);
         let live = self.desk.live.load();
@@ -164,13 +169,13 @@ impl CertKeeper {
     }
 
     /// What is served, and what is wrong with what should be, one line each.
-    pub fn report(&self) -> (Vec<TlsCertRecord>, Vec<String>) {
+    pub fn report(&self) -> Report {
         let set = self.desk.live.load();
         let active = self.desk.active();
         let with_renewal = |record: &TlsCertRecord| {
             let mut record = record.clone();
             let renewal = record.domains.iter().find_map(|domain| active.renewals.get(domain));
-            if record.source == CertSource::Acme
+            if record.source != CertSource::Manual
                 && let Some((at, result)) = renewal
             {
                 record.last_renew_attempt = Some(*at);
@@ -178,13 +183,16 @@ impl CertKeeper {
             }
             record
         };
-        let records = set.served.iter().map(|served| with_renewal(&served.record)).collect();
-        (records, active.faults.clone())
+        Report {
+            records: set.served.iter().map(|served| with_renewal(&served.record)).collect(),
+            faults: active.faults.clone(),
+            authority: active.authority.clone(),
+        }
     }
 
     /// What is served.
     pub fn records(&self) -> Vec<TlsCertRecord> {
-        self.report().0
+        self.report().records
     }
 
     /// An authority was asked for a certificate for `domain` at `at`, in seconds, and `result` came of
@@ -200,6 +208,17 @@ impl CertKeeper {
     }
 }
 
+/// How certificates are.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What is served.
+    pub records: Vec<TlsCertRecord>,
+    /// What is wrong with what should be, one line each.
+    pub faults: Vec<String>,
+    /// The file of the local authority's certificate, where it makes any.
+    pub authority: Option<String>,
+}
+
 /// The thread that watches, before it is one.
 pub struct Watch {
     poll: Poll,
@@ -211,7 +230,7 @@ pub struct Watch {
 pub enum LoadError {
     /// A system call failed.
     System(io::Error),
-    /// Files that the configuration names cannot be used: why, one line each.
+    /// What the configuration names cannot be used: why, one line each.
     Unusable(Vec<String>),
 }
 
@@ -251,6 +270,10 @@ impl Desk {
             }
             self.live.swap(Arc::clone(&set));
             active.faults = faults.iter().map(Fault::to_string).collect();
+            active.authority = match &authority {
+                Some(Event::CertAuthority { path, .. }) => Some(path.clone()),
+                _ => None,
+            };
             drop(active);
             self.introduce(&mut reader, authority);
             let records: Vec<_> = set.served.iter().map(|served| &served.record).collect();

@@ -212,11 +212,11 @@ fn whatever_breaks_the_last_good_one_stays_and_that_is_told_once() {
         fs::write(root.join("a.crt"), &old.cert).unwrap();
         stand.until_told("failed kept=true the certificate expired on");
         assert_eq!(stand.served("a.x"), Some(first.clone()));
-        assert_eq!(stand.keeper.report().1.len(), 1, "{:?}", stand.keeper.report().1);
+        assert_eq!(stand.keeper.report().faults.len(), 1, "{:?}", stand.keeper.report().faults);
         let next = pair(&root.join("a"), &["a.x"], 10_000_000);
         stand.until_served("a.x", &next);
         stand.until_told("loaded a.x");
-        assert!(stand.keeper.report().1.is_empty());
+        assert!(stand.keeper.report().faults.is_empty());
     }
 }
 
@@ -314,12 +314,12 @@ fn the_local_authority_is_made_once_and_its_certificates_follow_the_hosts() {
         auto_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
         ..Config::default()
     };
-    let mut stand = Stand::new(false, |_| auto(&["shop.test", "*"]));
+    let mut stand = Stand::new(false, |_| auto(&["shop.test", "*", "[::1]"]));
     stand.until_told("authority made=true");
     let first = stand.served("shop.test").unwrap();
     assert_eq!(stand.served("localhost"), Some(first.clone()));
     let record = stand.keeper.records().remove(0);
-    assert_eq!(record.domains, ["shop.test", "localhost", "127.0.0.1", "::1"]);
+    assert_eq!(record.domains, ["shop.test", "::1", "localhost", "127.0.0.1"]);
     assert_eq!((record.cert_path.as_str(), record.source), ("", CertSource::Auto));
     stand.keeper.refresh();
     assert_eq!(stand.served("shop.test"), Some(first.clone()));
@@ -331,6 +331,40 @@ fn the_local_authority_is_made_once_and_its_certificates_follow_the_hosts() {
     stand.keeper.refresh();
     assert_eq!(stand.served("shop.test"), Some(first), "and stays");
     assert!(!stand.told.iter().any(|told| told.starts_with("authority")), "it was told of");
+}
+
+#[test]
+fn an_authority_that_breaks_takes_nothing_away() {
+    let auto = |hosts: &[&str]| Config {
+        auto_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        ..Config::default()
+    };
+    let mut stand = Stand::new(false, |_| auto(&["shop.test"]));
+    let first = stand.served("shop.test").unwrap();
+    stand.until_told("loaded shop.test");
+    let key = stand.root().join("state/certs/rootCA-key.pem");
+    let whole = fs::read(&key).unwrap();
+    fs::write(&key, "").unwrap();
+    stand.until_told("failed kept=true the local authority");
+    assert_eq!(stand.served("shop.test"), Some(first.clone()));
+    assert!(stand.keeper.stage(&auto(&["shop.test"])).is_ok(), "what it made is there");
+    let failure = stand.keeper.stage(&auto(&["new.test"])).unwrap_err();
+    assert_eq!(failure.code, AttemptCode::CertUnreadable);
+    fs::write(&key, whole).unwrap();
+    stand.until_told("loaded shop.test");
+    assert_eq!(stand.served("shop.test"), Some(first));
+    let failure = stand.keeper.stage(&auto(&["schön.test"])).unwrap_err();
+    assert!(failure.details[0].contains("xn--"), "{:?}", failure.details);
+}
+
+#[test]
+fn a_start_without_the_authority_it_needs_says_so() {
+    let unusable = Stand::try_new(false, |root| {
+        fs::write(root.join("state"), "a file").unwrap();
+        Config { auto_hosts: vec!["shop.test".to_owned()], ..Config::default() }
+    });
+    let Err(LoadError::Unusable(lines)) = unusable else { panic!("it starts") };
+    assert!(lines[0].contains("no authority can be made"), "{lines:?}");
 }
 
 #[test]
