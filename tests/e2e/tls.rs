@@ -66,7 +66,8 @@ fn openssl_speaks_both_versions_and_no_older_one() {
     }
     for flag in ["-tls1", "-tls1_1"] {
         let said = openssl(&port, &[flag, "-cipher", "ALL:@SECLEVEL=0"], "");
-        assert!(said.contains("alert protocol version"), "{said}");
+        assert!(said.contains("SSL alert number "), "{said}");
+        assert!(said.contains("Cipher is (NONE)"), "{said}");
     }
     let said = openssl(&port, &["-alpn", "h2"], "");
     assert!(said.contains("alert no application protocol"), "{said}");
@@ -76,6 +77,7 @@ fn openssl_speaks_both_versions_and_no_older_one() {
 fn openssl_takes_sessions_up_again_and_sends_nothing_early() {
     let (server, port) = secure(Setup::builtin("hello").workers(1));
     let said = openssl(&port, &["-tls1_2", "-reconnect"], "");
+    assert!(said.contains("TLS session ticket:"), "{said}");
     assert_eq!(said.matches("Reused, TLSv1.2").count(), 5, "{said}");
     let said = openssl(&port, &["-tls1_2", "-reconnect", "-no_ticket"], "");
     assert_eq!(said.matches("Reused, TLSv1.2").count(), 5, "{said}");
@@ -129,7 +131,10 @@ fn curl_believes_the_certificate_and_its_body_comes_back() {
     let mut command = Command::new("curl");
     let output = tools::finish(command.args(["--silent", "--include", &plain]));
     let said = tools::both(&output);
-    assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("This port speaks HTTPS."), "{said}");
+    assert!(
+        said.starts_with("HTTP/1.1 400 ") && said.contains("This port speaks HTTPS."),
+        "{said}"
+    );
 }
 
 /// Python is strict about ends: without `close_notify` it raises.
@@ -257,8 +262,7 @@ fn who_looks_for_weaknesses_finds_none() {
         assert_eq!(result(name)[fact], expected, "{name}: {}", result(name));
     }
     assert_eq!(result("robot")["robot_result"], "NOT_VULNERABLE_RSA_NOT_SUPPORTED");
+    // By ticket it finds nothing, because it wants to see the same ticket twice: OpenSSL is asked.
     let resumption = result("session_resumption");
-    for way in ["session_id_resumption_result", "tls_ticket_resumption_result"] {
-        assert_eq!(resumption[way], "FULLY_SUPPORTED", "{resumption}");
-    }
+    assert_eq!(resumption["session_id_resumption_result"], "FULLY_SUPPORTED", "{resumption}");
 }

@@ -103,7 +103,8 @@ fn a_client_that_ends_its_side_gets_its_answers() {
 #[test]
 fn garbage_is_answered_by_an_alert_and_stops_nothing() {
     let (server, port) = secure(Setup::builtin("hello").workers(1));
-    for bytes in [&[0; 3000][..], b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", b"\xff\xff\xff\xff\xff"] {
+    for bytes in [&[0; 3000][..], b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", b"\xff\xff\xff\xff\xff"]
+    {
         let mut stream = TcpStream::connect(("127.0.0.1", port.number)).unwrap();
         stream.write_all(bytes).unwrap();
         let mut said = Vec::new();
