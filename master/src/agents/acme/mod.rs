@@ -5,9 +5,11 @@
 //! nowhere else.
 
 mod account;
-mod care;
+mod asking;
+mod attempt;
 mod handshake;
 mod inbox;
+mod keeper;
 mod memory;
 mod order;
 mod patience;
@@ -105,7 +107,7 @@ impl AcmeAgent {
             }
             let Some(means) = self.means.take() else { return Ok(()) };
             let inbox = self.inbox.clone();
-            let run = move || care::run(means, &inbox);
+            let run = move || keeper::run(means, &inbox);
             self.thread = Some(std::thread::Builder::new().name("acme".to_owned()).spawn(run)?);
         }
         self.inbox.send(Message::Follow(wish));
