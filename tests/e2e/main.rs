@@ -26,6 +26,8 @@ mod edgefile_watch;
 mod entries;
 mod harness;
 mod health;
+mod https;
+mod https_ports;
 mod ids;
 mod init_system;
 mod limits;

@@ -143,19 +143,21 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
     };
     let mut config = match found {
         Found::App(entry) => {
-            let app = app(start, world, AppId::new(&id), hosts, entry)?;
+            let app = app(start, world, AppId::new(&id), hosts.clone(), entry)?;
             single_app(AppDescriptor { env, ..app }, edge)
         }
         Found::Files(files) => file_site(&files.dir, &hosts, edge),
     };
     if ports.https.is_some() {
+        https::serve_names(&mut config, &hosts, &tls);
         tls.apply(&mut config);
         https::check_acme(&tls, &config.acme_hosts)?;
     } else {
         HttpsFlags { cert: None, auto: false, acme: None, ..tls }.apply(&mut config);
     }
     if let (Some(path), Some(app)) = (&start.realtime.realtime_path, config.apps.first()) {
-        config.realtime.push(RealtimeConfig::new(path, app.id.clone()));
+        let endpoint = RealtimeConfig::new(path, app.id.clone(), &app.realtime_path);
+        config.realtime.push(endpoint);
     }
     if start.edge.port_fallback {
         fallback::settle(&mut config.edge)?;

@@ -4,6 +4,7 @@
 use super::exchange::{Exchange, Record};
 use super::front::Front;
 use super::request::AddressText;
+use super::secure::{add_hsts, hsts};
 use super::turn::Edge;
 use crate::reactor::buffers::Blocks;
 use crate::reactor::outbox::Outbox;
@@ -107,7 +108,12 @@ impl Edge {
     fn fail_for(&mut self, key: Key, reason: Reason, retry_after_secs: Option<u32>) {
         self.take_back_head(key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        let Some(front_key) = exchange.front else { return self.forget(key, Some(reason)) };
+        let Some(front_key) = exchange.front else {
+            if let Some(own) = &mut exchange.own {
+                own.retry_after_secs = retry_after_secs;
+            }
+            return self.forget(key, Some(reason));
+        };
         if !exchange.answered {
             let id = exchange.request_id;
             let request = std::mem::take(&mut exchange.request);
@@ -197,6 +203,7 @@ impl Edge {
         let OwnAnswer { status, content_type, body, changes } = *own;
         let date = self.date.line(self.clock.wall());
         let front = self.fronts.get_mut(key)?;
+        let hsts = hsts(front, &self.snapshots);
         let out = output(&mut front.output, &mut self.blocks);
         let length = ResponseLength::Known(body.len() as u64);
         let mut fields = front.server.respond(status, b"", length, out).changed_by(changes);
@@ -204,6 +211,7 @@ impl Edge {
         fields.raw(date);
         fields.field(b"X-Request-Id", id.as_bytes());
         fields.field(b"Content-Type", content_type.as_bytes());
+        add_hsts(hsts, None, &mut fields);
         more(&mut fields);
         fields.finish();
         let out = front.output.bytes_mut();
@@ -289,6 +297,9 @@ impl Edge {
         {
             // Nobody was left to be answered.
             exchange.record.status = reason.status();
+        }
+        if let Some(own) = exchange.own.take() {
+            self.answer_own(*own, exchange.request_id, &mut exchange.record, reason);
         }
         let front = exchange.front.unwrap_or_else(|| Key::from_u64(0));
         if let Some(pool) = self.seats.pool(exchange.pool).cloned() {

@@ -7,6 +7,7 @@
 use super::answer::{field_of, output};
 use super::exchange::{Exchange, State};
 use super::link::Duty;
+use super::secure::{add_hsts, hsts};
 use super::turn::Edge;
 use crate::reactor::buffers::Buffer;
 use crate::reactor::slab::Key;
@@ -137,6 +138,9 @@ impl Edge {
         let Some(link) = self.links.slab.get_mut(link_key) else { return };
         let Duty::Busy { exchange: key } = link.duty else { return };
         let Some(exchange) = self.exchanges.get(key) else { return };
+        if exchange.own.is_some() {
+            return self.collect_answer(link_key, key);
+        }
         let front = exchange.front;
         let mut budget_bytes = self.compressor.go_bytes(exchange, 0, BYTES_PER_GO);
         loop {
@@ -376,6 +380,7 @@ impl Edge {
         let holds = is_undecided || (alone && !signals.unbuffered);
         exchange.answered = !holds;
         let date = self.date.line(self.clock.wall());
+        let hsts = hsts(front, &self.snapshots);
         let id = exchange.request_id;
         let write = |server: &mut Server, plan: Plan, out: &mut Vec<u8>| {
             let length = match plan {
@@ -387,6 +392,7 @@ impl Edge {
             answer.server();
             answer.raw(date);
             answer.field(b"X-Request-Id", id.as_bytes());
+            add_hsts(hsts, Some((head, buf)), &mut answer);
             compress::forward_response(head, buf, plan, &mut answer);
             answer.finish();
         };
@@ -402,7 +408,14 @@ impl Edge {
             front.server.withdraw();
             write(&mut front.server, Plan::Coded(coding), out);
         }
-        if signals.draining
+        if signals.draining {
+            self.retire_as_asked(key);
+        }
+    }
+
+    /// The worker of the exchange said that it wants to be retired.
+    pub(super) fn retire_as_asked(&self, key: Key) {
+        if let Some(exchange) = self.exchanges.get(key)
             && let Some(lease) = &exchange.lease
             && let Some(pool) = self.seats.pool(exchange.pool)
         {
@@ -411,7 +424,7 @@ impl Edge {
     }
 
     /// The worker's last byte was read: its lease ends, whatever the client still has to read.
-    fn answer_complete(&mut self, link_key: Key, key: Key, reusable: bool) {
+    pub(super) fn answer_complete(&mut self, link_key: Key, key: Key, reusable: bool) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let sent_whole = exchange.state == State::Answering && !exchange.write_failed;
         exchange.link = None;
@@ -444,7 +457,7 @@ impl Edge {
     }
 
     /// The connection to the worker ended too early, or what came was not HTTP.
-    fn worker_failed(&mut self, link_key: Key, key: Key, reason: Reason) {
+    pub(super) fn worker_failed(&mut self, link_key: Key, key: Key, reason: Reason) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         if reason == Reason::EncodeFailed {
             // That is ours: nobody behind is blamed, and may be busy with the rest of its answer.

@@ -4,7 +4,10 @@ mod clients;
 mod compression;
 mod proxy;
 mod secure;
+mod secure_files;
+mod socket;
 mod tls;
+mod to_https;
 mod tunnel;
 
 use super::Edges;
@@ -101,6 +104,7 @@ impl House {
             spool_dir: dir.clone(),
             renewals: Default::default(),
             pages: Default::default(),
+            hubs: Default::default(),
             files,
             log,
             control,

@@ -2,6 +2,7 @@
 
 use super::pools::AppPool;
 use super::rates::RateLimits;
+use super::realtime::Realtimes;
 use super::sites::Site;
 use super::upstreams::Upstream;
 use rip::contract::app::AppDescriptor;
@@ -10,6 +11,7 @@ use rip::contract::route::{RouteAction, RouteRule};
 use rip::guard::cidr::{Cidr, CidrSet};
 use rip::ids::{AppId, PoolNumber};
 use rip::route::Table;
+use rip::route::secure::{ToHttps, hsts_line};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +29,14 @@ pub struct Snapshot {
     pub body_bytes: u64,
     /// Peers that are believed when they say whom they speak for.
     pub trusted: CidrSet,
+    /// Where realtime is served.
+    pub realtime: Realtimes,
     /// How often clients may ask.
     pub rates: RateLimits,
+    /// What plain listeners answer where HTTPS is served as well.
+    pub to_https: Option<ToHttps>,
+    /// The whole line of `Strict-Transport-Security` in answers over HTTPS.
+    pub hsts: Option<Vec<u8>>,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
     /// Each of the configuration's upstreams, by its position there.
@@ -58,9 +66,26 @@ impl Snapshot {
         let places = config.routes.iter().map(place).collect();
         let trusted = networks(&config.edge.trusted_proxies);
         let rates = RateLimits::new(&config);
+        let realtime = Realtimes::new(&config);
+        let to_https = ToHttps::of(&config);
+        let hsts = config.edge.tls.hsts.as_ref().map(hsts_line);
         let upstreams = Vec::new();
         let sites = config.routes.iter().map(Site::of).collect();
-        Self { version, config, table, body_bytes, trusted, rates, pools, upstreams, places, sites }
+        Self {
+            version,
+            config,
+            table,
+            body_bytes,
+            trusted,
+            realtime,
+            rates,
+            to_https,
+            hsts,
+            pools,
+            upstreams,
+            places,
+            sites,
+        }
     }
 
     /// The same with the upstreams of its configuration, in its order, as

@@ -2,6 +2,7 @@
 //! misbehave, and waiting for conditions instead of for time.
 
 pub mod control;
+pub mod curl;
 pub mod dns;
 pub mod edgefile;
 pub mod http;

@@ -28,6 +28,19 @@ pub struct Setup {
     port: Option<Port>,
     /// The Edgefile says where to listen.
     names_port: bool,
+    /// How the port is said otherwise.
+    manner: PortManner,
+}
+
+/// How a master is told its port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum PortManner {
+    /// `http:PORT`.
+    Plain,
+    /// `PORT`.
+    Bare,
+    /// `$PORT`.
+    Environment,
 }
 
 /// Lines of each log that a failure shows.
@@ -148,7 +161,20 @@ impl Setup {
             descriptors: None,
             port: None,
             names_port: false,
+            manner: PortManner::Plain,
         }
+    }
+
+    /// Its port is a bare number.
+    pub fn bare_port(mut self) -> Self {
+        self.manner = PortManner::Bare;
+        self
+    }
+
+    /// Its port is that of the environment.
+    pub fn environment_port(mut self) -> Self {
+        self.manner = PortManner::Environment;
+        self
     }
 
     /// Worker processes.
@@ -272,7 +298,11 @@ impl Setup {
         command.arg("start").args(&self.entry);
         if !self.names_port {
             if !self.arguments.iter().any(|word| word.starts_with("http")) {
-                command.arg(format!("http:{}", port.number));
+                match self.manner {
+                    PortManner::Plain => command.arg(format!("http:{}", port.number)),
+                    PortManner::Bare => command.arg(port.number.to_string()),
+                    PortManner::Environment => command.env("PORT", port.number.to_string()),
+                };
             }
             command.args(["--host", "127.0.0.1"]);
         }
