@@ -29,6 +29,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+/// Takes a name, a moment and a result.
+pub type Note = Box<dyn Fn(&str, u64, &str) + Send>;
+/// Takes who waits, and what came of it.
+pub type Answer = Box<dyn Fn(CertTicket, Result<(), String>) + Send>;
+
 /// What the agent can do to the rest of the server.
 pub struct Means {
     /// The directory of certificates.
@@ -39,11 +44,11 @@ pub struct Means {
     pub load: Box<dyn Fn() + Send>,
     /// A certificate of this name was asked for at this moment, in seconds since 1970, with this
     /// result.
-    pub note: Box<dyn Fn(&str, u64, &str) + Send>,
+    pub note: Note,
     /// Tells what happened.
     pub tell: Box<dyn Fn(Event) + Send>,
     /// Answers who wanted a certificate renewed.
-    pub answer: Box<dyn Fn(CertTicket, Result<(), String>) + Send>,
+    pub answer: Answer,
     /// Chance.
     pub seed: u64,
 }

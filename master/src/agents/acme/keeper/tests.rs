@@ -5,11 +5,13 @@ use rcgen::{CertificateParams, KeyPair};
 use rip::contract::config::{AcmeConfig, Fallback};
 use std::sync::{Arc, Mutex};
 
+type Answered = (CertTicket, Result<(), String>);
+
 /// What a keeper has said.
 #[derive(Clone, Default)]
 struct Said {
     events: Arc<Mutex<Vec<Event>>>,
-    answers: Arc<Mutex<Vec<(CertTicket, Result<(), String>)>>>,
+    answers: Arc<Mutex<Vec<Answered>>>,
     notes: Arc<Mutex<Vec<(String, u64, String)>>>,
 }
 
