@@ -206,7 +206,20 @@ impl Entry {
             compress: Default::default(),
             stream_request: None,
         });
+        self.certify(config);
         Ok(())
+    }
+
+    /// Where the local authority makes certificates, it makes one for the host as well: whoever added
+    /// it would have put it there. Others are not asked: that is for those to say who pay for it.
+    fn certify(&self, config: &mut Config) {
+        let is_it = |host: &String| *host == self.host;
+        let has_other = config.certs.iter().any(|cert| cert.hosts.iter().any(is_it))
+            || config.acme_hosts.iter().any(is_it)
+            || config.auto_hosts.iter().any(is_it);
+        if !config.auto_hosts.is_empty() && !has_other {
+            config.auto_hosts.push(self.host.clone());
+        }
     }
 
     /// The app of a path, which serves each host that was added with that path.

@@ -156,3 +156,20 @@ fn hosts_are_names_wildcards_or_addresses() {
         assert!(matches!(host(text), Err(Refusal::Malformed { .. })), "{text:?}");
     }
 }
+
+#[test]
+fn the_local_authority_makes_a_certificate_for_it_where_it_makes_any() {
+    let host = "new.test";
+    let with = |auto: &[&str], acme: &[&str]| {
+        let mut config = config("api");
+        config.auto_hosts = auto.iter().map(|host| (*host).to_owned()).collect();
+        config.acme_hosts = acme.iter().map(|host| (*host).to_owned()).collect();
+        let mut overlay = Overlay::default();
+        overlay.add(host, to("api"), &config).unwrap();
+        overlay.apply(&mut config).unwrap();
+        config.auto_hosts
+    };
+    assert_eq!(with(&["localhost"], &[]), ["localhost", host]);
+    assert_eq!(with(&["localhost"], &[host]), ["localhost"]);
+    assert!(with(&[], &[]).is_empty());
+}
