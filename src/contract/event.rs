@@ -147,6 +147,28 @@ pub enum Event {
         /// The server's URL.
         target: String,
     },
+    /// A WebSocket client has left.
+    WsClose {
+        /// Its app.
+        app: AppId,
+        /// The client.
+        client: String,
+        /// How it was closed (RFC 6455 §7.4).
+        code: u16,
+        /// In words, of whoever closed it.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// A WebSocket client has come, and its app let it in.
+    WsOpen {
+        /// Its app.
+        app: AppId,
+        /// The client.
+        client: String,
+        /// Its address.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ip: Option<String>,
+    },
     /// A worker's process was started.
     WorkerStart {
         /// Its app.

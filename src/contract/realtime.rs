@@ -16,6 +16,8 @@ pub struct RealtimeConfig {
     pub path: String,
     /// Who hears of them.
     pub app_id: AppId,
+    /// Where it does: the app's own `realtimePath`.
+    pub app_path: String,
     /// It was asked for: what is no upgrade is answered 426. Otherwise only upgrades are taken, and
     /// the app keeps its own page of that path.
     #[serde(default)]
@@ -43,19 +45,25 @@ pub struct RealtimeConfig {
 
 impl RealtimeConfig {
     /// An endpoint of the app on every host, the rest by default.
-    pub fn new(path: &str, app_id: AppId) -> Self {
+    pub fn new(path: &str, app_id: AppId, app_path: &str) -> Self {
         Self {
             hosts: vec!["*".to_owned()],
             path: path.to_owned(),
             app_id,
             explicit: true,
+            app_path: app_path.to_owned(),
             origins: Vec::new(),
             history: Vec::new(),
             lossy: Vec::new(),
-            max_message_bytes: limits::WS_MESSAGE_BYTES,
+            max_message_bytes: max_message_bytes(),
             rate: MessageRate::default(),
             publish_secret_file: None,
         }
+    }
+
+    /// What an app has that did not ask for it, wherever [`PATH`] leads to it.
+    pub fn unasked(app_id: AppId, app_path: &str) -> Self {
+        Self { hosts: Vec::new(), explicit: false, ..Self::new(PATH, app_id, app_path) }
     }
 }
 
@@ -126,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_as_documented() {
-        let json = r#"{"hosts":["a.test"],"path":"/realtime","appId":"a",
+        let json = r#"{"hosts":["a.test"],"path":"/realtime","appId":"a","appPath":"/hear",
             "history":[{"pattern":"/lobby/*","messages":10,"ttlMs":300000}]}"#;
         let config: RealtimeConfig = serde_json::from_str(json).expect("a configuration");
         assert_eq!((config.max_message_bytes, config.explicit), (1 << 20, false));

@@ -5,6 +5,8 @@
 pub enum Reason {
     /// The client's address had too many connections.
     AddressCap,
+    /// The app's answer to a request of the edge's own was longer than such answers may be.
+    AnswerTooLarge,
     /// Every worker slot was given up after crashes.
     AppAbandoned,
     /// The path is none that a file could have.
@@ -43,6 +45,8 @@ pub enum Reason {
     ProxyHeader,
     /// Who connected to a listener for proxies is none that is trusted.
     ProxyUntrusted,
+    /// A page of another site asked for WebSocket.
+    OriginRefused,
     /// A precondition of the request does not hold.
     PreconditionFailed,
     /// The app's queue was full.
@@ -79,6 +83,8 @@ pub enum Reason {
     TlsTimeout,
     /// An unknown transfer coding.
     UnknownCoding,
+    /// Only WebSocket is spoken there.
+    UpgradeRequired,
     /// The upstream could not be connected.
     UpstreamConnect,
     /// The upstream closed or reset before its answer was complete.
@@ -107,8 +113,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 53] = [
         Self::AddressCap,
+        Self::AnswerTooLarge,
         Self::AppAbandoned,
         Self::BadPath,
         Self::BodyTooLarge,
@@ -128,6 +135,7 @@ impl Reason {
         Self::ProxyLoop,
         Self::ProxyHeader,
         Self::ProxyUntrusted,
+        Self::OriginRefused,
         Self::PreconditionFailed,
         Self::QueueFull,
         Self::QueueTimeout,
@@ -146,6 +154,7 @@ impl Reason {
         Self::TlsRefused,
         Self::TlsTimeout,
         Self::UnknownCoding,
+        Self::UpgradeRequired,
         Self::UpstreamConnect,
         Self::UpstreamGone,
         Self::UpstreamMalformed,
@@ -183,6 +192,9 @@ impl Reason {
             Self::AddressCap => {
                 ("address-cap", 429, "There are too many connections from this address.")
             }
+            Self::AnswerTooLarge => {
+                ("answer-too-large", 502, "The application's answer is too large.")
+            }
             Self::AppAbandoned => ("app-abandoned", 503, "The application does not start."),
             Self::BadPath => ("bad-path", 400, "The path is not one that a file could have."),
             Self::BodyTooLarge => ("body-too-large", 413, "The request body is too large."),
@@ -208,6 +220,10 @@ impl Reason {
             Self::ProxyUntrusted => {
                 ("proxy-untrusted", 403, "The connection does not come from a trusted proxy.")
             }
+            Self::OriginRefused => {
+                ("origin-refused", 403, "Pages of another site are not served here.")
+            }
+            Self::UpgradeRequired => ("upgrade-required", 426, "Only WebSocket is spoken here."),
             Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
             Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),
             Self::RateLimited => ("rate-limited", 429, "Too many requests; try again in a moment."),

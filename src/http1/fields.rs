@@ -6,6 +6,7 @@
 
 use super::changes::Changes;
 use super::encode::{self, FieldWriter};
+use super::handshake;
 use super::head::{BodyLength, Field, RequestHead, ResponseHead, Span, Version};
 use super::known::Known;
 use crate::time::UnixMillis;
@@ -82,34 +83,9 @@ pub fn forward_request_fields(
         None => head.path().forward(buf, head.method_kind(), out),
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let authority = head.authority(buf);
-    let host = with.upstream.and_then(|upstream| upstream.host).unwrap_or(authority);
-    encode::line(b"Host", host, out);
-    for field in head.fields() {
-        let name = field.name.of(buf);
-        let passes = !field.nominated
-            && passes_to_worker(field.known)
-            && (!field.underscore || (with.underscores && passes_folded(name)));
-        if passes && !with.changes.is_some_and(|changes| changes.touch(name)) {
-            encode::line(name, field.value.of(buf), out);
-        }
-    }
+    client_fields(head, buf, with, |_, _| true, out);
     encode::line(b"X-Request-Id", with.request_id, out);
-    out.extend_from_slice(b"X-Forwarded-For: ");
-    if with.proxied.is_some() {
-        let chain = head.fields().iter().filter(|field| field.known == Known::XForwardedFor);
-        for value in chain.map(|field| field.value.of(buf)).filter(|value| !value.is_empty()) {
-            out.extend_from_slice(value);
-            out.extend_from_slice(b", ");
-        }
-    }
-    out.extend_from_slice(with.client_ip);
-    out.extend_from_slice(b"\r\n");
-    encode::line(b"X-Forwarded-Proto", with.proto.as_bytes(), out);
-    let asked = with.proxied.map_or(authority, |proxied| proxied.host);
-    if !asked.is_empty() {
-        encode::line(b"X-Forwarded-Host", asked, out);
-    }
+    forwarded_fields(head, buf, with, out);
     out.extend_from_slice(b"X-Request-Start: t=");
     encode::decimal(with.received.0, out);
     out.extend_from_slice(b"\r\n");
@@ -122,6 +98,70 @@ pub fn forward_request_fields(
     }
     if let Some(changes) = with.changes {
         changes.write(out);
+    }
+}
+
+/// Appends the fields of a request that are true of its client as long as it is there, for the head
+/// of each request that is made on its behalf (RFC 6455 §4.1): whole lines, without what is about
+/// the handshake, the request's own body and its answer. Of `with`, neither what frames the request
+/// nor its id and time are looked at.
+pub fn lasting_fields(
+    head: &RequestHead,
+    buf: &[u8],
+    with: &ForwardRequest<'_>,
+    out: &mut Vec<u8>,
+) {
+    let is_lasting = |known, name: &[u8]| {
+        !matches!(known, Known::AcceptEncoding | Known::ContentEncoding | Known::ContentType)
+            && !handshake::is_of_handshake(name)
+    };
+    client_fields(head, buf, with, is_lasting, out);
+    forwarded_fields(head, buf, with, out);
+    if let Some(changes) = with.changes {
+        changes.write(out);
+    }
+}
+
+/// `Host`, and what the client itself sent and may pass.
+fn client_fields(
+    head: &RequestHead,
+    buf: &[u8],
+    with: &ForwardRequest<'_>,
+    is_wanted: impl Fn(Known, &[u8]) -> bool,
+    out: &mut Vec<u8>,
+) {
+    let host = with.upstream.and_then(|upstream| upstream.host);
+    encode::line(b"Host", host.unwrap_or(head.authority(buf)), out);
+    for field in head.fields() {
+        let name = field.name.of(buf);
+        let passes = !field.nominated
+            && passes_to_worker(field.known)
+            && (!field.underscore || (with.underscores && passes_folded(name)));
+        if passes
+            && is_wanted(field.known, name)
+            && !with.changes.is_some_and(|changes| changes.touch(name))
+        {
+            encode::line(name, field.value.of(buf), out);
+        }
+    }
+}
+
+/// `X-Forwarded-For` and its companions.
+fn forwarded_fields(head: &RequestHead, buf: &[u8], with: &ForwardRequest<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if with.proxied.is_some() {
+        let chain = head.fields().iter().filter(|field| field.known == Known::XForwardedFor);
+        for value in chain.map(|field| field.value.of(buf)).filter(|value| !value.is_empty()) {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(with.client_ip);
+    out.extend_from_slice(b"\r\n");
+    encode::line(b"X-Forwarded-Proto", with.proto.as_bytes(), out);
+    let asked = with.proxied.map_or(head.authority(buf), |proxied| proxied.host);
+    if !asked.is_empty() {
+        encode::line(b"X-Forwarded-Host", asked, out);
     }
 }
 

@@ -7,8 +7,9 @@
 //!   takes the body apart, [`target`] understands what was asked for.
 //! * [`encode`] writes heads and chunks, [`fields`] decides which fields pass to the other side,
 //!   [`changes`] is what an operator wants changed in them, [`refusal`] words an error for its
-//!   reader, as [`weight`] says that it is wanted. [`upgrade`] is how a connection leaves HTTP.
-//!   [`status`] and [`date`] are small tables.
+//!   reader, as [`weight`] says that it is wanted. [`upgrade`] is how a connection leaves HTTP, with
+//!   the [`handshake`] where it is the edge that speaks WebSocket. [`status`] and [`date`] are
+//!   small tables.
 //!
 //! What is ambiguous is refused and never repaired: two readers that repair differently are how
 //! requests are smuggled.
@@ -20,6 +21,7 @@ pub mod date;
 pub mod encode;
 pub mod fields;
 pub mod framing;
+pub mod handshake;
 pub mod head;
 pub mod known;
 pub mod method;

@@ -22,6 +22,20 @@ pub enum Counter {
     Refusal(Reason),
     /// An answer with this status.
     Response(u16),
+    /// WebSocket clients that left, by the code they were closed with.
+    SocketClosed(u16),
+    /// Messages that were given to WebSocket clients.
+    SocketDeliveries,
+    /// Messages that WebSocket clients did not get because they were behind.
+    SocketDropped,
+    /// Messages of WebSocket clients.
+    SocketMessagesIn,
+    /// WebSocket clients that came.
+    SocketOpened,
+    /// POSTs on behalf of WebSocket clients that got no answer, or a refusal.
+    SocketReplyFailed,
+    /// Instructions of apps that were none.
+    SocketReplyInvalid,
 }
 
 impl Counter {
@@ -35,6 +49,13 @@ impl Counter {
             Self::Resumptions => 4,
             Self::Response(status) => FIRST_RESPONSE + class_of(status),
             Self::Refusal(reason) => FIRST_REFUSAL + reason.index(),
+            Self::SocketDeliveries => FIRST_SOCKET,
+            Self::SocketDropped => FIRST_SOCKET + 1,
+            Self::SocketMessagesIn => FIRST_SOCKET + 2,
+            Self::SocketOpened => FIRST_SOCKET + 3,
+            Self::SocketReplyFailed => FIRST_SOCKET + 4,
+            Self::SocketReplyInvalid => FIRST_SOCKET + 5,
+            Self::SocketClosed(code) => FIRST_CLOSE + close_of(code),
         }
     }
 }
@@ -78,6 +99,11 @@ impl Counters {
         self.responses().iter().sum()
     }
 
+    /// WebSocket clients that left, by code; 0 stands for every code without a place of its own.
+    pub fn closes(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        CLOSE_CODES.into_iter().map(|code| (code, self.value(Counter::SocketClosed(code))))
+    }
+
     /// Refusals, each with its reason.
     pub fn refusals(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
         Reason::ALL.into_iter().map(|reason| (reason, self.value(Counter::Refusal(reason))))
@@ -91,11 +117,25 @@ impl Default for Counters {
 }
 
 /// Numbers in all.
-pub const COUNTER_COUNT: usize = FIRST_REFUSAL + Reason::ALL.len();
+pub const COUNTER_COUNT: usize = FIRST_CLOSE + CLOSE_CODES.len();
 /// Classes of statuses, 1xx to 5xx.
 pub const CLASS_COUNT: usize = 5;
 const FIRST_RESPONSE: usize = 5;
 const FIRST_REFUSAL: usize = FIRST_RESPONSE + CLASS_COUNT;
+const FIRST_SOCKET: usize = FIRST_REFUSAL + Reason::ALL.len();
+const FIRST_CLOSE: usize = FIRST_SOCKET + 6;
+
+/// Codes that have a place of their own; all others share the first.
+const CLOSE_CODES: [u16; 12] =
+    [0, 1000, 1001, 1002, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013];
+
+const fn close_of(code: u16) -> usize {
+    let mut place = CLOSE_CODES.len() - 1;
+    while place > 0 && CLOSE_CODES[place] != code {
+        place -= 1;
+    }
+    place
+}
 
 /// A status outside 100 to 599 is the server's own mistake.
 const fn class_of(status: u16) -> usize {
@@ -121,11 +161,22 @@ mod tests {
         ];
         let responses = (1..=5).map(|class| Counter::Response(class * 100));
         let refusals = Reason::ALL.into_iter().map(Counter::Refusal);
-        for counter in plain.into_iter().chain(responses).chain(refusals) {
+        let sockets = [
+            Counter::SocketDeliveries,
+            Counter::SocketDropped,
+            Counter::SocketMessagesIn,
+            Counter::SocketOpened,
+            Counter::SocketReplyFailed,
+            Counter::SocketReplyInvalid,
+        ];
+        let closes = CLOSE_CODES.into_iter().map(Counter::SocketClosed);
+        let sockets = sockets.into_iter().chain(closes);
+        for counter in plain.into_iter().chain(responses).chain(refusals).chain(sockets) {
             assert!(places.insert(counter.index()), "{counter:?}");
         }
         assert_eq!(places.len(), COUNTER_COUNT);
         assert_eq!(places.into_iter().max(), Some(COUNTER_COUNT - 1));
+        assert_eq!(Counter::SocketClosed(4000).index(), Counter::SocketClosed(0).index());
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Frame {
     }
 
     /// A frame of `kind`. The payload of a control frame is short enough.
-    fn new(kind: Kind, payload: &[u8]) -> Self {
+    pub(super) fn new(kind: Kind, payload: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(payload.len() + HEADER_BYTES);
         let opcode = match kind {
             Kind::Text => 1,

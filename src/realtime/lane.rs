@@ -102,17 +102,20 @@ impl Lane {
         if self.is_closing || self.stage == Stage::Over {
             return Accepted::Ignored;
         }
-        let bytes = message.byte_count();
-        let fits = self.waiting.is_empty()
-            || (self.waiting.len() < LANE_MESSAGE_COUNT
-                && self.waiting_bytes + bytes <= LANE_BYTES);
-        if !fits {
+        if !self.has_room_for(&message) {
             return Accepted::Overflow;
         }
-        self.waiting_bytes += bytes;
+        self.waiting_bytes += message.byte_count();
         self.waiting.push_back(message);
         self.check();
         Accepted::Yes
+    }
+
+    /// Whether a message would not overflow.
+    pub fn has_room_for(&self, message: &Post) -> bool {
+        let bytes = message.byte_count();
+        self.waiting.is_empty()
+            || (self.waiting.len() < LANE_MESSAGE_COUNT && self.waiting_bytes + bytes <= LANE_BYTES)
     }
 
     /// The connection is over, or is about to be, whoever wanted it. Only the first call counts.

@@ -80,8 +80,6 @@ fn meets(pattern: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn allows(origin: &str, host: &str, hosts: &[&str], allowed: &[&str]) -> bool {
         let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let (hosts, allowed) = (owned(hosts), owned(allowed));

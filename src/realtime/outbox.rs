@@ -221,7 +221,9 @@ impl Outbox {
     #[inline]
     fn check(&self) {
         // The whole queue is looked at: only now and then where it is long.
-        if cfg!(debug_assertions) && (self.pieces.len() < 64 || self.pieces.len() % 64 == 0) {
+        if cfg!(debug_assertions)
+            && (self.pieces.len() < 64 || self.pieces.len().is_multiple_of(64))
+        {
             self.check_invariants();
         }
     }

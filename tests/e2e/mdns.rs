@@ -3,8 +3,10 @@
 
 use crate::harness::network::{Network, OTHER, OWN, ip};
 use crate::harness::port::Port;
-use crate::harness::{Server, Setup, eventually, tools, until};
+use crate::harness::{Server, Setup, eventually, tools, until, within};
 use nix::sys::signal::Signal;
+use rip::route::{LocalName, LocalService};
+use rip_master::agents::mdns::MdnsAgent;
 use serde_json::Value;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -222,5 +224,101 @@ fn a_server_that_only_its_own_machine_reaches_tells_nobody() {
         reload(&own, &file("127.0.0.1:PORT", "\"shop.local\""));
         neighbour.wait_for_goodbye("shop._http");
         eventually("the responder's end", || !speaks_mdns(&own));
+    });
+}
+
+fn shop(services: &[(bool, u16)]) -> Vec<LocalName> {
+    let service = |(secure, port)| LocalService { secure, port, at: vec![None] };
+    let services = services.iter().copied().map(service).collect();
+    vec![LocalName { host: "shop.local".to_owned(), services }]
+}
+
+#[test]
+fn a_host_that_loses_one_of_its_services_is_still_found() {
+    Network::run(|network| {
+        network.plug_in();
+        let mut neighbour = network.neighbour(&["browse"]);
+        let mut agent = MdnsAgent::new();
+        agent.tell(shop(&[(false, 80), (true, 443)]));
+        for (service, port) in [("shop._http", 80), ("shop._https", 443)] {
+            neighbour
+                .wait_for(service, |told| told["port"] == port && told["host"] == "shop.local.");
+        }
+        // What is told is said twice, a second apart (RFC 6762, section 8.3).
+        let said = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < said {
+            assert!(neighbour.knows("shop.local").contains(&OWN.to_owned()));
+        }
+        agent.tell(shop(&[(false, 80)]));
+        neighbour.wait_for_goodbye("shop._https");
+        // The goodbye was one for the address as well: it is told again without being asked for.
+        within(Duration::from_secs(3), || {
+            neighbour.knows("shop.local").contains(&OWN.to_owned()).then_some(())
+        })
+        .expect("the host is still known");
+        assert_ne!(neighbour.last("shop._http").expect("the other one")["event"], "gone");
+        agent.withdraw();
+        agent.tell(shop(&[(false, 80)]));
+        neighbour.wait_for_goodbye("shop._http");
+        agent.stop();
+        assert_eq!(neighbour.resolve("shop.local"), [""; 0]);
+    });
+}
+
+/// The responder hears itself from the other interface, and may take that for somebody else.
+#[test]
+fn a_machine_that_is_in_one_network_twice_is_found_there() {
+    Network::run(|network| {
+        network.plug_in();
+        network.plug_in_again("198.51.100.1");
+        let mut neighbour = network.neighbour(&["browse"]);
+        let server = started("\"shop.local\"");
+        let own = [OWN, "198.51.100.1"];
+        eventually("one interface, or both", || {
+            let told = neighbour.last("shop._http");
+            let is_both = told.is_some_and(|told| {
+                told["event"] != "gone" && own.iter().all(|ip| addresses(&told).contains(ip))
+            });
+            is_both || server.log().contains("has another shop.local")
+        });
+        let is_ours = |address: &str| own.contains(&address);
+        until("the machine to be found again", || {
+            let found = neighbour.resolve("shop.local");
+            found.iter().any(|address| is_ours(address)).then_some(())
+        });
+        neighbour.wait_for("shop._http", |told| addresses(told).into_iter().any(is_ours));
+        eventually("nothing but that name", || neighbour.resolve("shop-2.local").is_empty());
+    });
+}
+
+#[test]
+fn https_is_told_beside_http_and_nothing_where_that_is_said() {
+    Network::run(|network| {
+        network.plug_in();
+        let mut neighbour = network.neighbour(&["browse"]);
+        let server = started("\"shop.local\"");
+        neighbour.wait_for("shop._http", |told| told["port"] == u64::from(server.port()));
+        let secure = Port::free();
+        // Certificates may come later.
+        let both = format!(":PORT\"; certs \"$DIR/record\"; https \":{}", secure.number);
+        reload(&server, &file(&both, "\"shop.local\""));
+        for service in ["shop._https", "rip._https"] {
+            let told = neighbour.wait_for(service, |told| addresses(told).contains(&OWN));
+            assert_eq!(told["port"], u64::from(secure.number), "{told}");
+        }
+        assert_ne!(neighbour.last("shop._http").expect("http as well")["event"], "gone");
+        let silent = file(":PORT\"; mdns #false; https \"off", "\"shop.local\"");
+        reload(&server, &silent);
+        for service in ["shop._http", "shop._https", "rip._http", "rip._https"] {
+            neighbour.wait_for_goodbye(service);
+        }
+        assert_eq!(neighbour.resolve("shop.local"), [""; 0]);
+
+        let told = Setup::edgefile(&file(":PORT", "\"other.local\"")).word("--no-watch").start();
+        let silent = Setup::edgefile(&file(":PORT", "\"silent.local\""));
+        let silent = silent.word("--no-watch").word("--no-mdns").start();
+        neighbour.wait_for("other._http", |line| line["port"] == u64::from(told.port()));
+        assert!(speaks_mdns(&told) && !speaks_mdns(&silent));
+        assert_eq!(neighbour.resolve("silent.local"), [""; 0]);
     });
 }

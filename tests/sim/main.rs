@@ -4,6 +4,7 @@
 
 mod pool;
 mod rate;
+mod realtime;
 mod reload;
 mod renew;
 mod seed;

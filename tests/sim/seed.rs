@@ -11,6 +11,11 @@ pub fn for_each_seed(count: u64, mut story: impl FnMut(&mut Dice)) {
     }
 }
 
+/// Whether one story is told again: it need not show everything.
+pub fn is_replayed() -> bool {
+    replayed().is_some()
+}
+
 /// The random choices of one story.
 pub struct Dice(Xoshiro);
 

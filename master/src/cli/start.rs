@@ -155,7 +155,8 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         HttpsFlags { cert: None, auto: false, acme: None, ..tls }.apply(&mut config);
     }
     if let (Some(path), Some(app)) = (&start.realtime.realtime_path, config.apps.first()) {
-        config.realtime.push(RealtimeConfig::new(path, app.id.clone()));
+        let endpoint = RealtimeConfig::new(path, app.id.clone(), &app.realtime_path);
+        config.realtime.push(endpoint);
     }
     if start.edge.port_fallback {
         fallback::settle(&mut config.edge)?;

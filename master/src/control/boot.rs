@@ -28,6 +28,7 @@ use crate::reactor::mailbox::{Sender, mailbox};
 use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
+use crate::shared::hub::Hubs;
 use crate::shared::log::LogSettings;
 use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pages::Pages;
@@ -112,6 +113,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         spool_disk: Budget::new(edge.limits.spool_disk_bytes),
         spool_dir: spool_dir(edge.spool_dir.as_deref()),
         pages: Pages::default(),
+        hubs: Hubs::default(),
         tls: Arc::new(tls),
         renewals: Renewals::default(),
         files: files.queue(),

@@ -107,7 +107,12 @@ impl Edge {
     fn fail_for(&mut self, key: Key, reason: Reason, retry_after_secs: Option<u32>) {
         self.take_back_head(key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        let Some(front_key) = exchange.front else { return self.forget(key, Some(reason)) };
+        let Some(front_key) = exchange.front else {
+            if let Some(own) = &mut exchange.own {
+                own.retry_after_secs = retry_after_secs;
+            }
+            return self.forget(key, Some(reason));
+        };
         if !exchange.answered {
             let id = exchange.request_id;
             let request = std::mem::take(&mut exchange.request);
@@ -289,6 +294,9 @@ impl Edge {
         {
             // Nobody was left to be answered.
             exchange.record.status = reason.status();
+        }
+        if let Some(own) = exchange.own.take() {
+            self.answer_own(*own, exchange.request_id, &mut exchange.record, reason);
         }
         let front = exchange.front.unwrap_or_else(|| Key::from_u64(0));
         if let Some(pool) = self.seats.pool(exchange.pool).cloned() {

@@ -10,6 +10,7 @@ use rip::http1::head::BodyLength;
 use rip::http1::{fields, upgrade};
 use rip::ids::PoolNumber;
 use rip::pool::{Bounce, Decision, Lease, Outcome, TicketId};
+use rip::time::Instant;
 use std::time::Duration;
 
 impl Edge {
@@ -77,13 +78,23 @@ impl Edge {
 
     fn queued(&mut self, key: Key) {
         let Some(exchange) = self.exchanges.get(key) else { return };
-        let Some(front) = exchange.front else { return };
-        if self.fronts.get(front).is_some_and(|front| front.read_closed) {
+        let front = exchange.front;
+        if let Some(front) = front
+            && self.fronts.get(front).is_some_and(|front| front.read_closed)
+        {
             return self.close_front(front);
         }
         let queued = exchange.record.queued.unwrap_or_else(|| self.clock.now());
         let at = queued + exchange.patience.queue;
-        self.front_deadline(front, Phase::Queue, at);
+        self.asker_deadline(key, Phase::Queue, at);
+    }
+
+    /// Sets a deadline of whoever waits for the exchange's answer.
+    fn asker_deadline(&mut self, key: Key, phase: Phase, at: Instant) {
+        match self.exchanges.get(key).and_then(|exchange| exchange.front) {
+            Some(front) => self.front_deadline(front, phase, at),
+            None => self.own_deadline(key, at),
+        }
     }
 
     /// A ticket got its worker, perhaps after its exchange has gone.
@@ -106,6 +117,8 @@ impl Edge {
         exchange.lease = Some(lease);
         if let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) {
             front.deadlines.clear(Phase::Queue);
+        } else if let Some(own) = &mut exchange.own {
+            own.deadline = None;
         }
         self.link_exchange(key);
     }
@@ -117,7 +130,7 @@ impl Edge {
         if exchange.proxied.is_some() {
             return self.link_to_target(key);
         }
-        let (pool, front) = (exchange.pool, exchange.front);
+        let pool = exchange.pool;
         let Some(lease) = exchange.lease.take() else { return };
         let linked = self.link_for(pool, &lease, key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
@@ -138,9 +151,7 @@ impl Edge {
         let patient = now.since(since) < exchange.patience.connect;
         match error {
             ConnectError::Full if patient => {
-                if let Some(front) = front {
-                    self.front_deadline(front, Phase::Connect, now + BACKLOG_PAUSE);
-                }
+                self.asker_deadline(key, Phase::Connect, now + BACKLOG_PAUSE);
             }
             ConnectError::Failed(error) if patient => {
                 log::debug!("cannot connect to a worker: {error}");

@@ -26,8 +26,12 @@ impl Edge {
         let idle = idle_until.since(self.clock.now());
         self.drain = Some(Drain { idle, reported: false });
         self.end_live_streams();
+        self.spread_closes(idle_until);
         for key in self.fronts.keys().collect::<Vec<_>>() {
             let Some(front) = self.fronts.get_mut(key) else { continue };
+            if front.socket.is_some() {
+                continue;
+            }
             front.server.close_after_this();
             let is_silent = front.entry == Entry::HeaderAwaited || front.transport.is_handshaking();
             if front.deadlines.at(Phase::Idle).is_some() {
@@ -41,7 +45,8 @@ impl Edge {
 
     /// Tells the control loop, once, that nothing is left to finish.
     pub(super) fn look_whether_drained(&mut self) {
-        let idle = self.fronts.is_empty() && self.exchanges.is_empty();
+        let idle =
+            self.fronts.is_empty() && self.exchanges.is_empty() && self.sockets.slab.is_empty();
         if let Some(drain) = &mut self.drain
             && idle
             && !drain.reported
@@ -63,7 +68,12 @@ impl Edge {
             let rule = born_with.and_then(|snapshot| snapshot.config.routes.get(exchange.rule));
             // A tunnel ends when one of its sides does.
             let ends = exchange.state != State::Tunnelling;
-            if ends && rule.is_some_and(|rule| !rules.contains(&*rule.id)) {
+            let is_removed = match (&exchange.own, rule) {
+                (Some(_), _) => (self.seats.pool(exchange.pool))
+                    .is_some_and(|pool| active.config.app_index(&pool.id).is_none()),
+                (None, rule) => rule.is_some_and(|rule| !rules.contains(&*rule.id)),
+            };
+            if ends && is_removed {
                 self.fail(key, Reason::RouteRemoved);
             }
         }
@@ -77,6 +87,10 @@ impl Edge {
                 cut += 1;
             }
             self.cut_front(key, Reason::Stopping);
+        }
+        for key in self.exchanges.keys().collect::<Vec<_>>() {
+            cut += 1;
+            self.fail(key, Reason::Stopping);
         }
         cut
     }

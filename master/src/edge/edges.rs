@@ -47,6 +47,7 @@ impl Edges {
         for pool in &shared.current.load().pools {
             pool.connect_loops(loops.clone());
         }
+        shared.hubs.connect_loops(loops.clone());
         let pseudonym = format!("rip-{:012x}", Xoshiro::new(!seed).next_u64() >> 16);
         let mut edges = Self { loops: loops.clone(), acceptor: None, threads: Vec::new() };
         let mut listeners = Some(listeners);

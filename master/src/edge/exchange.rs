@@ -16,6 +16,7 @@ use super::compress::Coding;
 use super::proxy::Proxied;
 use super::snapshots::SnapshotKey;
 use super::spool::Spool;
+use super::subrequest::OwnRequest;
 use super::tunnel::Tunnel;
 use super::upload::Upload;
 use crate::reactor::slab::Key;
@@ -31,14 +32,16 @@ use std::time::Duration;
 
 /// One request to an app.
 pub(super) struct Exchange {
-    /// The client's connection.
+    /// The client's connection; none where the edge itself asks.
     pub(super) front: Option<Key>,
+    /// The edge itself asks.
+    pub(super) own: Option<Box<OwnRequest>>,
     /// Whose workers it may have; [`PoolNumber::NONE`] when it goes to an upstream, or has become a
     /// tunnel.
     pub(super) pool: PoolNumber,
     /// The configuration it was born with.
     pub(super) snapshot: SnapshotKey,
-    /// The rule of that configuration which took it.
+    /// The rule of that configuration which took it; none has that number where the edge itself asks.
     pub(super) rule: usize,
     /// The rules of that configuration which change its heads, the last one having the last word.
     pub(super) changes: Vec<usize>,
@@ -169,6 +172,7 @@ impl Exchange {
     pub(super) fn blank() -> Self {
         Self {
             front: None,
+            own: None,
             pool: PoolNumber::default(),
             snapshot: SnapshotKey::default(),
             rule: 0,

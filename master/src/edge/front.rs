@@ -49,6 +49,8 @@ pub(super) struct Front {
     pub(super) live: Option<Box<LiveStream>>,
     /// The same, where a file is the answer.
     pub(super) file: Option<FileWork>,
+    /// The same, where WebSocket is spoken.
+    pub(super) socket: Option<Key>,
     pub(super) deadlines: Deadlines,
     armed: Option<rip::time::Instant>,
     ending: Ending,
@@ -68,7 +70,24 @@ enum Ending {
     Lingering { thrown_away_bytes: usize },
 }
 
+/// What a connection carries.
+struct Work {
+    exchange: Option<Key>,
+    file: Option<FileWork>,
+    live: Option<Box<LiveStream>>,
+    socket: Option<Key>,
+}
+
 impl Front {
+    fn take_work(&mut self) -> Work {
+        Work {
+            exchange: self.exchange.take(),
+            file: self.file.take(),
+            live: self.live.take(),
+            socket: self.socket.take(),
+        }
+    }
+
     /// There is, or may be, more of the client's to read.
     pub(super) fn has_more_to_read(&self) -> bool {
         self.readable || self.input.is_some()
@@ -128,6 +147,7 @@ impl Edge {
             exchange: None,
             live: None,
             file: None,
+            socket: None,
             deadlines: Deadlines::default(),
             armed: None,
             ending: Ending::Open,
@@ -178,7 +198,11 @@ impl Edge {
             if front.live.is_some() {
                 return self.close_front(key);
             }
-            if let Some(exchange) = front.exchange
+            let (exchange, socket) = (front.exchange, front.socket);
+            if self.waits_to_open(socket) {
+                return self.close_front(key);
+            }
+            if let Some(exchange) = exchange
                 && self.exchanges.get(exchange).is_some_and(|exchange| {
                     matches!(exchange.state, State::Waiting | State::Linking) || exchange.streaming
                 })
@@ -298,6 +322,10 @@ impl Edge {
                 Ending::Open if front.live.is_some() => {
                     input.consume(input.len());
                     return true;
+                }
+                Ending::Open if front.socket.is_some() => {
+                    let Some(socket) = front.socket else { return false };
+                    return self.hear(key, socket, input);
                 }
                 Ending::Open if front.entry == Entry::HeaderAwaited => {
                     match self.read_proxy_header(key, input) {
@@ -505,6 +533,13 @@ impl Edge {
                 }
             }
         }
+        if let Some(front) = self.fronts.get(key)
+            && let Some(socket) = front.socket
+            && front.output.is_empty()
+            && !self.flush_socket(key, socket)
+        {
+            return false;
+        }
         let Some(front) = self.fronts.get_mut(key) else { return false };
         let left = front.unsent();
         match (front.exchange, front.ending) {
@@ -560,6 +595,13 @@ impl Edge {
     fn phase_over(&mut self, key: Key, phase: Phase) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let exchange = front.exchange;
+        if let Some(socket) = front.socket {
+            match phase {
+                Phase::Idle => return self.socket_pulse(key, socket),
+                Phase::Queue => return self.lane_timer(key, socket),
+                _ => {}
+            }
+        }
         match (phase, exchange) {
             (Phase::Head, None) if front.entry == Entry::HeaderAwaited => {
                 self.close_without_header(key, "none came in time");
@@ -633,7 +675,7 @@ impl Edge {
             self.blocks.give_vec(spare);
         }
         self.shared.connections.leave(front.counted, usize::from(self.index.0));
-        self.drop_work(key, (front.exchange, front.file, front.live), reason);
+        self.drop_work(key, front.take_work(), reason);
     }
 
     /// Sends what is sealed already, and then ends. Who was to be answered otherwise is not.
@@ -642,18 +684,14 @@ impl Edge {
         front.output.discard();
         front.deadlines.clear_all();
         front.ending = Ending::Flushing { linger: true };
-        let work = (front.exchange.take(), front.file.take(), front.live.take());
+        let work = front.take_work();
         self.drop_work(key, work, Reason::ClientGone);
         self.flush_front(key);
     }
 
     /// Whoever was to be answered is gone.
-    fn drop_work(
-        &mut self,
-        key: Key,
-        (exchange, file, live): (Option<Key>, Option<FileWork>, Option<Box<LiveStream>>),
-        reason: Reason,
-    ) {
+    fn drop_work(&mut self, key: Key, work: Work, reason: Reason) {
+        let Work { exchange, file, live, socket } = work;
         if let Some(exchange) = exchange {
             self.client_gone(exchange, reason);
         }
@@ -662,6 +700,10 @@ impl Edge {
         }
         if let Some(stream) = live {
             self.forget_live_stream(key, &stream);
+        }
+        if let Some(socket) = socket {
+            self.socket_gone(socket);
+            self.forget_socket_if_over(socket);
         }
     }
 }

@@ -21,6 +21,7 @@ mod file_search;
 mod file_send;
 #[cfg(test)]
 mod file_tests;
+mod frames;
 mod front;
 mod handshake;
 mod identity;
@@ -33,8 +34,15 @@ mod request;
 mod routing;
 mod seats;
 mod snapshots;
+mod socket;
+mod socket_close;
+mod socket_open;
+mod socket_post;
+mod socket_read;
+mod socket_write;
 mod spool;
 mod stuck;
+mod subrequest;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -137,6 +137,9 @@ impl Edge {
         let Some(link) = self.links.slab.get_mut(link_key) else { return };
         let Duty::Busy { exchange: key } = link.duty else { return };
         let Some(exchange) = self.exchanges.get(key) else { return };
+        if exchange.own.is_some() {
+            return self.collect_answer(link_key, key);
+        }
         let front = exchange.front;
         let mut budget_bytes = self.compressor.go_bytes(exchange, 0, BYTES_PER_GO);
         loop {
@@ -402,7 +405,14 @@ impl Edge {
             front.server.withdraw();
             write(&mut front.server, Plan::Coded(coding), out);
         }
-        if signals.draining
+        if signals.draining {
+            self.retire_as_asked(key);
+        }
+    }
+
+    /// The worker of the exchange said that it wants to be retired.
+    pub(super) fn retire_as_asked(&self, key: Key) {
+        if let Some(exchange) = self.exchanges.get(key)
             && let Some(lease) = &exchange.lease
             && let Some(pool) = self.seats.pool(exchange.pool)
         {
@@ -411,7 +421,7 @@ impl Edge {
     }
 
     /// The worker's last byte was read: its lease ends, whatever the client still has to read.
-    fn answer_complete(&mut self, link_key: Key, key: Key, reusable: bool) {
+    pub(super) fn answer_complete(&mut self, link_key: Key, key: Key, reusable: bool) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let sent_whole = exchange.state == State::Answering && !exchange.write_failed;
         exchange.link = None;
@@ -444,7 +454,7 @@ impl Edge {
     }
 
     /// The connection to the worker ended too early, or what came was not HTTP.
-    fn worker_failed(&mut self, link_key: Key, key: Key, reason: Reason) {
+    pub(super) fn worker_failed(&mut self, link_key: Key, key: Key, reason: Reason) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         if reason == Reason::EncodeFailed {
             // That is ours: nobody behind is blamed, and may be busy with the rest of its answer.

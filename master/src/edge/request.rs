@@ -34,6 +34,7 @@ impl Edge {
         if self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
             || self.begin_live_stream(front, head, buf)
+            || self.begin_realtime(front, head, buf)
         {
             return;
         }

@@ -122,7 +122,11 @@ impl Edge {
             path => path,
         };
         match snapshot.table.find(host, path, head.method(buf), scratch) {
-            Found::Rule(rule) => way_of(snapshot, rule),
+            Found::Rule(rule) => match way_of(snapshot, rule) {
+                // There only the edge itself asks apps.
+                Way::App(_) if snapshot.realtime.is_private(path) => Way::Refused(Reason::NotFound),
+                way => way,
+            },
             Found::MethodNotAllowed => {
                 *allow = Some(scratch.allow().to_vec());
                 Way::Refused(Reason::MethodNotAllowed)

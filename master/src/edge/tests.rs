@@ -4,6 +4,7 @@ mod clients;
 mod compression;
 mod proxy;
 mod secure;
+mod socket;
 mod tls;
 mod tunnel;
 
@@ -101,6 +102,7 @@ impl House {
             spool_dir: dir.clone(),
             renewals: Default::default(),
             pages: Default::default(),
+            hubs: Default::default(),
             files,
             log,
             control,

@@ -8,7 +8,7 @@ use crate::reactor::outbox::{Flush, Outbox};
 use crate::reactor::tls_stream::{Failure, Got, Handshakes, TlsBlocks, TlsStream};
 use crate::sys::beneath::MoreFollows;
 use mio::net::TcpStream;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
 /// A client's connection, non-blocking.
@@ -124,6 +124,30 @@ impl Transport {
         match self {
             Self::Plain(stream) => stream.write(bytes),
             Self::Tls(stream) => stream.write(bytes, blocks),
+        }
+    }
+
+    /// Writes of `pieces`, one behind the other, what is taken at once. Over TLS they are
+    /// [flushed](Self::flush) when all of them are taken.
+    pub(super) fn write_pieces(
+        &mut self,
+        pieces: &[IoSlice<'_>],
+        blocks: &mut TlsBlocks,
+    ) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write_vectored(pieces),
+            Self::Tls(stream) => {
+                let mut taken = 0;
+                for piece in pieces {
+                    match stream.gather(piece, blocks) {
+                        Ok(count) if count == piece.len() => taken += count,
+                        Ok(count) => return Ok(taken + count),
+                        Err(_) if taken > 0 => return Ok(taken),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(taken)
+            }
         }
     }
 

@@ -15,6 +15,8 @@ use super::live_reload::LiveStreams;
 use super::routing::Routing;
 use super::seats::Seats;
 use super::snapshots::Snapshots;
+use super::socket::Sockets;
+use super::subrequest::Answered;
 use super::upstream_health::Checks;
 use crate::reactor::buffers::Blocks;
 use crate::reactor::clock::Clock;
@@ -46,6 +48,8 @@ pub(super) enum Timer {
     Link(Key),
     /// A worker connection whose exchange was abandoned.
     Stuck(Key),
+    /// A request of the edge's own.
+    Own(Key),
     /// Upstreams are to be asked how they are.
     Checks,
     /// A pool's busy workers may be asked again.
@@ -84,6 +88,8 @@ pub(super) struct Edge {
     pub(super) accept_starved: bool,
     pub(super) drain: Option<Drain>,
     pub(super) live: LiveStreams,
+    /// Clients that speak WebSocket.
+    pub(super) sockets: Sockets,
     pub(super) checks: Checks,
     /// What this server calls itself in `Via`, so that it knows what it sent itself.
     pub(super) pseudonym: String,
@@ -103,6 +109,8 @@ pub(super) struct Edge {
     pub(super) runnable: VecDeque<Key>,
     /// Tickets that got their answer.
     pub(super) settled: Vec<Settled>,
+    /// Answers to requests of the edge's own, for who asked.
+    pub(super) answered: VecDeque<Answered>,
     /// Configurations that requests of this loop were born with.
     pub(super) snapshots: Snapshots,
     /// The pools they may be given to.
@@ -154,6 +162,7 @@ impl Edge {
             accept_starved: false,
             drain: None,
             live: LiveStreams::default(),
+            sockets: Sockets::default(),
             checks: Checks::default(),
             pseudonym,
             head_limits: Limits { body_bytes: snapshots.active().body_bytes, ..Limits::default() },
@@ -165,6 +174,7 @@ impl Edge {
             hellos_left: 0,
             runnable: VecDeque::new(),
             settled: Vec::new(),
+            answered: VecDeque::new(),
             snapshots,
             seats,
             routing: Routing::default(),
@@ -210,6 +220,8 @@ impl Edge {
                 self.receive(message);
                 self.settle();
             }
+            self.tend_sockets();
+            self.settle();
             self.wheel.expire(self.clock.now(), &mut expired);
             for timer in expired.drain(..) {
                 self.timer(timer);
@@ -261,6 +273,7 @@ impl Edge {
             EdgeMessage::Refused { key, reason, retry_after_secs } => {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
+            EdgeMessage::Realtime { hub, letter } => self.receive_letter(hub, &letter),
             EdgeMessage::Beneath(done) => self.beneath_done(done),
             EdgeMessage::File(done) => self.file_done(done),
             EdgeMessage::FilesChanged { prefix, styles_only } => {
@@ -292,6 +305,7 @@ impl Edge {
             Timer::Link(key) => self.link_timer(key),
             Timer::Checks => self.checks_due(),
             Timer::Stuck(key) => self.tell_stuck(key),
+            Timer::Own(key) => self.own_timer(key),
             Timer::Pauses(pool) => {
                 let now = self.clock.now();
                 let Some(seat) = self.seats.seat(pool) else { return };
@@ -311,17 +325,21 @@ impl Edge {
         }
     }
 
-    /// Follows up the tickets that got their answer.
+    /// Follows up the tickets that got their answer, then the edge's own requests that did.
     fn settle(&mut self) {
-        while let Some(settled) = self.settled.pop() {
-            match settled {
-                Settled::Granted { pool, key, lease } => {
-                    self.granted(pool, Key::from_u64(key), lease);
-                }
-                Settled::Refused { key, reason, retry_after_secs } => {
-                    self.shed(Key::from_u64(key), reason, retry_after_secs);
+        loop {
+            while let Some(settled) = self.settled.pop() {
+                match settled {
+                    Settled::Granted { pool, key, lease } => {
+                        self.granted(pool, Key::from_u64(key), lease);
+                    }
+                    Settled::Refused { key, reason, retry_after_secs } => {
+                        self.shed(Key::from_u64(key), reason, retry_after_secs);
+                    }
                 }
             }
+            let Some(answered) = self.answered.pop_front() else { return };
+            self.take_answer(answered);
         }
     }
 
@@ -355,6 +373,7 @@ impl Edge {
         self.head_limits.body_bytes = active.body_bytes;
         self.files.take_up(&active);
         self.snapshots.activate(active);
+        self.close_removed_sockets();
         self.settle_checks();
     }
 

@@ -9,6 +9,7 @@ use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
 use rip::ids::{LoopIndex, PoolNumber, WorkerId};
 use rip::pool::Lease;
+use rip::realtime::Letter;
 use rip::time::Instant;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -36,6 +37,13 @@ pub enum EdgeMessage {
         reason: Reason,
         /// When to come again.
         retry_after_secs: u32,
+    },
+    /// A hub has something for clients of this loop.
+    Realtime {
+        /// The hub's number.
+        hub: u32,
+        /// What it is.
+        letter: Letter,
     },
     /// The files agent looked beneath a directory.
     Beneath(SearchDone),

@@ -9,12 +9,14 @@ pub mod certs;
 pub mod connections;
 pub mod draft;
 pub mod files;
+pub mod hub;
 pub mod log;
 pub mod mail;
 pub mod names;
 pub mod pages;
 pub mod pools;
 pub mod rates;
+pub mod realtime;
 pub mod renewals;
 pub mod sites;
 pub mod snapshot;
@@ -61,6 +63,8 @@ pub struct Shared {
     pub tls: Arc<tls::Tls>,
     /// Certificates that somebody wants renewed now.
     pub renewals: renewals::Renewals,
+    /// What WebSocket clients are told.
+    pub hubs: hub::Hubs,
     /// Jobs for the files agent.
     pub files: files::FileQueue,
     /// Lines for the log agent.
@@ -80,12 +84,20 @@ impl Shared {
     /// `max_connections` clients.
     ///
     /// Taken back by activating what was returned. The loops are to be told of it.
-    pub fn activate(&self, snapshot: Arc<Snapshot>, max_connections: u32) -> Arc<Snapshot> {
+    pub fn activate(
+        &self,
+        snapshot: Arc<Snapshot>,
+        max_connections: u32,
+        now: Instant,
+    ) -> Arc<Snapshot> {
         let limits = snapshot.config.edge.limits;
         self.connections.configure(max_connections, limits.per_address);
         self.spool_memory.configure(limits.spool_memory_bytes);
         self.spool_disk.configure(limits.spool_disk_bytes);
         snapshot.rates.succeed(&self.current.load().rates);
+        for hub in self.hubs.all() {
+            hub.configure(&snapshot.realtime.settings_of(&hub.app), now);
+        }
         self.current.activate(snapshot)
     }
 

@@ -2,6 +2,7 @@
 
 use super::pools::AppPool;
 use super::rates::RateLimits;
+use super::realtime::Realtimes;
 use super::sites::Site;
 use super::upstreams::Upstream;
 use rip::contract::app::AppDescriptor;
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub body_bytes: u64,
     /// Peers that are believed when they say whom they speak for.
     pub trusted: CidrSet,
+    /// Where realtime is served.
+    pub realtime: Realtimes,
     /// How often clients may ask.
     pub rates: RateLimits,
     /// The pool of each of the configuration's apps, by the app's position there.
@@ -58,9 +61,22 @@ impl Snapshot {
         let places = config.routes.iter().map(place).collect();
         let trusted = networks(&config.edge.trusted_proxies);
         let rates = RateLimits::new(&config);
+        let realtime = Realtimes::new(&config);
         let upstreams = Vec::new();
         let sites = config.routes.iter().map(Site::of).collect();
-        Self { version, config, table, body_bytes, trusted, rates, pools, upstreams, places, sites }
+        Self {
+            version,
+            config,
+            table,
+            body_bytes,
+            trusted,
+            realtime,
+            rates,
+            pools,
+            upstreams,
+            places,
+            sites,
+        }
     }
 
     /// The same with the upstreams of its configuration, in its order, as

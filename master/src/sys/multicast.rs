@@ -2,7 +2,6 @@
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
-use nix::sys::socket::{AddressFamily, SockaddrLike};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -37,17 +36,22 @@ fn share(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Whether an interface is up that reaches other machines and has an address.
+/// Whether an interface is up that reaches several other machines and has an address that says who
+/// this machine is without saying at which link.
 ///
 /// # Errors
 /// Those of the system.
 pub fn has_neighbours() -> io::Result<bool> {
-    let outside = |flags: InterfaceFlags| {
-        flags.contains(InterfaceFlags::IFF_UP) && !flags.contains(InterfaceFlags::IFF_LOOPBACK)
-    };
+    let own = InterfaceFlags::IFF_LOOPBACK | InterfaceFlags::IFF_POINTOPOINT;
     Ok(getifaddrs()?.any(|found| {
-        let family = found.address.and_then(|address| address.family());
-        matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6)) && outside(found.flags)
+        let is_shared =
+            found.flags.contains(InterfaceFlags::IFF_UP) && !found.flags.intersects(own);
+        is_shared
+            && found.address.is_some_and(|address| {
+                let six = address.as_sockaddr_in6();
+                address.as_sockaddr_in().is_some()
+                    || six.is_some_and(|six| !six.ip().is_unicast_link_local())
+            })
     }))
 }
 

@@ -147,6 +147,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     if is_right {
         upstream::check_used(&upstream_nodes, &routes, bench);
     }
+    realtime::lead(&mut realtime, &apps);
     upstreams.extend(upstream::implicit(&routes, &names, inherited));
     // Where nothing is limited there is nothing to be free of.
     let is_limit = |limit: &RateLimit| *limit != RateLimit::UNLIMITED;

@@ -2,6 +2,7 @@
 
 use super::Bench;
 use super::site::Names;
+use crate::contract::app::AppDescriptor;
 use crate::contract::attempt::AttemptCode;
 use crate::contract::realtime::{HistoryRule, MessageRate, PublishConfig, RealtimeConfig};
 use crate::edgefile::kind::Typed;
@@ -40,6 +41,8 @@ pub(super) fn endpoints(
             hosts: hosts.to_vec(),
             path: path.to_owned(),
             app_id,
+            // Known when all apps are read.
+            app_path: String::new(),
             explicit: true,
             origins: match endpoint.property("origins").map(|given| &given.typed) {
                 Some(Typed::Texts(origins)) => origins.clone(),
@@ -60,6 +63,15 @@ pub(super) fn endpoints(
         });
     }
     found
+}
+
+/// Has each endpoint tell its app where that app wants to hear of it.
+pub(super) fn lead(endpoints: &mut [RealtimeConfig], apps: &[AppDescriptor]) {
+    for endpoint in endpoints {
+        if let Some(app) = apps.iter().find(|app| app.id == endpoint.app_id) {
+            endpoint.app_path.clone_from(&app.realtime_path);
+        }
+    }
 }
 
 /// Who may publish, as `node` says.

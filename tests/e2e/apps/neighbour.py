@@ -1,7 +1,8 @@
 """A neighbour in the local network that speaks multicast DNS; one JSON object a line.
 
-    neighbour.py browse                  tells what is served: `told`, `changed`, `gone`; lines of
-                                         standard input are hosts, which it asks the network for
+    neighbour.py browse                  tells what is served: `told`, `changed`, `gone`; a line of
+                                         standard input is `asked HOST`, which the network is asked
+                                         unless it is known, or `known HOST`, which asks nobody
     neighbour.py claim HOST ADDRESS      is that host until its standard input ends
 
 It ends with its standard input.
@@ -52,12 +53,14 @@ class Listener:
 def browse(net):
     ServiceBrowser(net, KINDS, Listener())
     say(event="ready")
-    for number, line in enumerate(sys.stdin):
-        host = line.strip()
+    for line in sys.stdin:
+        question, host = line.split()
         found = AddressResolver(host)
-        # It waits for an answer, and asks again as a resolver does that has nothing in its cache.
-        found.request(net, 1500)
-        say(event="host", host=host, asked=number, addresses=sorted(found.parsed_scoped_addresses(IPVersion.All)))
+        if question == "known":
+            found.load_from_cache(net)
+        else:
+            found.request(net, 1500)
+        say(event="host", host=host, addresses=sorted(found.parsed_scoped_addresses(IPVersion.All)))
 
 
 def claim(net, host, address):

@@ -74,6 +74,25 @@ impl Network {
         run(self.command("ip").args(["link", "set", "lo", "up"]));
     }
 
+    /// Connects them once more, into the same network, where our machine has this address as well.
+    pub fn plug_in_again(&self, address: &str) {
+        let pid = self.neighbour.id().to_string();
+        ip(&["link", "add", "near2", "type", "veth", "peer", "name", "far2", "netns", &pid]);
+        ip(&["address", "add", &format!("{address}/24"), "dev", "near2"]);
+        for words in [
+            "link add switch type bridge",
+            "link set far master switch",
+            "link set far2 master switch",
+            "address flush dev far",
+            &format!("address add {OTHER}/24 dev switch"),
+            "link set far2 up",
+            "link set switch up",
+        ] {
+            run(self.command("ip").args(words.split(' ')));
+        }
+        ip(&["link", "set", "near2", "up"]);
+    }
+
     /// A program at the neighbour's.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
@@ -145,15 +164,26 @@ impl Neighbour {
         });
     }
 
-    /// The addresses of a host, which it asks for now; none when nobody answers.
+    /// The addresses of a host, which it asks for unless it knows them; none when nobody answers.
     #[track_caller]
     pub fn resolve(&mut self, host: &str) -> Vec<String> {
+        self.addresses("asked", host)
+    }
+
+    /// The addresses of a host that it has been told and has not forgotten.
+    #[track_caller]
+    pub fn knows(&mut self, host: &str) -> Vec<String> {
+        self.addresses("known", host)
+    }
+
+    #[track_caller]
+    fn addresses(&mut self, question: &str, host: &str) -> Vec<String> {
         let answers = |lines: Vec<Value>| {
             lines.into_iter().filter(|line| line["event"] == "host").collect::<Vec<_>>()
         };
         let count = answers(self.said()).len();
         let input = self.child.stdin.as_mut().expect("its standard input");
-        writeln!(input, "{host}.").expect("the neighbour listens");
+        writeln!(input, "{question} {host}.").expect("the neighbour listens");
         let found = until("its answer", || answers(self.said()).into_iter().nth(count));
         let texts = found["addresses"].as_array().expect("addresses").iter();
         texts.map(|text| text.as_str().expect("an address").to_owned()).collect()

@@ -5,6 +5,7 @@ mod busy;
 mod crash;
 mod echo;
 mod hello;
+mod realtime;
 mod sleep;
 mod stream;
 
@@ -14,7 +15,7 @@ use crate::serve::serve;
 use std::ffi::OsString;
 
 /// The names of the shim's own apps, as in `builtin:NAME`.
-pub const NAMES: [&str; 6] = ["busy", "crash", "echo", "hello", "sleep", "stream"];
+pub const NAMES: [&str; 7] = ["busy", "crash", "echo", "hello", "realtime", "sleep", "stream"];
 
 /// Runs the app called `name` until it is asked to stop; returns the exit code.
 pub(crate) fn main(name: Option<OsString>) -> i32 {
@@ -24,6 +25,7 @@ pub(crate) fn main(name: Option<OsString>) -> i32 {
         Some("crash") => crash::answer,
         Some("echo") => echo::answer,
         Some("hello") => hello::answer,
+        Some("realtime") => realtime::answer,
         Some("sleep") => sleep::answer,
         Some("stream") => stream::answer,
         _ => {

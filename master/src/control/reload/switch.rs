@@ -58,7 +58,7 @@ impl Master {
                 take_up(crew, app.clone(), urls, workers, now);
             }
         }
-        self.make_active(Arc::clone(&snapshot));
+        self.make_active(Arc::clone(&snapshot), now);
         // Not before: how connections of a listener begin is said by the active configuration.
         for address in &snapshot.config.edge.listeners() {
             if let Some(listener) = self.reload.bound.remove(address)
@@ -83,16 +83,16 @@ impl Master {
         if let Some(certs) = certs {
             self.certs.activate(&certs);
         }
-        self.make_active(previous);
+        self.make_active(previous, now);
     }
 
-    fn make_active(&mut self, snapshot: Arc<Snapshot>) {
+    fn make_active(&mut self, snapshot: Arc<Snapshot>, now: Instant) {
         let config = &snapshot.config;
         let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
         self.shutdown.configure(drain, kill);
         let max_connections = self.capacity.connections(config);
         self.mdns.tell(local_names(config, &snapshot.table));
-        self.shared.activate(snapshot, max_connections);
+        self.shared.activate(snapshot, max_connections, now);
         if let Some(edges) = &self.edges {
             edges.tell(|| EdgeMessage::Activated);
         }

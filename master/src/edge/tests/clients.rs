@@ -1,6 +1,7 @@
 //! Who asks, how often, and through whom.
 
 use super::{House, PATIENCE, head, response, wait_until};
+use crate::reactor::clock::Clock;
 use crate::shared::snapshot::Snapshot;
 use rip::contract::config::{Config, RateLimit};
 use rip::contract::reason::Reason;
@@ -286,7 +287,7 @@ fn another_configuration_keeps_what_was_counted() {
         limited(limit)(&mut config);
         config.edge.limits.per_address = Some(1);
         let snapshot = Snapshot::new(version, config, old.pools.clone());
-        house.shared.activate(Arc::new(snapshot), 50);
+        house.shared.activate(Arc::new(snapshot), 50, Clock::read());
     };
     activate(2, 2);
     assert!(ask(&mut client, "/", "").contains(" 200 "));
@@ -294,7 +295,7 @@ fn another_configuration_keeps_what_was_counted() {
     activate(3, 3);
     assert!(ask(&mut client, "/", "").contains(" 200 "));
     assert!(ask(&mut client, "/", "").contains(" 429 "));
-    house.shared.activate(old, 50);
+    house.shared.activate(old, 50, Clock::read());
     assert!(ask(&mut client, "/", "").contains(" 429 "), "back again");
 }
 

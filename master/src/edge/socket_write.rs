@@ -1,0 +1,168 @@
+//! What clients are told: letters from the hub into outboxes, and outboxes to the kernel.
+
+use super::socket::{Hall, Sockets, Stage};
+use super::turn::Edge;
+use crate::reactor::outbox::Flush;
+use crate::reactor::slab::Key;
+use rip::guard::phase::Phase;
+use rip::observe::counter::Counter;
+use rip::realtime::outbox::Pushed;
+use rip::realtime::pulse::Beat;
+use rip::realtime::{Deed, Frame, Letter};
+use std::io::{self, IoSlice};
+
+impl Edge {
+    /// A hub says something to clients of this loop.
+    pub(super) fn receive_letter(&mut self, hub: u32, letter: &Letter) {
+        let Sockets { slab, halls, touched, .. } = &mut self.sockets;
+        let Some(Hall { roll, .. }) = halls.get_mut(hub as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let (mut delivered, mut dropped) = (0, 0);
+        let count = roll.apply(letter, &mut |key, deed| {
+            let key = Key::from_u64(key);
+            let Some(socket) = slab.get_mut(key) else { return false };
+            if !std::mem::replace(&mut socket.is_touched, true) {
+                touched.push(key);
+            }
+            let pushed = match deed {
+                Deed::Send { frame, is_lossy, .. } => socket.outbox.push(frame, is_lossy),
+                Deed::SendMissed { frame } => return socket.outbox.push_missed(frame),
+                Deed::Close(close) => {
+                    socket.say_close(close.code, &close.reason);
+                    return true;
+                }
+                Deed::Overflow => Pushed::Slow,
+                Deed::GroupLimit => {
+                    log::warn!("{}: {} is in too many groups", socket.hub.app, socket.id);
+                    return false;
+                }
+            };
+            match pushed {
+                Pushed::Taken { dropped: older } => {
+                    delivered += 1;
+                    dropped += u64::from(older);
+                }
+                Pushed::Dropped => dropped += 1,
+                Pushed::Slow => socket.is_slow = true,
+                Pushed::Closing => {}
+            }
+            matches!(pushed, Pushed::Taken { .. })
+        });
+        let shard = self.shard();
+        shard.add(Counter::SocketDeliveries, delivered);
+        shard.add(Counter::SocketDropped, dropped);
+        let _ = count;
+    }
+
+    /// Looks after the clients that got something, or were closed, in this turn; and tells the hubs
+    /// what this loop has got through.
+    pub(super) fn tend_sockets(&mut self) {
+        while let Some(key) = self.sockets.touched.pop() {
+            let Some(socket) = self.sockets.slab.get_mut(key) else { continue };
+            socket.is_touched = false;
+            let (front, stage) = (socket.front, socket.stage);
+            if std::mem::take(&mut socket.is_slow) {
+                self.close_slow_socket(key);
+            } else if matches!(stage, Stage::Closing { .. }) {
+                self.see_off(key);
+            }
+            if let Some(front) = front {
+                self.flush_front(front);
+            }
+        }
+        let index = self.index;
+        for Hall { hub, roll } in self.sockets.halls() {
+            if let Some(settled) = roll.take_settled() {
+                hub.settle(index, settled);
+            }
+        }
+    }
+
+    /// Writes what the kernel takes of what a client is told. False when its connection is gone.
+    pub(super) fn flush_socket(&mut self, front_key: Key, key: Key) -> bool {
+        let now = self.clock.now();
+        let Some(front) = self.fronts.get_mut(front_key) else { return false };
+        let Some(socket) = self.sockets.slab.get_mut(key) else { return true };
+        let mut has_moved = false;
+        while !socket.outbox.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
+            for (slot, piece) in pieces.iter_mut().zip(socket.outbox.pieces()) {
+                *slot = IoSlice::new(piece);
+                count += 1;
+            }
+            match front.transport.write_pieces(&pieces[..count], &mut self.tls) {
+                Ok(0) => break,
+                Ok(count) => {
+                    socket.outbox.written(count);
+                    has_moved = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if has_moved || front.deadlines.at(Phase::Write).is_none() {
+                        let at = now + self.phases().write;
+                        self.front_deadline(front_key, Phase::Write, at);
+                    }
+                    return true;
+                }
+                Err(_) => {
+                    self.close_front(front_key);
+                    return false;
+                }
+            }
+        }
+        if front.transport.unsent() > 0 {
+            match front.transport.flush(&mut front.output, &mut self.tls) {
+                Ok(Flush::Done) => {}
+                Ok(Flush::Blocked) => {
+                    let at = now + self.phases().write;
+                    self.front_deadline(front_key, Phase::Write, at);
+                    return true;
+                }
+                Err(_) => {
+                    self.close_front(front_key);
+                    return false;
+                }
+            }
+        }
+        front.deadlines.clear(Phase::Write);
+        if let Stage::Closing { heard: true, failed } = socket.stage
+            && socket.outbox.is_finished()
+        {
+            self.end_socket(front_key, key, failed);
+        }
+        true
+    }
+
+    /// It is time for a sign of life, or for none having come; or, once it was closed, or the server
+    /// drains, for its end.
+    pub(super) fn socket_pulse(&mut self, front_key: Key, key: Key) {
+        let now = self.clock.now();
+        let Some(socket) = self.sockets.slab.get_mut(key) else { return };
+        match socket.stage {
+            Stage::Closing { .. } | Stage::Gone => return self.close_front(front_key),
+            Stage::Opening => return,
+            Stage::Open => {}
+        }
+        if self.drain.is_some() {
+            self.close_socket(key, 1001, "the server is stopping");
+            self.flush_front(front_key);
+            return;
+        }
+        match socket.pulse.beat(now) {
+            Some(Beat::Dead) => return self.close_front(front_key),
+            Some(Beat::Ping) => {
+                // One that has no room for it is found out by what filled it.
+                let _ = socket.outbox.push(&Frame::ping(b""), false);
+            }
+            None => {}
+        }
+        let next = socket.pulse.next();
+        self.front_deadline(front_key, Phase::Idle, next);
+        self.flush_front(front_key);
+    }
+}
+
+/// Frames written at once.
+const PIECES: usize = 16;

@@ -1,0 +1,178 @@
+//! The server's half of WebSocket's opening handshake (RFC 6455 §4.2), of a request that
+//! [`upgrade::wants_websocket`](super::upgrade::wants_websocket).
+
+use super::head::RequestHead;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Why the handshake fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// Another version is asked for, or none: 426 and `Sec-WebSocket-Version: 13`.
+    Version,
+    /// `Sec-WebSocket-Key` is missing, sent twice, or not 16 bytes in base64: 400.
+    Key,
+}
+
+/// `Sec-WebSocket-Accept`, as it is sent.
+pub type Accept = [u8; 28];
+
+/// What the answer says to a handshake that is sound.
+///
+/// # Errors
+/// When it is not.
+pub fn accept(head: &RequestHead, buf: &[u8]) -> Result<Accept, Fault> {
+    if only(head, buf, b"sec-websocket-version") != Some(b"13") {
+        return Err(Fault::Version);
+    }
+    let key = only(head, buf, b"sec-websocket-key").ok_or(Fault::Key)?;
+    let mut nonce = [0; 18];
+    match STANDARD.decode_slice(key, &mut nonce) {
+        Ok(16) => Ok(answer_to(key)),
+        _ => Err(Fault::Key),
+    }
+}
+
+/// The subprotocols that the client speaks, in its order.
+pub fn offered<'b>(head: &'b RequestHead, buf: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
+    values(head, buf, b"sec-websocket-protocol")
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|protocol| !protocol.is_empty())
+}
+
+/// Whether a request's field is about this very handshake, and not about the client.
+pub fn is_of_handshake(name: &[u8]) -> bool {
+    [&b"sec-websocket-key"[..], b"sec-websocket-version", b"sec-websocket-extensions"]
+        .iter()
+        .any(|own| name.eq_ignore_ascii_case(own))
+}
+
+fn values<'b>(
+    head: &'b RequestHead,
+    buf: &'b [u8],
+    name: &'static [u8],
+) -> impl Iterator<Item = &'b [u8]> {
+    let is_it = move |field: &&super::head::Field| field.name.of(buf).eq_ignore_ascii_case(name);
+    head.fields().iter().filter(is_it).map(|field| field.value.of(buf))
+}
+
+fn only<'b>(head: &'b RequestHead, buf: &'b [u8], name: &'static [u8]) -> Option<&'b [u8]> {
+    let mut found = values(head, buf, name);
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+fn answer_to(key: &[u8]) -> Accept {
+    let mut text = [0; 60];
+    let (of_key, of_name) = text.split_at_mut(24);
+    for (to, from) in of_key.iter_mut().zip(key).chain(of_name.iter_mut().zip(NAME)) {
+        *to = *from;
+    }
+    let mut accept = [0; 28];
+    // 20 bytes are 28 characters: there is room.
+    let _ = STANDARD.encode_slice(sha1(&text), &mut accept);
+    accept
+}
+
+/// RFC 6455 §1.3.
+const NAME: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// SHA-1 (RFC 3174) of a text shorter than 2 blocks' worth of padding. It protects nothing here: the
+/// handshake wants it so.
+fn sha1(text: &[u8; 60]) -> [u8; 20] {
+    let mut padded = [0_u8; 128];
+    for (to, from) in padded.iter_mut().zip(text.iter().chain(&[0x80])) {
+        *to = *from;
+    }
+    let bits = (text.len() as u64 * 8).to_be_bytes();
+    for (to, from) in padded.iter_mut().skip(120).zip(bits) {
+        *to = from;
+    }
+    let mut state = [0x6745_2301_u32, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0];
+    for block in padded.chunks_exact(64) {
+        let mut words = [0_u32; 80];
+        for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
+            *word = bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
+        }
+        for at in 16..80 {
+            let mixed = words[at - 3] ^ words[at - 8] ^ words[at - 14] ^ words[at - 16];
+            words[at] = mixed.rotate_left(1);
+        }
+        let [mut a, mut b, mut c, mut d, mut e] = state;
+        for (at, word) in words.into_iter().enumerate() {
+            let (mix, constant) = match at {
+                0..20 => (b & c | !b & d, 0x5A82_7999),
+                20..40 => (b ^ c ^ d, 0x6ED9_EBA1),
+                40..60 => (b & c | b & d | c & d, 0x8F1B_BCDC_u32),
+                _ => (b ^ c ^ d, 0xCA62_C1D6),
+            };
+            let next = (a.rotate_left(5).wrapping_add(mix).wrapping_add(e))
+                .wrapping_add(constant)
+                .wrapping_add(word);
+            (a, b, c, d, e) = (next, a, b.rotate_left(30), c, d);
+        }
+        for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
+            *sum = sum.wrapping_add(part);
+        }
+    }
+    let mut digest = [0; 20];
+    for (to, word) in digest.chunks_exact_mut(4).zip(state) {
+        to.copy_from_slice(&word.to_be_bytes());
+    }
+    digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::parse::Limits;
+    use crate::http1::server::Server;
+
+    fn check(fields: &str) -> Result<String, Fault> {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let mut head = RequestHead::new();
+        Server::new().read(request.as_bytes(), &mut head, &Limits::default()).unwrap();
+        accept(&head, request.as_bytes())
+            .map(|accept| String::from_utf8_lossy(&accept).into_owned())
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_answered_as_there() {
+        let fields = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+        assert_eq!(check(fields).as_deref(), Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        let other = fields.replace("dGhlIHNhbXBsZSBub25jZQ==", "x3JJHMbDL1EzLkh9GBhXDw==");
+        assert_eq!(check(&other).as_deref(), Ok("HSmrc0sMlYUkAGmm5OPpG2HaGWk="));
+    }
+
+    #[test]
+    fn what_is_no_handshake_is_refused() {
+        let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let version = "Sec-WebSocket-Version: 13\r\n";
+        for (fields, fault) in [
+            (key.to_owned(), Fault::Version),
+            (format!("{key}Sec-WebSocket-Version: 8\r\n"), Fault::Version),
+            (format!("{key}Sec-WebSocket-Version: 13, 8\r\n"), Fault::Version),
+            (format!("{key}{version}{version}"), Fault::Version),
+            (version.to_owned(), Fault::Key),
+            (format!("{version}{key}{key}"), Fault::Key),
+            (format!("{version}Sec-WebSocket-Key: \r\n"), Fault::Key),
+            (format!("{version}Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n"), Fault::Key),
+            (format!("{version}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n"), Fault::Key),
+            (format!("{version}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSBsb25n\r\n"), Fault::Key),
+            (format!("{version}Sec-WebSocket-Key: {}\r\n", "A".repeat(400)), Fault::Key),
+        ] {
+            assert_eq!(check(&fields), Err(fault), "{fields}");
+        }
+    }
+
+    #[test]
+    fn subprotocols_are_offered_in_lists_and_lines() {
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: chat.v2 ,, chat\r\n\
+            sec-websocket-protocol: other\r\n\r\n";
+        let mut head = RequestHead::new();
+        Server::new().read(request.as_bytes(), &mut head, &Limits::default()).unwrap();
+        let found: Vec<_> = offered(&head, request.as_bytes()).collect();
+        assert_eq!(found, [&b"chat.v2"[..], b"chat", b"other"]);
+    }
+}
