@@ -53,6 +53,9 @@ pub struct AppDescriptor {
     /// what fits into memory, so that its worker is free; `None` keeps what fits into memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool_response_bytes: Option<u64>,
+    /// Where it hears of WebSockets, by requests that only the edge makes.
+    #[serde(default = "realtime_path", skip_serializing_if = "is_realtime_path")]
+    pub realtime_path: String,
     /// Who its processes run as; `None` is the master's own user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -309,6 +312,17 @@ impl Default for AppTimeouts {
             keepalive: None,
         }
     }
+}
+
+/// [`AppDescriptor::realtime_path`] of an app that says nothing of it.
+pub const REALTIME_PATH: &str = "/v1/realtime";
+
+fn realtime_path() -> String {
+    REALTIME_PATH.to_owned()
+}
+
+fn is_realtime_path(path: &String) -> bool {
+    path == REALTIME_PATH
 }
 
 fn names_only<S: Serializer>(env: &BTreeMap<String, String>, out: S) -> Result<S::Ok, S::Error> {

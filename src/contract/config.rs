@@ -28,23 +28,22 @@ pub struct Config {
     /// Rate limits of sites that have their own, by host as in rules.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rate_limits: BTreeMap<String, RateLimit>,
-    /// Where WebSocket clients connect whose app speaks plain HTTP, as it was asked for. Every other app
-    /// has [`RealtimeConfig::unasked`] on its hosts.
+    /// WebSocket endpoints that are asked for, by declaration. An app that is served without one has
+    /// one nevertheless, at [`PATH`](super::realtime::PATH).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub realtime: Vec<RealtimeConfig>,
-    /// Who may publish to them.
-    #[serde(default)]
-    pub publish: PublishConfig,
     /// Certificates of sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certs: Vec<CertFiles>,
     /// Hosts whose certificates come from the ACME authority of `edge.acme`; no wildcards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acme_hosts: Vec<String>,
-    /// Hosts whose certificates the machine's own local authority makes.
+    /// Hosts whose certificates the machine's own local authority makes: names, `*.name`, addresses
+    /// as in URLs (`127.0.0.1`, `[::1]`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub auto_hosts: Vec<String>,
-    /// Hosts that are served in plain HTTP: requests for them are not redirected to HTTPS.
+    /// Hosts that are served in plain HTTP, as in rules: requests for them are not redirected to
+    /// HTTPS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plain_hosts: Vec<String>,
 }
@@ -67,15 +66,54 @@ impl Config {
         self.apps.iter().position(|app| app.id == *id)
     }
 
+    /// There is something to serve HTTPS with, or somebody who makes it.
+    pub fn has_cert_source(&self) -> bool {
+        let named = !self.certs.is_empty() || !self.edge.tls.cert_dirs.is_empty();
+        named || !self.acme_hosts.is_empty() || !self.auto_hosts.is_empty()
+    }
+
+    /// Why its listeners cannot be served together, one clause. A file is looked at for this as it is
+    /// read; together with flags it may say something else.
+    pub fn listener_trouble(&self) -> Option<String> {
+        let EdgeConfig { http, https, .. } = &self.edge;
+        for at in https {
+            if let Some(plain) = http.iter().find(|plain| plain.clashes(*at)) {
+                return Some(format!("{at} cannot be that of HTTPS, and {plain} of plain HTTP"));
+            }
+        }
+        if http.is_empty() && https.is_empty() {
+            return Some("there is no address to listen at".to_owned());
+        }
+        let is_bare = !https.is_empty() && !self.has_cert_source();
+        is_bare.then(|| "there is no certificate to serve HTTPS with".to_owned())
+    }
+
     /// The URLs under which clients reach the app: its hosts and those of the rules that lead to it,
-    /// on each listener, then, where it is served on every host, each listener by its own address.
+    /// on each listener, HTTPS first, then, where it is served on every host, each listener by its own
+    /// address.
     pub fn urls_of(&self, app: &AppDescriptor) -> Vec<String> {
         let hosts = self.hosts_of(app);
         let named: Vec<_> = hosts.into_iter().filter(|host| !host.starts_with('*')).collect();
-        let mut urls = listen::named_urls(&named, &self.edge.http);
+        let mut urls = self.named_urls(&named);
         if self.routes.iter().any(|rule| rule.host == "*" && leads_to(rule, app)) {
-            urls.extend(listen::bare_urls(&self.edge.http));
+            urls.extend(self.bare_urls());
         }
+        urls
+    }
+
+    /// Each of `hosts` on each listener that serves it, HTTPS first.
+    fn named_urls(&self, hosts: &[&str]) -> Vec<String> {
+        let is_secure = |host: &&str| !self.plain_hosts.iter().any(|plain| plain == host);
+        let secure: Vec<&str> = hosts.iter().copied().filter(is_secure).collect();
+        let mut urls = listen::named_urls(&secure, &self.edge.https, true);
+        urls.extend(listen::named_urls(hosts, &self.edge.http, false));
+        urls
+    }
+
+    /// Each listener by its own address, HTTPS first.
+    fn bare_urls(&self) -> Vec<String> {
+        let mut urls = listen::bare_urls(&self.edge.https, true);
+        urls.extend(listen::bare_urls(&self.edge.http, false));
         urls
     }
 
@@ -104,10 +142,10 @@ impl Config {
         if urls.is_empty() {
             let hosts = self.hosts();
             let named = hosts.iter().map(String::as_str).filter(|host| !host.starts_with('*'));
-            urls = listen::named_urls(&named.collect::<Vec<_>>(), &self.edge.http);
+            urls = self.named_urls(&named.collect::<Vec<_>>());
         }
         if urls.is_empty() {
-            urls = listen::bare_urls(&self.edge.http);
+            urls = self.bare_urls();
         }
         urls
     }
@@ -138,7 +176,7 @@ pub struct EdgeConfig {
     pub limits: EdgeLimits,
     /// Deadlines of client connections.
     pub phases: Phases,
-    /// Those of `http` whose connections begin with a PROXY protocol header.
+    /// Those of `http` and `https` whose connections begin with a PROXY protocol header.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proxy_protocol: Vec<ListenAddress>,
     /// Peers that are believed when they say whom they speak for: networks in CIDR notation.
@@ -153,6 +191,9 @@ pub struct EdgeConfig {
     pub verify: Verify,
     /// What is logged. Read at start only.
     pub log: LogConfig,
+    /// Who may publish to the groups of apps.
+    #[serde(default, skip_serializing_if = "PublishConfig::is_default")]
+    pub publish: PublishConfig,
     /// The paths of the endpoints that the edge itself answers.
     pub builtin: Builtin,
     /// Where request bodies that outgrow memory go; `None` is `/var/tmp`. Read at start only.
@@ -216,6 +257,13 @@ pub struct AcmeConfig {
     pub fallback: Fallback,
 }
 
+impl AcmeConfig {
+    /// The directory of Let's Encrypt.
+    pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+    /// That of its test system, whose certificates nobody trusts.
+    pub const LETS_ENCRYPT_STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+}
+
 /// What a host gets over HTTPS as long as its certificate has not come.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -238,6 +286,11 @@ pub struct Hsts {
     pub include_subdomains: bool,
     /// Browsers' own lists as well.
     pub preload: bool,
+}
+
+impl Hsts {
+    /// For how long when nothing is said: a year.
+    pub const MAX_AGE: Duration = Duration::from_secs(365 * 86_400);
 }
 
 /// What must be true of a configuration that has just become the active one.
@@ -432,6 +485,22 @@ mod tests {
     }
 
     #[test]
+    fn listeners_need_an_address_each_and_https_a_certificate() {
+        let at = |text: &str| vec![text.parse::<ListenAddress>().unwrap()];
+        let mut config = Config::default();
+        assert!(config.listener_trouble().unwrap().contains("no address"));
+        config.edge.https = at(":8443");
+        assert!(config.listener_trouble().unwrap().contains("no certificate"));
+        config.auto_hosts.push("a.test".to_owned());
+        assert_eq!(config.listener_trouble(), None);
+        config.edge.http = at("127.0.0.1:8443");
+        let told = "*:8443 cannot be that of HTTPS, and 127.0.0.1:8443 of plain HTTP";
+        assert_eq!(config.listener_trouble().as_deref(), Some(told));
+        config.edge.http = at("127.0.0.1:8080");
+        assert_eq!(config.listener_trouble(), None);
+    }
+
+    #[test]
     fn urls_are_those_that_lead_to_an_app() {
         let http = vec![ListenAddress { ip: None, port: 8080 }];
         let mut config = Config {
@@ -450,6 +519,11 @@ mod tests {
         config.apps.clear();
         assert_eq!(config.urls(), named, "of hosts that others answer");
         config.routes.drain(..3);
-        assert_eq!(config.urls(), [bare]);
+        assert_eq!(config.urls(), std::slice::from_ref(&bare));
+        config.edge.https.push(ListenAddress { ip: None, port: 443 });
+        assert_eq!(config.urls(), ["https://localhost/".to_owned(), bare]);
+        config.plain_hosts.push("b.test".to_owned());
+        let urls = ["https://a.test/", "http://a.test:8080/", "http://b.test:8080/"];
+        assert_eq!(config.named_urls(&["a.test", "b.test"]), urls);
     }
 }

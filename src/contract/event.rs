@@ -3,6 +3,7 @@
 //! JSON: `{"t":…,"event":"worker_ready",…}`; the human form is `rip: worker_ready app=api …`.
 
 use super::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
+use super::cert::CertSource;
 use crate::ids::{AppId, Generation, WorkerId};
 use serde::Serialize;
 
@@ -19,6 +20,70 @@ pub enum Event {
         path: Option<String>,
         /// How many workers were told.
         workers: usize,
+    },
+    /// Certificates are made by a local authority, which browsers have to be told of once.
+    CertAuthority {
+        /// Its certificate.
+        path: String,
+        /// It was made just now.
+        made: bool,
+        /// How to have it believed, one way a line; only when it was made just now.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        trust: Vec<String>,
+    },
+    /// A certificate that only its operator can renew ends soon.
+    CertExpiring {
+        /// The names it is good for.
+        domains: Vec<String>,
+        /// Its file.
+        path: String,
+        /// Good until then, in seconds since 1970.
+        not_after: u64,
+        /// Whole days until then.
+        days: u64,
+    },
+    /// A certificate cannot be used, or none could be got.
+    CertFailed {
+        /// The names it is for, as far as they are known.
+        domains: Vec<String>,
+        /// Its file, or its directory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+        /// What is wrong, and how to mend it.
+        reason: String,
+        /// The one before it is served on.
+        kept: bool,
+        /// When it is tried again by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_ms: Option<u64>,
+    },
+    /// A certificate is served from now on, or is what it should be again.
+    CertLoaded {
+        /// The names it is good for.
+        domains: Vec<String>,
+        /// Where it comes from.
+        source: CertSource,
+        /// Good until then, in seconds since 1970.
+        not_after: u64,
+        /// SHA-256 in lower-case hexadecimal.
+        fingerprint: String,
+        /// Its file; none for one that is in memory only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+    },
+    /// An ACME authority has given a certificate, and it is served.
+    CertRenewed {
+        /// The name it is for.
+        domain: String,
+        /// The URL of the authority's directory.
+        authority: String,
+        /// How the name was shown to be ours: `http-01`, `tls-alpn-01`, or `none` where the authority
+        /// still knew.
+        challenge: &'static str,
+        /// Good until then, in seconds since 1970.
+        not_after: u64,
+        /// Milliseconds since it was ordered.
+        took_ms: u64,
     },
     /// A new configuration is active.
     #[serde(rename = "config-activated")]
@@ -283,6 +348,8 @@ impl Event {
     pub fn is_trouble(&self) -> bool {
         match self {
             Self::RollAborted { .. }
+            | Self::CertExpiring { .. }
+            | Self::CertFailed { .. }
             | Self::ConfigRejected(_)
             | Self::ConfigRollback(_)
             | Self::WorkerStuck { .. }

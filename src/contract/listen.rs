@@ -27,13 +27,29 @@ impl ListenAddress {
         }
     }
 
-    /// The address with `host` as a URL a client can use; port 80 is left out.
-    pub fn url(self, host: &str) -> String {
-        if self.port == 80 {
-            format!("http://{host}/")
-        } else {
-            format!("http://{host}:{}/", self.port)
+    /// The address with `host` as a URL a client can use, `https` where TLS is spoken there; the
+    /// port is left out where it goes without saying.
+    pub fn url(self, host: &str, is_secure: bool) -> String {
+        match (is_secure, self.port) {
+            (false, 80) => format!("http://{host}/"),
+            (true, 443) => format!("https://{host}/"),
+            (false, port) => format!("http://{host}:{port}/"),
+            (true, port) => format!("https://{host}:{port}/"),
         }
+    }
+}
+
+impl ListenAddress {
+    /// Two sockets cannot be bound to both.
+    pub fn clashes(self, other: Self) -> bool {
+        let every = |address: Self, beside: Self| match address.ip {
+            None => true,
+            // An IPv6 wildcard takes IPv4 as well, an IPv4 wildcard only its own.
+            Some(IpAddr::V6(ip)) => ip.is_unspecified(),
+            Some(IpAddr::V4(ip)) => ip.is_unspecified() && matches!(beside.ip, Some(IpAddr::V4(_))),
+        };
+        let is_one = || self.ip == other.ip || every(self, other) || every(other, self);
+        self.port == other.port && is_one()
     }
 }
 
@@ -46,21 +62,33 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// Each of `hosts` on each listener.
-pub fn named_urls(hosts: &[&str], listeners: &[ListenAddress]) -> Vec<String> {
-    listeners.iter().flat_map(|at| hosts.iter().map(|host| at.url(host))).collect()
+/// Each of `hosts` on each listener, of HTTPS or of plain HTTP.
+pub fn named_urls(hosts: &[&str], listeners: &[ListenAddress], is_secure: bool) -> Vec<String> {
+    listeners.iter().flat_map(|at| hosts.iter().map(|host| at.url(host, is_secure))).collect()
 }
 
 /// Each listener by its own address, `localhost` for a wildcard.
-pub fn bare_urls(listeners: &[ListenAddress]) -> Vec<String> {
+pub fn bare_urls(listeners: &[ListenAddress], is_secure: bool) -> Vec<String> {
     let bare = listeners.iter().map(|at| {
-        at.url(&match at.ip.filter(|ip| !ip.is_unspecified()) {
+        let host = match at.ip.filter(|ip| !ip.is_unspecified()) {
             Some(IpAddr::V4(ip)) => ip.to_string(),
             Some(IpAddr::V6(ip)) => format!("[{ip}]"),
             None => "localhost".to_owned(),
-        })
+        };
+        at.url(&host, is_secure)
     });
     bare.collect()
+}
+
+/// Listeners that are put in the place of a file's own: there it may name ports that cannot be
+/// listened at.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FreePorts {
+    /// Those of plain HTTP.
+    pub http: bool,
+    /// Those of HTTPS.
+    pub https: bool,
 }
 
 impl std::str::FromStr for ListenAddress {
@@ -115,8 +143,32 @@ mod tests {
         );
         let six = ListenAddress { ip: Some(Ipv6Addr::LOCALHOST.into()), port: 80 };
         assert_eq!(six.to_string(), "[::1]:80");
-        assert_eq!(bare_urls(&[every, six]), ["http://localhost:8080/", "http://[::1]/"]);
+        assert_eq!(bare_urls(&[every, six], false), ["http://localhost:8080/", "http://[::1]/"]);
+        assert_eq!(bare_urls(&[six], true), ["https://[::1]:80/"]);
         let hosts = ["a.local", "b.local"];
-        assert_eq!(named_urls(&hosts, &[every]), ["http://a.local:8080/", "http://b.local:8080/"]);
+        let named = named_urls(&hosts, &[every], false);
+        assert_eq!(named, ["http://a.local:8080/", "http://b.local:8080/"]);
+        let usual = ListenAddress { ip: None, port: 443 };
+        assert_eq!(usual.url("a.local", true), "https://a.local/");
+        assert_eq!(usual.url("a.local", false), "http://a.local:443/");
+    }
+
+    #[test]
+    fn a_wildcard_takes_its_port_on_every_address() {
+        for (one, other, expected) in [
+            (":80", ":80", true),
+            (":80", ":81", false),
+            (":80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", ":80", true),
+            (":80", "[::1]:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+        ] {
+            let parse = |text: &str| text.parse::<ListenAddress>().unwrap();
+            assert_eq!(parse(one).clashes(parse(other)), expected, "{one} {other}");
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::app::Reload;
 use super::config::Config;
-use super::listen::ListenAddress;
+use super::https_flags::HttpsFlags;
+use super::listen::{FreePorts, ListenAddress};
 use std::time::Duration;
 
 /// Values that stand above those of the file; `None` leaves the file's. Those of apps hold for every
@@ -11,6 +12,13 @@ use std::time::Duration;
 pub struct Overrides {
     /// Plain HTTP listeners.
     pub http: Option<Vec<ListenAddress>>,
+    /// HTTPS listeners; none for plain HTTP alone.
+    pub https: Option<Vec<ListenAddress>>,
+    /// The only listeners, but for those of `http`: of HTTPS where there is something to serve it
+    /// with, else of plain HTTP.
+    pub only: Option<Vec<ListenAddress>>,
+    /// Certificates, and what goes with them.
+    pub tls: HttpsFlags,
     /// Edge loops.
     pub loops: Option<u16>,
     /// Largest request body in bytes.
@@ -60,8 +68,9 @@ pub struct Overrides {
 impl Overrides {
     /// Puts them above what `config` says.
     pub fn apply(&self, config: &mut Config) {
+        self.tls.apply(config);
+        self.apply_listeners(config);
         let edge = &mut config.edge;
-        replace(&mut edge.http, &self.http);
         replace(&mut edge.loops, &self.loops.map(Some));
         replace(&mut edge.limits.body_bytes, &self.body_bytes);
         replace(&mut edge.limits.connections, &self.connections.map(Some));
@@ -93,6 +102,39 @@ impl Overrides {
                 app.reload = Reload::None;
                 app.watch.clear();
             }
+        }
+    }
+}
+
+impl Overrides {
+    /// What of a file's own listeners is not listened at.
+    pub fn free_ports(&self) -> FreePorts {
+        FreePorts {
+            http: self.http.is_some() || self.only.is_some(),
+            https: self.https.is_some() || self.only.is_some(),
+        }
+    }
+
+    fn apply_listeners(&self, config: &mut Config) {
+        let has_source = config.has_cert_source();
+        let edge = &mut config.edge;
+        match (&self.https, &self.only) {
+            (Some(https), _) => edge.https.clone_from(https),
+            (None, Some(only)) if has_source => {
+                edge.https.clone_from(only);
+                edge.http.clear();
+            }
+            (None, Some(only)) => edge.http.clone_from(only),
+            (None, None) if edge.https.is_empty() && self.tls.has_source() => {
+                edge.https.push(ListenAddress { ip: None, port: 443 });
+            }
+            (None, None) => {}
+        }
+        replace(&mut edge.http, &self.http);
+        if config.edge.https.is_empty() {
+            // Nobody is asked for what nobody is served with.
+            config.acme_hosts.clear();
+            config.auto_hosts.clear();
         }
     }
 }

@@ -16,13 +16,12 @@ pub struct RealtimeConfig {
     pub path: String,
     /// Who hears of them.
     pub app_id: AppId,
+    /// Where it does: the app's own `realtimePath`.
+    pub app_path: String,
     /// It was asked for: what is no upgrade is answered 426. Otherwise only upgrades are taken, and
     /// the app keeps its own page of that path.
     #[serde(default)]
     pub explicit: bool,
-    /// Where the app hears of them.
-    #[serde(default = "app_path")]
-    pub app_path: String,
     /// Pages of other hosts that may connect: origins (`https://example.com`), hosts
     /// (`*.example.com`), or `*` for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -45,14 +44,14 @@ pub struct RealtimeConfig {
 }
 
 impl RealtimeConfig {
-    /// What an app has that did not ask for it, wherever `/realtime` leads to it.
-    pub fn unasked(app_id: AppId) -> Self {
+    /// An endpoint of the app on every host, the rest by default.
+    pub fn new(path: &str, app_id: AppId, app_path: &str) -> Self {
         Self {
-            hosts: Vec::new(),
-            path: "/realtime".to_owned(),
+            hosts: vec!["*".to_owned()],
+            path: path.to_owned(),
             app_id,
-            explicit: false,
-            app_path: app_path(),
+            explicit: true,
+            app_path: app_path.to_owned(),
             origins: Vec::new(),
             history: Vec::new(),
             lossy: Vec::new(),
@@ -60,6 +59,11 @@ impl RealtimeConfig {
             rate: MessageRate::default(),
             publish_secret_file: None,
         }
+    }
+
+    /// What an app has that did not ask for it, wherever [`PATH`] leads to it.
+    pub fn unasked(app_id: AppId, app_path: &str) -> Self {
+        Self { hosts: Vec::new(), explicit: false, ..Self::new(PATH, app_id, app_path) }
     }
 }
 
@@ -111,9 +115,14 @@ impl Default for PublishConfig {
     }
 }
 
-fn app_path() -> String {
-    "/v1/realtime".to_owned()
+impl PublishConfig {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
+
+/// Where clients upgrade unless said otherwise.
+pub const PATH: &str = "/realtime";
 
 fn max_message_bytes() -> u64 {
     limits::WS_MESSAGE_BYTES
@@ -125,10 +134,9 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_as_documented() {
-        let json = r#"{"hosts":["a.test"],"path":"/realtime","appId":"a",
+        let json = r#"{"hosts":["a.test"],"path":"/realtime","appId":"a","appPath":"/hear",
             "history":[{"pattern":"/lobby/*","messages":10,"ttlMs":300000}]}"#;
         let config: RealtimeConfig = serde_json::from_str(json).expect("a configuration");
-        assert_eq!(config.app_path, "/v1/realtime");
         assert_eq!((config.max_message_bytes, config.explicit), (1 << 20, false));
         assert_eq!(config.rate, MessageRate { per_sec: 100, burst: 200 });
         assert_eq!(config.history[0].ttl, Duration::from_secs(300));

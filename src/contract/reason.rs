@@ -37,6 +37,8 @@ pub enum Reason {
     Malformed,
     /// `CONNECT` or `TRACE`.
     MethodNotAllowed,
+    /// No site is for the host that was asked over TLS.
+    Misdirected,
     /// Nothing is served at the path.
     NotFound,
     /// The request has come here before, through the servers it was handed to.
@@ -69,6 +71,20 @@ pub enum Reason {
     TargetTooLong,
     /// The secret was missing or wrong.
     Unauthorized,
+    /// TLS was broken: by garbage, by a record that cannot be opened.
+    TlsBroken,
+    /// The client left in the middle of its handshake.
+    TlsGone,
+    /// Client and server have no version, suite or protocol in common.
+    TlsIncompatible,
+    /// There is no certificate for the client.
+    TlsName,
+    /// A port that speaks HTTPS was spoken to in plain HTTP.
+    TlsPlain,
+    /// The client would not go on, and said so by an alert.
+    TlsRefused,
+    /// The handshake took too long.
+    TlsTimeout,
     /// An unknown transfer coding.
     UnknownCoding,
     /// Only WebSocket is spoken there.
@@ -101,7 +117,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 55] = [
         Self::AddressCap,
         Self::AnswerTooLarge,
         Self::AppAbandoned,
@@ -119,6 +135,7 @@ impl Reason {
         Self::HeadTooLarge,
         Self::Malformed,
         Self::MethodNotAllowed,
+        Self::Misdirected,
         Self::NotFound,
         Self::ProxyLoop,
         Self::ProxyHeader,
@@ -135,6 +152,13 @@ impl Reason {
         Self::SpoolFailed,
         Self::TargetTooLong,
         Self::Unauthorized,
+        Self::TlsBroken,
+        Self::TlsGone,
+        Self::TlsIncompatible,
+        Self::TlsName,
+        Self::TlsPlain,
+        Self::TlsRefused,
+        Self::TlsTimeout,
         Self::UnknownCoding,
         Self::UpgradeRequired,
         Self::UpstreamConnect,
@@ -157,8 +181,9 @@ impl Reason {
     }
 
     /// The status the client gets. [`Self::ClientGone`] and [`Self::WriteTimeout`] are only logged,
-    /// as 499 and 408; [`Self::AddressCap`], [`Self::IdleTimeout`], [`Self::ProxyHeader`] and
-    /// [`Self::ProxyUntrusted`] close a connection without a word and are only counted.
+    /// as 499 and 408; [`Self::AddressCap`], [`Self::IdleTimeout`], [`Self::ProxyHeader`],
+    /// [`Self::ProxyUntrusted`] and what is wrong with TLS (but [`Self::TlsPlain`]) close a
+    /// connection without a word of HTTP and are only counted.
     pub const fn status(self) -> u16 {
         self.row().1
     }
@@ -195,6 +220,7 @@ impl Reason {
             Self::MethodNotAllowed => {
                 ("method-not-allowed", 405, "The method is not allowed here.")
             }
+            Self::Misdirected => ("misdirected", 421, "This server is not for that host."),
             Self::NotFound => ("not-found", 404, "Nothing is served here."),
             Self::ProxyLoop => ("proxy-loop", 508, "The request goes in a circle."),
             Self::ProxyHeader => ("proxy-header", 400, "The connection has no PROXY header."),
@@ -222,6 +248,15 @@ impl Reason {
             Self::SpoolFull => ("spool-full", 503, "The server has no room for the request body."),
             Self::SpoolFailed => ("spool-failed", 500, "The request body could not be stored."),
             Self::TargetTooLong => ("target-too-long", 414, "The request target is too long."),
+            Self::TlsBroken => ("tls-broken", 400, "The TLS records are not valid."),
+            Self::TlsGone => ("tls-gone", 499, "The client left during the TLS handshake."),
+            Self::TlsIncompatible => {
+                ("tls-incompatible", 400, "There is no TLS version, suite or protocol in common.")
+            }
+            Self::TlsName => ("tls-name", 421, "There is no certificate for that name."),
+            Self::TlsPlain => ("tls-plain", 400, "This port speaks HTTPS."),
+            Self::TlsRefused => ("tls-refused", 400, "The client ended the TLS handshake."),
+            Self::TlsTimeout => ("tls-timeout", 408, "The TLS handshake took too long."),
             Self::UnknownCoding => ("unknown-coding", 501, "The transfer coding is not known."),
             Self::UpstreamConnect => {
                 ("upstream-connect", 502, "The server behind cannot be reached.")

@@ -5,6 +5,7 @@ use super::config::{Config, EdgeConfig};
 use super::listen::ListenAddress;
 use super::overrides::Overrides;
 use super::route::{RouteAction, RouteRule, StaticFiles};
+use super::secret::Secret;
 
 /// Everything a master needs to know to start. Plain values: nothing in here was looked up later
 /// than the command line. The configuration in it is the first; a reload puts another in its place.
@@ -19,12 +20,12 @@ pub struct Settings {
     /// Where what outlives the master is kept, absolute: `certs/` in it are certificates and the ACME
     /// account. `$STATE_DIRECTORY`, else `~/.rip`.
     pub state_dir: String,
+    /// What publishers present where no file says another secret: `--publish-secret`.
+    pub publish_secret: Option<Secret>,
     /// Only trouble is told: no access lines and no ordinary lifecycle events.
     pub quiet: bool,
     /// Diagnostics down to the debug level.
     pub debug: bool,
-    /// What who publishes to WebSocket clients has to know, where no file says otherwise.
-    pub publish_secret: Option<String>,
     /// Changed files are looked for now and then instead of being told of by the kernel.
     pub watch_poll: bool,
 }

@@ -3,6 +3,7 @@
 
 use super::{Diagnostic, Outcome};
 use crate::contract::app::AppDescriptor;
+use crate::contract::listen::FreePorts;
 use crate::ids::AppId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,9 +16,9 @@ pub struct Job {
     pub path: Option<String>,
     /// Apps that were added at run time, to be resolved anew.
     pub added: Vec<AddedApp>,
-    /// The file's listeners give way to others: it may name ports that cannot be listened at.
+    /// What of the file's listeners gives way to others.
     #[serde(default)]
-    pub any_port: bool,
+    pub free: FreePorts,
 }
 
 /// An app named by nothing but its entry.

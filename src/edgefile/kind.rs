@@ -30,11 +30,15 @@ pub(super) enum Kind {
     /// Of a file below a directory, as URLs have it: `assets/app.html`.
     FilePath,
     Glob,
+    /// Of WebSocket clients: `/lobby`, `/lobby/*`.
+    Group,
     /// A header field's name that may be changed.
     Header,
     HeaderValue,
     /// `example.com`, `*.example.com`, `*`.
     Host,
+    /// `https://ca.example.com/directory`.
+    HttpsUrl,
     /// A route's own name.
     Id,
     Methods,
@@ -44,6 +48,8 @@ pub(super) enum Kind {
         least: u64,
         most: u64,
     },
+    /// Of pages: `https://example.com`, `*.example.com`, `*`; several with commas.
+    Origins,
     NumberOr {
         least: u64,
         most: u64,
@@ -90,6 +96,7 @@ pub(super) enum Typed {
     Number(u64),
     Surge(Surge),
     Text(String),
+    Texts(Vec<String>),
     /// One of the words that a kind knows.
     Word(&'static str),
 }
@@ -140,13 +147,16 @@ impl Kind {
             Self::Duration => DURATION.to_owned(),
             Self::DurationOr(words) => either(DURATION.to_owned(), words),
             Self::Glob => "a name with * and ?, such as \"*.py\"".to_owned(),
+            Self::Group => "a group such as \"/lobby\" or \"/lobby/*\"".to_owned(),
             Self::Header => "the name of a header field".to_owned(),
             Self::Host => "a host such as \"example.com\", \"*.example.com\" or \"*\"".to_owned(),
+            Self::HttpsUrl => "a URL such as \"https://ca.example.com/directory\"".to_owned(),
             Self::Id => "a name for the route".to_owned(),
             Self::Methods => "methods such as \"GET,POST\"".to_owned(),
             Self::Network => "an address or network such as \"10.0.0.0/8\"".to_owned(),
             Self::Number { least, most } => number(least, most),
             Self::NumberOr { least, most, words } => either(number(least, most), words),
+            Self::Origins => "origins such as \"https://example.com\" or \"*\"".to_owned(),
             Self::Path => "a path such as \"certs/site.pem\"".to_owned(),
             Self::Pattern => "a path such as \"/a\", \"/a/*\" or \"/a/*/b\"".to_owned(),
             Self::Prefix => "a path such as \"/v2\"".to_owned(),
@@ -194,6 +204,8 @@ impl Kind {
             Self::Duration => "duration",
             Self::DurationOr(found) => return words("duration", found),
             Self::Glob => "glob",
+            Self::Group => "group",
+            Self::Origins => "origins",
             Self::Authority | Self::Host => "host",
             Self::Methods => "methods",
             Self::Network => "network",
@@ -207,7 +219,7 @@ impl Kind {
             Self::Size { .. } => "size",
             Self::Surge => "number, \"25%\"",
             Self::Template => "path or URL",
-            Self::Url => "URL",
+            Self::HttpsUrl | Self::Url => "URL",
             Self::Upstream => "name or URL",
             Self::UrlPathOr(found) => return words("path", found),
             Self::User => "user",
@@ -231,6 +243,8 @@ impl Kind {
             Self::Argument | Self::Text | Self::VariableValue => "…",
             Self::Duration | Self::DurationOr(_) => "30s",
             Self::Glob => "*.py",
+            Self::Group => "/lobby/*",
+            Self::Origins => "https://example.com",
             Self::Header => "X-Frame-Options",
             Self::HeaderValue => "DENY",
             Self::Authority | Self::Host => "example.com",
@@ -243,6 +257,7 @@ impl Kind {
             Self::Prefix => "/v2",
             Self::Size { .. } => "64MiB",
             Self::Template => "/new/{path}",
+            Self::HttpsUrl => "https://ca.example.com/directory",
             Self::Upstream | Self::Url => "http://10.0.0.7:8080",
             Self::UrlPath | Self::UrlPathOr(_) => "/ready",
             Self::User => "www-data",
@@ -298,15 +313,18 @@ impl Kind {
             Self::Authority => url::authority(text).map(|()| own(text)),
             Self::FilePath => names::file_path(text).map(|()| own(text)),
             Self::Glob => names::glob(text).map(|()| own(text)),
+            Self::Group => names::group(text).map(|()| own(text)),
             Self::Header => names::header(text).map(|()| own(text)),
             Self::HeaderValue => names::header_value(text).map(|()| own(text)),
             Self::Host => names::host(text).map(Typed::Text),
             Self::Methods => names::methods(text).map(Typed::Methods),
             Self::Network => names::network(text).map(Typed::Text),
+            Self::Origins => names::origins(text).map(Typed::Texts),
             Self::Pattern => names::pattern(text).map(|()| own(text)),
             Self::Prefix => names::prefix(text).map(Typed::Text),
             Self::Template => names::template(text).map(|()| own(text)),
             Self::Upstream if text.contains([':', '/']) => url::url(text).map(|()| own(text)),
+            Self::HttpsUrl => url::https_url(text).map(|()| own(text)),
             Self::Url => url::url(text).map(|()| own(text)),
             Self::UrlPath => names::url_path(text).map(|()| own(text)),
             Self::UrlPathOr(words) => match known_word(value, words) {

@@ -55,11 +55,11 @@ pub trait Surroundings {
     /// Others than the owner and the group of the Edgefile may read it.
     fn is_readable_by_others(&self) -> bool;
 
-    /// Whether the server may listen at `port`.
+    /// Whether the server may listen at `port`, for HTTPS or for plain HTTP.
     ///
     /// # Errors
     /// The right that is missing, and how to get it.
-    fn may_listen(&self, port: u16) -> Result<(), Trouble>;
+    fn may_listen(&self, port: u16, is_secure: bool) -> Result<(), Trouble>;
 
     /// Whether processes may be started as this user.
     ///

@@ -98,7 +98,7 @@ fn block(
         if rule.is_served || !around.is_served {
             checked.push(self::node(node, rule, path, around.is_served, report));
         } else {
-            report.error(node.span, &path, not_served(rule.name), not_served_hint(rule.name));
+            report.error(node.span, &path, not_served(rule.name), "leave it out");
             // Its own shape is looked at all the same; what is in it is not served either.
             let mut inner = self::node(node, rule, path, false, report);
             inner.has_gaps = true;
@@ -463,13 +463,6 @@ fn example(rule: &NodeRule) -> String {
 
 fn not_served(name: &str) -> String {
     format!("`{name}` is not served by this version")
-}
-
-fn not_served_hint(name: &str) -> &'static str {
-    match name {
-        "https" | "acme" | "hsts" => "this version serves plain HTTP; put TLS before it",
-        _ => "leave it out",
-    }
 }
 
 impl Checked {

@@ -14,6 +14,10 @@ pub enum Counter {
     BytesOut,
     /// Client connections that were accepted.
     Connections,
+    /// TLS handshakes of clients that were finished.
+    Handshakes,
+    /// Those of them that took a session up again.
+    Resumptions,
     /// Something the edge itself refused or ended.
     Refusal(Reason),
     /// An answer with this status.
@@ -41,6 +45,8 @@ impl Counter {
             Self::BytesIn => 0,
             Self::BytesOut => 1,
             Self::Connections => 2,
+            Self::Handshakes => 3,
+            Self::Resumptions => 4,
             Self::Response(status) => FIRST_RESPONSE + class_of(status),
             Self::Refusal(reason) => FIRST_REFUSAL + reason.index(),
             Self::SocketDeliveries => FIRST_SOCKET,
@@ -114,7 +120,7 @@ impl Default for Counters {
 pub const COUNTER_COUNT: usize = FIRST_CLOSE + CLOSE_CODES.len();
 /// Classes of statuses, 1xx to 5xx.
 pub const CLASS_COUNT: usize = 5;
-const FIRST_RESPONSE: usize = 3;
+const FIRST_RESPONSE: usize = 5;
 const FIRST_REFUSAL: usize = FIRST_RESPONSE + CLASS_COUNT;
 const FIRST_SOCKET: usize = FIRST_REFUSAL + Reason::ALL.len();
 const FIRST_CLOSE: usize = FIRST_SOCKET + 6;
@@ -146,7 +152,13 @@ mod tests {
     #[test]
     fn every_number_has_a_place_of_its_own() {
         let mut places = std::collections::HashSet::new();
-        let plain = [Counter::BytesIn, Counter::BytesOut, Counter::Connections];
+        let plain = [
+            Counter::BytesIn,
+            Counter::BytesOut,
+            Counter::Connections,
+            Counter::Handshakes,
+            Counter::Resumptions,
+        ];
         let responses = (1..=5).map(|class| Counter::Response(class * 100));
         let refusals = Reason::ALL.into_iter().map(Counter::Refusal);
         let sockets = [

@@ -19,7 +19,7 @@ pub fn write_json(event: &Event, at: UnixMillis, out: &mut Vec<u8>) {
 }
 
 /// Appends `event` for people: `rip: worker_ready app=api workerId=3 …` and the end of the line.
-/// What a worker wrote follows, one indented line for each of its lines.
+/// What a worker wrote, or is to be done, follows: one indented line for each of its lines.
 pub fn write_human(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b"rip:");
     push_human(&members(event), out);
@@ -41,7 +41,7 @@ fn push_human(members: &[(String, Value)], out: &mut Vec<u8>) {
     for (key, value) in members {
         match (key.as_str(), value) {
             ("event", Value::String(name)) => text::push(out, format_args!(" {name}")),
-            (STDERR, _) => {}
+            (key, _) if LINES.contains(&key) => {}
             _ => {
                 text::push(out, format_args!(" {key}="));
                 push_human_value(value, out);
@@ -49,7 +49,7 @@ fn push_human(members: &[(String, Value)], out: &mut Vec<u8>) {
         }
     }
     out.push(b'\n');
-    let written = members.iter().filter(|(key, _)| key == STDERR);
+    let written = members.iter().filter(|(key, _)| LINES.contains(&key.as_str()));
     for line in written.filter_map(|(_, value)| value.as_array()).flatten() {
         out.extend_from_slice("    │ ".as_bytes());
         text::push_prose(out, line.as_str().unwrap_or_default());
@@ -123,7 +123,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-const STDERR: &str = "stderr";
+const LINES: [&str; 2] = ["stderr", "trust"];
 
 #[cfg(test)]
 mod tests {

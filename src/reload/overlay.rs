@@ -6,6 +6,7 @@
 
 use crate::contract::app::AppDescriptor;
 use crate::contract::config::Config;
+use crate::contract::public_name;
 use crate::contract::route::{Methods, RouteAction, RouteRule};
 use crate::ids::AppId;
 use std::collections::BTreeSet;
@@ -206,7 +207,24 @@ impl Entry {
             compress: Default::default(),
             stream_request: None,
         });
+        self.certify(config);
         Ok(())
+    }
+
+    /// Its host gets a certificate from whoever makes those of hosts that say nothing of it.
+    fn certify(&self, config: &mut Config) {
+        let is_it = |host: &String| *host == self.host;
+        let has_one = config.certs.iter().flat_map(|cert| &cert.hosts).any(is_it)
+            || config.acme_hosts.iter().chain(&config.auto_hosts).any(is_it);
+        if config.edge.https.is_empty() || has_one {
+            return;
+        }
+        let is_public = public_name::refusal(&self.host).is_none();
+        if config.edge.tls.acme.is_some() && is_public {
+            config.acme_hosts.push(self.host.clone());
+        } else if !config.auto_hosts.is_empty() {
+            config.auto_hosts.push(self.host.clone());
+        }
     }
 
     /// The app of a path, which serves each host that was added with that path.

@@ -1,7 +1,8 @@
 //! Which certificate a client gets: that of the exact name, else of the wildcard one label above,
 //! else the default.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 /// Positions of certificates by the names they are for.
 #[derive(Clone, Debug, Default)]
@@ -10,16 +11,18 @@ pub struct ByName {
     /// By what follows the `*.`.
     wildcard: HashMap<String, usize>,
     default: Option<usize>,
+    /// Who is not to get the default.
+    refused: HashSet<String>,
 }
 
 impl ByName {
     /// The certificate at `position` is for `name`, `*.name` among them. Names compare in lower case,
     /// a final dot is left out. Whoever comes first for a name keeps it.
     pub fn add(&mut self, name: &str, position: usize) {
-        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let name = plain(name);
         match name.strip_prefix("*.") {
             Some(above) => self.wildcard.entry(above.to_owned()).or_insert(position),
-            None => self.exact.entry(name).or_insert(position),
+            None => self.exact.entry(name.into_owned()).or_insert(position),
         };
     }
 
@@ -28,24 +31,36 @@ impl ByName {
         self.default = Some(position);
     }
 
+    /// Whoever names `name` gets the certificate made for it, or none: never the default.
+    pub fn refuse(&mut self, name: &str) {
+        self.refused.insert(plain(name).into_owned());
+    }
+
     /// The position of the certificate made for `name`: a wildcard stands for one label
     /// (RFC 9525 §6.3).
     pub fn named(&self, name: &str) -> Option<usize> {
-        let lower;
-        let name = name.strip_suffix('.').unwrap_or(name);
-        let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            lower = name.to_ascii_lowercase();
-            lower.as_str()
-        } else {
-            name
-        };
-        let above = |name: &str| self.wildcard.get(name.split_once('.')?.1).copied();
-        self.exact.get(name).copied().or_else(|| above(name))
+        self.made_for(&plain(name))
     }
 
     /// The position of the certificate that a client gets which names `name`, or nobody.
     pub fn select(&self, name: Option<&str>) -> Option<usize> {
-        name.and_then(|name| self.named(name)).or(self.default)
+        let Some(name) = name else { return self.default };
+        let name = plain(name);
+        self.made_for(&name).or_else(|| self.default.filter(|_| !self.refused.contains(&*name)))
+    }
+
+    fn made_for(&self, name: &str) -> Option<usize> {
+        let above = |name: &str| self.wildcard.get(name.split_once('.')?.1).copied();
+        self.exact.get(name).copied().or_else(|| above(name))
+    }
+}
+
+/// `name` as names are kept: in lower case, without a final dot.
+fn plain(name: &str) -> Cow<'_, str> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
     }
 }
 

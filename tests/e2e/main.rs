@@ -1,9 +1,11 @@
 //! Promises, each against the real binary.
 
+mod acme;
 mod boot;
 mod broken_release;
 mod builtins;
 mod busy;
+mod certs;
 mod cli;
 mod client_faults;
 mod client_identity;
@@ -24,11 +26,14 @@ mod edgefile_watch;
 mod entries;
 mod harness;
 mod health;
+mod https;
+mod https_ports;
 mod ids;
 mod init_system;
 mod limits;
 mod logs;
 mod loops;
+mod mdns;
 mod orphans;
 mod peers;
 mod phases;
@@ -54,6 +59,8 @@ mod streaming;
 mod strict;
 mod stuck;
 mod timeouts;
+mod tls;
+mod tls_clients;
 mod traps;
 mod tunnel;
 mod verbs;

@@ -105,7 +105,7 @@ impl Surroundings for Machine {
         false
     }
 
-    fn may_listen(&self, port: u16) -> Result<(), Trouble> {
+    fn may_listen(&self, port: u16, _: bool) -> Result<(), Trouble> {
         if (1..80).contains(&port) {
             let message = format!("port {port} needs a right that this process does not have");
             let hint = "take a port from 1024 on, or grant CAP_NET_BIND_SERVICE";
@@ -163,8 +163,8 @@ impl Surroundings for OpenMachine {
         true
     }
 
-    fn may_listen(&self, port: u16) -> Result<(), Trouble> {
-        Machine.may_listen(port)
+    fn may_listen(&self, port: u16, is_secure: bool) -> Result<(), Trouble> {
+        Machine.may_listen(port, is_secure)
     }
 
     fn user(&self, name: &str) -> Result<(), Trouble> {

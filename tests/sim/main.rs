@@ -6,6 +6,7 @@ mod pool;
 mod rate;
 mod realtime;
 mod reload;
+mod renew;
 mod seed;
 mod supervise;
 mod upstream;

@@ -1,7 +1,9 @@
 //! The thread that makes a configuration ready for traffic: it reads what the process that reads the
 //! Edgefile writes, and builds everything of it that takes time, so that no loop has to.
 
+use super::certs::CertKeeper;
 use crate::reactor::mailbox::Sender;
+use crate::shared::certs::StagedCerts;
 use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::mail::ControlMessage;
 use crate::shared::pools::AppPool;
@@ -45,6 +47,8 @@ pub struct Task {
     pub active: Arc<Snapshot>,
     /// Pools it has besides get numbers from this one on.
     pub first_pool: PoolNumber,
+    /// Who reads its certificates; `None` where it is only looked at.
+    pub certs: Option<CertKeeper>,
     /// Where the pools, and this thread, send their news.
     pub control: Sender<ControlMessage>,
 }
@@ -77,7 +81,9 @@ impl Task {
             .map_err(|why| Unmade::Rejected(Failure::new(AttemptCode::Invalid, why)))?;
         let secrets = Secrets::read(&config)
             .map_err(|details| Unmade::Rejected(Failure { code: AttemptCode::Invalid, details }))?;
-        Ok(self.draft(config, upstreams, secrets, warnings))
+        let certs = self.certs.take().map(|keeper| keeper.stage(&config)).transpose();
+        let certs = certs.map_err(Unmade::Rejected)?;
+        Ok(self.draft(config, (upstreams, secrets), certs, warnings))
     }
 
     /// Takes up what the process has found out.
@@ -95,6 +101,10 @@ impl Task {
             warnings.extend(outcome.diagnostics.iter().map(tell));
             if let Some(overrides) = &self.overrides {
                 overrides.apply(&mut config);
+                if let Some(why) = config.listener_trouble() {
+                    let why = format!("with the flags of the start {why}");
+                    return Err(Unmade::Rejected(Failure::new(AttemptCode::Invalid, why)));
+                }
             }
             self.base = Arc::new(config);
         }
@@ -138,8 +148,8 @@ impl Task {
     fn draft(
         self,
         config: Config,
-        upstreams: Vec<Arc<Upstream>>,
-        secrets: Secrets,
+        (upstreams, secrets): (Vec<Arc<Upstream>>, Secrets),
+        certs: Option<StagedCerts>,
         warnings: Vec<String>,
     ) -> Draft {
         let plan = plan(&self.active.config, &config);
@@ -175,7 +185,7 @@ impl Task {
             .with_upstreams(upstreams)
             .with_secrets(secrets);
         let snapshot = Arc::new(snapshot);
-        Draft { base: self.base, overlay: self.overlay, snapshot, urls, plan, work }
+        Draft { base: self.base, overlay: self.overlay, snapshot, certs, urls, plan, work }
     }
 }
 
@@ -291,6 +301,7 @@ mod tests {
                 overrides: None,
                 active: Arc::clone(&self.active),
                 first_pool: PoolNumber(5),
+                certs: None,
                 control: self.control.clone(),
             }
         }

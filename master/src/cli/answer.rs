@@ -1,10 +1,25 @@
 //! What a master answers on its control socket, as far as people are shown it. Members that are
 //! missing or unknown do no harm: master and command line may differ in version.
 
+use rip::contract::cert::TlsCertRecord;
 use rip::contract::worker::WorkerState;
 use rip::ids::{AppId, Generation, WorkerId};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// `GET /certs`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Certs {
+    /// Every certificate that is served.
+    #[serde(default)]
+    pub certs: Vec<TlsCertRecord>,
+    /// What is wrong with what should be, one line each.
+    #[serde(default)]
+    pub faults: Vec<String>,
+    /// The certificate of the local authority, where there is one.
+    #[serde(default)]
+    pub authority: Option<String>,
+}
 
 /// `GET /apps`.
 #[derive(Debug, Default, Deserialize)]

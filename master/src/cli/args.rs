@@ -1,11 +1,14 @@
 //! The verbs and their flags, as the flag parser and `--help` know them.
 
 mod edgefile;
+mod https;
 mod realtime;
 
 pub use edgefile::{
     AddHost, Check, EdgefileFlags, Fmt, PlanReload, RemoveHost, ReportForm, Schema, Why,
 };
+
+pub use https::HttpsFlags;
 pub use realtime::RealtimeFlags;
 
 use super::exit::Failure;
@@ -195,6 +198,8 @@ pub enum CtlVerb {
     History(Ask),
     /// Show which hosts are served, and by whom
     Hosts(Ask),
+    /// Show the certificates that are served, or load or renew them
+    Certs(ListCerts),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait
@@ -219,6 +224,40 @@ pub struct Ask {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = value::seconds)]
     pub timeout: Duration,
+}
+
+/// The question which certificates are served, or an order that concerns them.
+#[derive(Args, Clone, Debug, Default)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ListCerts {
+    /// The question.
+    #[command(flatten)]
+    pub ask: Ask,
+    /// The order.
+    #[command(subcommand)]
+    pub verb: Option<CertVerb>,
+}
+
+/// What can be ordered of certificates.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CertVerb {
+    /// Serve what is on disk now; changed files are taken up by themselves as well
+    Reload(Order),
+    /// Ask the ACME authority for another certificate now
+    Renew(RenewCert),
+    /// Say how the local authority of --auto-tls is made to be believed
+    Trust(Ask),
+}
+
+/// The order to renew a certificate.
+#[derive(Args, Clone, Debug)]
+pub struct RenewCert {
+    /// The host it is for
+    #[arg(value_name = "HOST", value_parser = NonEmptyStringValueParser::new())]
+    pub host: String,
+    /// How it is given.
+    #[command(flatten)]
+    pub order: Order,
 }
 
 /// The order to stop.
@@ -337,6 +376,12 @@ pub struct Start {
     /// Where clients connect, and the bounds.
     #[command(flatten, next_help_heading = "Edge")]
     pub edge: EdgeFlags,
+    /// What HTTPS is served with.
+    #[command(flatten, next_help_heading = "HTTPS")]
+    pub https: HttpsFlags,
+    /// WebSockets whose app hears of them by HTTP.
+    #[command(flatten, next_help_heading = "Realtime")]
+    pub realtime: RealtimeFlags,
     /// How long each step may take.
     #[command(flatten, next_help_heading = "Deadlines")]
     pub deadlines: DeadlineFlags,
@@ -349,9 +394,6 @@ pub struct Start {
     /// What a change of the app's files does.
     #[command(flatten, next_help_heading = "Changes")]
     pub changes: ChangeFlags,
-    /// WebSocket clients.
-    #[command(flatten, next_help_heading = "Realtime")]
-    pub realtime: RealtimeFlags,
     /// What is told.
     #[command(flatten, next_help_heading = "Output")]
     pub output: OutputFlags,
@@ -395,6 +437,9 @@ pub struct EdgeFlags {
     /// Address to listen on; repeatable [default: every address]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub host: Vec<IpAddr>,
+    /// The next free port from 5000 in the place of one that cannot be had
+    #[arg(long)]
+    pub port_fallback: bool,
     /// Event loops [default: one per core]
     #[arg(long, value_name = "N", value_parser = value::loops)]
     pub loops: Option<u16>,
@@ -535,7 +580,10 @@ Tokens, in any order:
   w:N w:auto w:half   workers: a number, one per core (at least 2), half of that
   c:N                 requests one worker may have in flight
   r:N[,Ss][,Rr]       replace a worker after N requests, S seconds, R reloads
-  http:PORT or PORT   port of plain HTTP; `http` alone is $PORT, else 80
+  https:PORT          port of HTTPS; `https` alone is 443
+  http:PORT           port of plain HTTP, without HTTPS unless that is said as well;
+                      `http` alone is $PORT, else 80
+  PORT                that of HTTPS where there is a certificate, else of plain HTTP
 
 A command after -- listens on descriptor 3 (--listen fd, as in socket activation), on the Unix
 socket $RIP_WORKER_SOCKET (path), or on 127.0.0.1:$PORT (port). In its arguments {fd}, {socket}
@@ -550,6 +598,8 @@ PATH@ALIAS,… adds host names. Every flag has a variable, RIP_ and its name: RI
 Examples:
   rip-master start examples/hello http:8080
   rip-master start w:4 8080 shop.wsgi:application
+  rip-master start shop@www.example.com --acme
+  rip-master start . https:8443 http:8080 --auto-tls
   rip-master start . http:8080 -- gunicorn app:app
   rip-master start . http:8080 --listen port -- node server.js";
 
@@ -601,6 +651,7 @@ mod tests {
             ("restart --help", "restart.txt"),
             ("ctl scale --help", "scale.txt"),
             ("ctl drain --help", "drain.txt"),
+            ("ctl certs --help", "certs.txt"),
             ("ctl events --help", "events.txt"),
             ("add --help", "add.txt"),
             ("check --help", "check.txt"),

@@ -8,6 +8,7 @@ use super::start::edgefile::{NAME, absolute, file_in};
 use super::table::Paint;
 use nix::unistd::{Gid, Uid};
 use rip::contract::config::Config;
+use rip::contract::listen::FreePorts;
 use rip::edgefile::job::Job;
 use rip::edgefile::{Diagnostic, diagnostic, schema as language};
 use std::fs::{self, File};
@@ -41,13 +42,13 @@ pub fn check(flags: &Check) -> Result<Exit, Failure> {
 }
 
 /// The configuration that the file at `path` describes; what is odd about it is told on stderr.
-/// With `any_port` it may name ports that cannot be listened at.
+/// Of its listeners those that are `free` may name ports that cannot be listened at.
 ///
 /// # Errors
 /// It is wrong, and how has been told (exit 78).
-pub fn accepted(path: &Path, any_port: bool) -> Result<Config, Failure> {
+pub fn accepted(path: &Path, free: FreePorts) -> Result<Config, Failure> {
     let shown = path.display().to_string();
-    let mut outcome = compile::compile(&Job { any_port, ..job(path)? })?;
+    let mut outcome = compile::compile(&Job { free, ..job(path)? })?;
     tell(&outcome.diagnostics, &shown);
     let is_rejected = outcome.is_rejected();
     match outcome.take_config() {
@@ -117,15 +118,23 @@ fn rejected(shown: &str, found: &[Diagnostic]) -> Failure {
     Failure::configuration(format!("{shown} cannot be used: {}", diagnostic::summary(found)))
 }
 
+/// Where clients connect: `https *:443, http *:80`.
+pub(super) fn listeners(config: &Config) -> String {
+    let secure = config.edge.https.iter().map(|at| format!("https {at}"));
+    let plain = config.edge.http.iter().map(|at| format!("http {at}"));
+    secure.chain(plain).collect::<Vec<_>>().join(", ")
+}
+
 fn praise(shown: &str, config: &Config) -> String {
     let count = |number: usize, what: &str| match number {
         1 => format!("1 {what}"),
         number => format!("{number} {what}s"),
     };
     format!(
-        "{shown} is right: {}, {}",
+        "{shown} is right: {}, {}; {}",
         count(config.apps.len(), "app"),
-        count(config.routes.len(), "route")
+        count(config.routes.len(), "route"),
+        listeners(config)
     )
 }
 

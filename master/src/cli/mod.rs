@@ -3,7 +3,8 @@
 
 pub mod answer;
 pub mod args;
-pub mod certificate;
+pub mod authorities;
+mod certs;
 mod changes;
 pub mod check;
 pub mod client;
@@ -79,6 +80,7 @@ fn perform(
         Verb::Plan(flags) | Verb::Ctl { verb: CtlVerb::Plan(flags) } => reload::plan(&flags),
         Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
+        Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
         Verb::Ctl { verb: CtlVerb::Hosts(flags) } => registry::hosts(&flags),
         Verb::Add(flags) => registry::add(&flags),
         Verb::Remove(flags) => registry::remove(&flags),
@@ -103,7 +105,7 @@ fn settings(flags: &Start) -> Result<Settings, Failure> {
     };
     let overrides = start::edgefile::overrides(flags, &world)?;
     let path = start::edgefile::absolute(&path)?;
-    let config = check::accepted(Path::new(&path), overrides.http.is_some())?;
+    let config = check::accepted(Path::new(&path), overrides.free_ports())?;
     start::edgefile::settings(flags, &world, &path, overrides, config)
 }
 

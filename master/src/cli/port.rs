@@ -14,6 +14,25 @@ pub struct Rights {
     pub change_user: bool,
 }
 
+/// What is served at a port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// Plain HTTP.
+    Http,
+    /// HTTPS.
+    Https,
+}
+
+impl Protocol {
+    /// A token for a port that is free for all.
+    pub fn example(self) -> &'static str {
+        match self {
+            Self::Http => "http:8080",
+            Self::Https => "https:8443",
+        }
+    }
+}
+
 impl Rights {
     /// As `/proc` tells; where it does not, as a kernel is set up by default.
     pub fn look() -> Self {
@@ -33,7 +52,7 @@ impl Rights {
 
     /// # Errors
     /// The missing right and the ways to get it (exit 77).
-    pub fn check(self, port: u16, executable: &str) -> Result<(), Failure> {
+    pub fn check(self, port: u16, protocol: Protocol, executable: &str) -> Result<(), Failure> {
         if self.allow(port) {
             return Ok(());
         }
@@ -45,7 +64,7 @@ impl Rights {
                 self.unprivileged_from
             ),
         )
-        .tip("use another port: http:8080")
+        .tip(format!("use another port: {}", protocol.example()))
         .tip(format!(
             "give the program the right: sudo setcap cap_net_bind_service=+ep {executable}"
         ))
@@ -74,13 +93,16 @@ mod tests {
     #[test]
     fn a_low_port_needs_the_capability() {
         let plain = Rights { unprivileged_from: 1024, bind_service: false, change_user: false };
-        assert!(plain.check(1024, "rip-master").is_ok());
-        let failure = plain.check(80, "/opt/rip-master").unwrap_err();
+        assert!(plain.check(1024, Protocol::Http, "rip-master").is_ok());
+        let failure = plain.check(80, Protocol::Http, "/opt/rip-master").unwrap_err();
         assert_eq!(failure.exit.code(), 77);
         assert!(failure.message.contains("port 80 needs CAP_NET_BIND_SERVICE"));
         assert!(failure.tips.iter().any(|tip| tip.ends_with("+ep /opt/rip-master")));
-        assert!(Rights { bind_service: true, ..plain }.check(80, "").is_ok());
-        assert!(Rights { unprivileged_from: 0, ..plain }.check(80, "").is_ok());
+        assert_eq!(failure.tips[0], "use another port: http:8080");
+        let failure = plain.check(443, Protocol::Https, "").unwrap_err();
+        assert_eq!(failure.tips[0], "use another port: https:8443");
+        assert!(Rights { bind_service: true, ..plain }.check(80, Protocol::Http, "").is_ok());
+        assert!(Rights { unprivileged_from: 0, ..plain }.check(80, Protocol::Http, "").is_ok());
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! `start`: flags, words and the machine become [`Settings`].
 
 pub mod edgefile;
+mod fallback;
+mod https;
 
 use super::args::Start;
 use super::entry::{self, Entry, Files, Found, Places};
 use super::exit::Failure;
-use super::port::Rights;
+use super::port::{Protocol, Rights};
 use super::{changes, env, python, value};
 use rip::contract::app::{
-    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle,
-    RestartPolicy, Runtime, Select,
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
+    Recycle, RestartPolicy, Runtime, Select,
 };
-use rip::contract::config::{Config, EdgeConfig, EdgeLimits, LogConfig, Phases};
-use rip::contract::listen::ListenAddress;
+use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases};
+use rip::contract::https_flags::HttpsFlags;
 use rip::contract::realtime::RealtimeConfig;
+use rip::contract::secret::Secret;
 use rip::contract::settings::{Settings, Source, file_site, single_app};
 use rip::ids::AppId;
 use rip::limits;
@@ -125,9 +128,12 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         None => id.clone(),
     };
     let hosts = words.hosts()?;
-    let http = listen_addresses(start, world)?;
+    let tls = https::flags(start, world)?;
+    let ports = https::Ports::choose(start, world, tls.has_source())?;
     let edge = EdgeConfig {
-        http,
+        http: https::addresses(ports.http, Protocol::Http, start, world)?,
+        https: https::addresses(ports.https, Protocol::Https, start, world)?,
+        mdns: true,
         loops: start.edge.loops,
         limits: edge_limits(start),
         phases: phases(start),
@@ -135,35 +141,52 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         spool_dir: spool_directory(start, world)?,
         ..EdgeConfig::default()
     };
-    let config = match found {
+    let mut config = match found {
         Found::App(entry) => {
-            let app = app(start, world, AppId::new(&id), hosts, entry)?;
-            let realtime = realtime(start, &app.id);
-            Config { realtime, ..single_app(AppDescriptor { env, ..app }, edge) }
+            let app = app(start, world, AppId::new(&id), hosts.clone(), entry)?;
+            single_app(AppDescriptor { env, ..app }, edge)
         }
         Found::Files(files) => file_site(&files.dir, &hosts, edge),
     };
+    if ports.https.is_some() {
+        https::serve_names(&mut config, &hosts, &tls);
+        tls.apply(&mut config);
+        https::check_acme(&tls, &config.acme_hosts)?;
+    } else {
+        HttpsFlags { cert: None, auto: false, acme: None, ..tls }.apply(&mut config);
+    }
+    if let (Some(path), Some(app)) = (&start.realtime.realtime_path, config.apps.first()) {
+        let endpoint = RealtimeConfig::new(path, app.id.clone(), &app.realtime_path);
+        config.realtime.push(endpoint);
+    }
+    if start.edge.port_fallback {
+        fallback::settle(&mut config.edge)?;
+    }
     Ok(Settings {
         name,
         config,
         source: Source::CommandLine,
         quiet: start.output.quiet,
         debug: start.output.debug,
-        publish_secret: start.realtime.publish_secret.clone(),
         watch_poll: start.changes.watch_poll,
+        publish_secret: publish_secret(start)?,
         state_dir: world.state_dir.to_string_lossy().into_owned(),
     })
 }
 
-/// Where WebSocket clients of the app connect, where that was said.
-fn realtime(start: &Start, app: &AppId) -> Vec<RealtimeConfig> {
-    let place = start.realtime.realtime_path.iter().map(|path| RealtimeConfig {
-        hosts: vec!["*".to_owned()],
-        path: path.clone(),
-        explicit: true,
-        ..RealtimeConfig::unasked(app.clone())
-    });
-    place.collect()
+/// The secret of publishers. It is told to nobody, not even where it is wrong.
+///
+/// # Errors
+/// It cannot be presented in a header field.
+fn publish_secret(start: &Start) -> Result<Option<Secret>, Failure> {
+    let secret = start.realtime.publish_secret.clone();
+    match &secret {
+        Some(secret) if !secret.can_be_presented() => {
+            Err(Failure::usage("--publish-secret is empty, or has blanks or signs beyond ASCII")
+                .tip("openssl rand -hex 32 makes one"))
+        }
+        _ => Ok(secret),
+    }
 }
 
 /// The words that are neither tokens nor flags.
@@ -352,6 +375,7 @@ pub(super) fn app(
         watch: following.globs,
         timeouts: timeouts(start, entry.launch.runtime),
         stream_request: false,
+        realtime_path: REALTIME_PATH.to_owned(),
         spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),
@@ -446,27 +470,6 @@ fn phases(start: &Start) -> Phases {
     }
 }
 
-/// The port of the flag, else that of `$PORT`.
-fn listen_port(start: &Start, world: &World) -> Result<Option<u16>, Failure> {
-    match (start.edge.port, &world.port) {
-        (Some(port), _) => Ok(Some(port)),
-        (None, Some(text)) => value::port(text).map(Some).map_err(|why| {
-            Failure::usage(format!("PORT is '{text}' in the environment: {why}"))
-                .tip("unset it, or name the port: http:8080")
-        }),
-        (None, None) => Ok(None),
-    }
-}
-
-fn listen_addresses(start: &Start, world: &World) -> Result<Vec<ListenAddress>, Failure> {
-    let port = listen_port(start, world)?.unwrap_or(80);
-    world.rights.check(port, &world.executable)?;
-    if start.edge.host.is_empty() {
-        return Ok(vec![ListenAddress { ip: None, port }]);
-    }
-    Ok(start.edge.host.iter().map(|ip| ListenAddress { ip: Some(*ip), port }).collect())
-}
-
 fn spool_directory(start: &Start, world: &World) -> Result<Option<String>, Failure> {
     if let Some(given) = &start.edge.spool {
         let path = world.places.cwd.join(given);
@@ -483,7 +486,7 @@ fn spool_directory(start: &Start, world: &World) -> Result<Option<String>, Failu
         .map(str::to_owned))
 }
 
-const TOKENS: &str = "tokens are w:N, c:N, r:N, http:PORT or a bare port";
+const TOKENS: &str = "tokens are w:N, c:N, r:N, http:PORT, https:PORT or a bare port";
 
 #[cfg(test)]
 mod tests;

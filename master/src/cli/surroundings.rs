@@ -3,16 +3,16 @@
 use super::entry::{self, Entry, Places, Written};
 use super::exit::Failure;
 use super::start::World;
-use super::{certificate, changes, python};
+use super::{authorities, changes, python};
+use crate::shared::cert_files::{self, Wrong};
 use nix::unistd::{User, geteuid};
 use rip::contract::app::Runtime;
 use rip::contract::attempt::AttemptCode;
+use rip::contract::listen::FreePorts;
 use rip::edgefile::surroundings::Asked;
 use rip::edgefile::{Resolved, Surroundings, Trouble};
-use rip::limits;
 use rip::time::UnixMillis;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 pub struct Machine<'w> {
     world: &'w World,
     directory: String,
-    /// The ports of the file are not those that will be listened at.
-    any_port: bool,
+    /// Listeners of the file that will not be listened at.
+    free: FreePorts,
     /// Others may read the Edgefile.
     is_open: bool,
     now: UnixMillis,
@@ -35,11 +35,11 @@ impl<'w> Machine<'w> {
         world: &'w World,
         directory: &str,
         mode: u32,
-        any_port: bool,
+        free: FreePorts,
         now: UnixMillis,
     ) -> Self {
         let is_open = mode & BY_OTHERS != 0;
-        Self { world, directory: directory.to_owned(), any_port, is_open, now }
+        Self { world, directory: directory.to_owned(), free, is_open, now }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -129,16 +129,14 @@ impl Surroundings for Machine<'_> {
 
     fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {
         let (cert, key) = (read_pem(cert, Path::new(cert))?, read_pem(key, Path::new(key))?);
-        match certificate::check(&cert, &key, self.now) {
-            Ok(doubt) => Ok(doubt.map(of_certificate)),
-            Err(wrong) => Err(of_certificate(wrong)),
-        }
+        let leaf = cert_files::parse(&cert, &key).map_err(of_certificate)?;
+        Ok(leaf.doubt(self.now.as_secs()).map(of_certificate))
     }
 
     fn authorities(&self, path: &str) -> Result<String, Trouble> {
         let place = self.path(path);
         let content = read_pem(path, &place)?;
-        certificate::check_authorities(&content).map_err(of_certificate)?;
+        authorities::check(&content).map_err(of_certificate)?;
         entry::text(&place).map_err(trouble)
     }
 
@@ -146,9 +144,10 @@ impl Surroundings for Machine<'_> {
         self.is_open
     }
 
-    fn may_listen(&self, port: u16) -> Result<(), Trouble> {
+    fn may_listen(&self, port: u16, is_secure: bool) -> Result<(), Trouble> {
         let rights = self.world.rights;
-        if self.any_port || rights.allow(port) {
+        let is_free = if is_secure { self.free.https } else { self.free.http };
+        if is_free || rights.allow(port) {
             return Ok(());
         }
         Err(Trouble {
@@ -249,13 +248,10 @@ fn read_pem(path: &str, place: &Path) -> Result<Vec<u8>, Trouble> {
         code: AttemptCode::CertUnreadable,
         ..missing(path, place, &error)
     };
-    let (file, _) = open(place).map_err(unreadable)?;
-    let mut content = Vec::new();
-    file.take(CERTIFICATE_BYTES).read_to_end(&mut content).map_err(unreadable)?;
-    Ok(content)
+    cert_files::read_pem(place).map_err(unreadable)
 }
 
-fn of_certificate(wrong: certificate::Wrong) -> Trouble {
+fn of_certificate(wrong: Wrong) -> Trouble {
     Trouble { code: AttemptCode::CertUnreadable, message: wrong.message, hint: Some(wrong.hint) }
 }
 
@@ -277,8 +273,6 @@ fn trouble(failure: Failure) -> Trouble {
 
 /// Of a file's mode: everybody may read it.
 const BY_OTHERS: u32 = 0o004;
-/// More than any chain has.
-const CERTIFICATE_BYTES: u64 = limits::EDGEFILE_BYTES as u64;
 
 #[cfg(test)]
 mod tests;

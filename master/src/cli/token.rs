@@ -1,6 +1,6 @@
 //! The terse tokens of `start`, turned into flags before the flag parser sees them.
 //!
-//! `start examples/hello w:2 http:8080 blog` becomes `start --workers=2 --port=8080 -- …` with the
+//! `start examples/hello w:2 8080 blog` becomes `start --workers=2 --bare-port=8080 -- …` with the
 //! words `examples/hello` and `blog`. Tokens may stand in any order, also between flags. Whatever
 //! has the shape of a token and is none is an error with the token that was probably meant: it is
 //! never taken for a path or a name.
@@ -44,8 +44,15 @@ pub fn expand(
             continue;
         }
         match token(argument)? {
-            Token::Flag(flag) => expanded.flags.push(flag),
-            Token::Plain => {}
+            Token::Flags(flags) => {
+                for flag in flags {
+                    // `http http:8080` says one thing in two words.
+                    let is_said = matches!(&*flag, "--plain" | "--https");
+                    if !is_said || !expanded.flags.contains(&flag) {
+                        expanded.flags.push(flag);
+                    }
+                }
+            }
             Token::Word => expanded.words.push(argument.clone()),
         }
     }
@@ -54,10 +61,8 @@ pub fn expand(
 
 #[derive(Debug, Eq, PartialEq)]
 enum Token {
-    /// Stands for this flag.
-    Flag(String),
-    /// `http`: the only mode there is so far.
-    Plain,
+    /// Stands for these flags.
+    Flags(Vec<String>),
     /// An entry or a name.
     Word,
 }
@@ -67,26 +72,26 @@ fn token(text: &str) -> Result<Token, Failure> {
         return Err(Failure::usage("an empty argument is neither a path nor a token"));
     }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return port(text, text);
+        return port(text, text, &[], "--bare-port", "http:8080");
     }
     let Some((key, value)) = text.split_once(':') else {
         return match text {
-            "http" => Ok(Token::Plain),
-            "https" => Err(not_yet(text, "HTTPS", "serve plain HTTP: http:8080")),
+            "http" => Ok(Token::Flags(vec!["--plain".to_owned()])),
+            "https" => Ok(Token::Flags(vec!["--https".to_owned()])),
             _ => Ok(Token::Word),
         };
     };
     match key {
         "w" => value::workers(value)
-            .map(|_| Token::Flag(format!("--workers={value}")))
+            .map(|_| Token::Flags(vec![format!("--workers={value}")]))
             .map_err(|why| bad(text, &why, "w:4, w:auto or w:half")),
         "c" => value::concurrency(value)
-            .map(|_| Token::Flag(format!("--concurrency={value}")))
+            .map(|_| Token::Flags(vec![format!("--concurrency={value}")]))
             .map_err(|why| bad(text, &why, "c:1")),
-        "http" => port(text, value),
-        "https" => Err(not_yet(text, "HTTPS", "serve plain HTTP: http:8080")),
+        "http" => port(text, value, &["--plain"], "--port", "http:8080"),
+        "https" => port(text, value, &[], "--https-port", "https:8443"),
         "r" => value::recycle(value)
-            .map(|_| Token::Flag(format!("--recycle={value}")))
+            .map(|_| Token::Flags(vec![format!("--recycle={value}")]))
             .map_err(|why| bad(text, &why, "r:1000 or r:1000,3600s")),
         "builtin" => Ok(Token::Word),
         _ if key.contains('/') || is_module(key, value) => Ok(Token::Word),
@@ -105,19 +110,22 @@ fn is_module(key: &str, value: &str) -> bool {
     dotted(key) && dotted(value.trim_end_matches("()")) && !matches!(value, "auto" | "half")
 }
 
-fn port(text: &str, value: &str) -> Result<Token, Failure> {
-    value::port(value)
-        .map(|port| Token::Flag(format!("--port={port}")))
-        .map_err(|why| bad(text, &why, "http:8080"))
+/// The flags `beside`, and `flag` with the port that `value` is.
+fn port(
+    text: &str,
+    value: &str,
+    beside: &[&str],
+    flag: &str,
+    example: &str,
+) -> Result<Token, Failure> {
+    let port = value::port(value).map_err(|why| bad(text, &why, example))?;
+    let mut flags: Vec<String> = beside.iter().map(|flag| (*flag).to_owned()).collect();
+    flags.push(format!("{flag}={port}"));
+    Ok(Token::Flags(flags))
 }
 
 fn bad(text: &str, why: &str, example: &str) -> Failure {
     Failure::usage(format!("invalid token '{text}': {why}")).tip(format!("for example {example}"))
-}
-
-fn not_yet(text: &str, what: &str, instead: &str) -> Failure {
-    Failure::usage(format!("'{text}' is known, but {what} is not available in this version yet"))
-        .tip(instead)
 }
 
 fn unknown(text: &str, key: &str, value: &str) -> Failure {
@@ -127,6 +135,7 @@ fn unknown(text: &str, key: &str, value: &str) -> Failure {
         "worker" | "workers" | "processes" => Some("w"),
         "concurrency" | "threads" => Some("c"),
         "port" | "listen" | "bind" => Some("http"),
+        "tls" | "ssl" => Some("https"),
         "recycle" | "max-requests" => Some("r"),
         _ if matches!(value, "auto" | "half") => Some("w"),
         other => nearest(other, KEYS),
@@ -134,8 +143,8 @@ fn unknown(text: &str, key: &str, value: &str) -> Failure {
     match meant {
         Some(meant) => failure.tip(format!("did you mean '{meant}:{value}'?")),
         None => failure.tip(
-            "tokens are w:N, c:N, r:N, http:PORT or a bare port; an entry is a path, builtin:NAME \
-             or pkg.module:attr",
+            "tokens are w:N, c:N, r:N, http:PORT, https:PORT or a bare port; an entry is a path, \
+             builtin:NAME or pkg.module:attr",
         ),
     }
 }
@@ -158,7 +167,10 @@ mod tests {
             let expanded = run(&order.join(" ")).unwrap();
             let mut flags = expanded.flags.clone();
             flags.sort();
-            assert_eq!(flags, ["--concurrency=3", "--port=8080", "--quiet", "--workers=2"]);
+            assert_eq!(
+                flags,
+                ["--concurrency=3", "--plain", "--port=8080", "--quiet", "--workers=2"]
+            );
             assert_eq!(expanded.words, ["examples/hello"], "{order:?}");
         }
     }
@@ -188,9 +200,12 @@ mod tests {
             ("c:16", &["--concurrency=16"], &[]),
             ("r:1000", &["--recycle=1000"], &[]),
             ("r:1000,3600s,10r", &["--recycle=1000,3600s,10r"], &[]),
-            ("http:8080", &["--port=8080"], &[]),
-            ("8080", &["--port=8080"], &[]),
-            ("http", &[], &[]),
+            ("http:8080", &["--plain", "--port=8080"], &[]),
+            ("https:8443", &["--https-port=8443"], &[]),
+            ("http http:8080", &["--plain", "--port=8080"], &[]),
+            ("8080", &["--bare-port=8080"], &[]),
+            ("http", &["--plain"], &[]),
+            ("https", &["--https"], &[]),
             ("builtin:hello", &[], &["builtin:hello"]),
             ("pkg.module:attr", &[], &["pkg.module:attr"]),
             ("app:create_app()", &[], &["app:create_app()"]),
@@ -228,8 +243,8 @@ mod tests {
             (
                 "zzz:1",
                 "unknown token 'zzz:1'",
-                "tokens are w:N, c:N, r:N, http:PORT or a bare port; an entry is a path, \
-                 builtin:NAME or pkg.module:attr",
+                "tokens are w:N, c:N, r:N, http:PORT, https:PORT or a bare port; an entry is a \
+                 path, builtin:NAME or pkg.module:attr",
             ),
             (
                 "w:two",
@@ -262,15 +277,11 @@ mod tests {
             ("http:", "invalid token 'http:': not a whole number", "for example http:8080"),
             ("http:80a", "invalid token 'http:80a': not a whole number", "for example http:8080"),
             (
-                "https",
-                "'https' is known, but HTTPS is not available in this version yet",
-                "serve plain HTTP: http:8080",
+                "https:0",
+                "invalid token 'https:0': must be between 1 and 65535",
+                "for example https:8443",
             ),
-            (
-                "https:443",
-                "'https:443' is known, but HTTPS is not available in this version yet",
-                "serve plain HTTP: http:8080",
-            ),
+            ("tls:443", "unknown token 'tls:443'", "did you mean 'https:443'?"),
             (
                 "r:1h",
                 "invalid token 'r:1h': '1h': not a whole number",

@@ -1,6 +1,7 @@
 //! What a flag's text means: one parser a kind of value, shared by flags and tokens.
 
 use rip::contract::app::{Recycle, Surge};
+use rip::contract::public_name::is_email;
 use rip::ids::WorkerId;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -174,10 +175,21 @@ pub fn path(text: &str) -> Result<String, String> {
     }
 }
 
-/// A path without a query, at which something is served.
-pub fn place(text: &str) -> Result<String, String> {
-    let is_one = path(text).is_ok_and(|path| path.len() > 1 && !path.contains(['?', '*', '%']));
-    if is_one { Ok(text.to_owned()) } else { Err("not a path such as /realtime".to_owned()) }
+/// A mail address.
+pub fn email(text: &str) -> Result<String, String> {
+    match is_email(text) {
+        true => Ok(text.to_owned()),
+        false => Err("not a mail address such as you@example.com".to_owned()),
+    }
+}
+
+/// The URL of an ACME authority's directory.
+pub fn directory_url(text: &str) -> Result<String, String> {
+    let clean = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match text.strip_prefix("https://") {
+        Some(rest) if clean && !rest.is_empty() && !rest.starts_with('/') => Ok(text.to_owned()),
+        _ => Err("not a URL that begins with https://".to_owned()),
+    }
 }
 
 fn within<T>(text: &str, least: T, most: T) -> Result<T, String>

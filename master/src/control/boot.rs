@@ -1,6 +1,7 @@
 //! From settings to a master that can run: each step either holds or undoes the ones before.
 
 use super::capacity::Capacity;
+use super::certs::CertAsks;
 use super::compiler::Compiler;
 use super::crew::Gear;
 use super::crews::Crews;
@@ -17,8 +18,10 @@ use super::source_file::SourceFile;
 use super::start_error::StartError;
 use super::watcher::{Purpose, Watcher};
 use super::workshop::Workshop;
+use crate::agents::certs::{self, CertKeeper, LoadError, Watch};
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
+use crate::agents::mdns::MdnsAgent;
 use crate::edge::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Sender, mailbox};
@@ -30,12 +33,13 @@ use crate::shared::log::LogSettings;
 use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pages::Pages;
 use crate::shared::pools::AppPool;
+use crate::shared::renewals::Renewals;
 use crate::shared::secrets::Secrets;
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use crate::shared::tls::Tls;
 use crate::shared::upstreams::prepare;
-use crate::sys::listen::{self, ListenError};
+use crate::sys::listen::{self, ListenError, tcp_listener_at};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
 use mio::{Interest, Poll, Registry, Waker};
@@ -47,7 +51,6 @@ use rip::ids::{Generation, PoolNumber};
 use rip::supervise::Shutdown;
 use rip::time::Instant;
 use std::io::{self, Read};
-use std::net::TcpListener;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,14 +67,16 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let descriptors = raise_nofile();
 
     let runtime = RuntimeDir::claim(&settings.name)?;
+    let poll = Poll::new().map_err(step("the control loop"))?;
+    let waker = Waker::new(poll.registry(), Source::Mail.into()).map_err(step("the waker"))?;
+    let (control, mail) = mailbox(Arc::new(waker));
+    let tls = Tls::new().map_err(|error| step("TLS")(io::Error::other(error)))?;
+    let (certs, watch) = load_certs(&settings, &tls, control.clone())?;
     let listeners = bind_all(&settings.config.edge.listeners())?;
     let control_path = runtime.control_socket();
     let control_listener = listen::unix_listener(&control_path, 0o600)
         .map_err(|error| StartError::system(control_path.display(), &error))?;
 
-    let poll = Poll::new().map_err(step("the control loop"))?;
-    let waker = Waker::new(poll.registry(), Source::Mail.into()).map_err(step("the waker"))?;
-    let (control, mail) = mailbox(Arc::new(waker));
     let mut signals = Signals::new().map_err(step("signals"))?;
     poll.registry()
         .register(&mut signals, Source::Signals.into(), Interest::READABLE)
@@ -102,7 +107,6 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         .map_err(step("the control loop"))?
         .with_upstreams(upstreams)
         .with_secrets(secrets);
-    let tls = Tls::new().map_err(|error| step("TLS")(io::Error::other(error)))?;
     let shared = Arc::new(Shared {
         current: Current::new(Arc::new(snapshot)),
         access_log: edge.log.access && !settings.quiet,
@@ -116,6 +120,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         publish_secret: settings.publish_secret.clone(),
         hubs: Hubs::default(),
         tls: Arc::new(tls),
+        renewals: Renewals::default(),
         files: files.queue(),
         log: log.sink(),
         control: control.clone(),
@@ -124,8 +129,10 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let shop = Workshop::new(runtime)?;
     let mut watcher = watcher(&settings, registry()?, control)?;
     let source_file = watched_file(&settings, &mut watcher)?;
+    watch.start(settings.watch_poll).map_err(step("the thread of the certificates"))?;
     let seed = random_seed().map_err(step("/dev/urandom"))?;
     let edges = Edges::start(&shared, listeners, loops, seed).map_err(step("the edge loops"))?;
+    let acme = super::acme::agent(&shared, &certs, &settings.state_dir, seed);
     let config = &settings.config;
     let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
     let shutdown = Shutdown::new(drain, kill, clock.now());
@@ -136,7 +143,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         Clock::read().since(clock.now()),
         clock.now(),
     );
-    Ok(Master {
+    let mut master = Master {
         started: clock.now(),
         poll,
         clock,
@@ -153,13 +160,20 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         source_file,
         settings,
         shared,
+        certs,
+        cert_asks: CertAsks::default(),
         agents: (log, files),
+        acme,
+        mdns: MdnsAgent::new(),
         feed: Feed::default(),
         orders: Orders::default(),
         reload,
         capacity,
         state: State::default(),
-    })
+    };
+    let config = master.settings.config.clone();
+    master.keep_certs(&config);
+    Ok(master)
 }
 
 /// A crew for each app, and the configuration that hands requests to them.
@@ -210,23 +224,27 @@ fn watched_file(
     Ok(Some(file))
 }
 
+/// The certificates to begin with, served and not yet watched.
+fn load_certs(
+    settings: &Settings,
+    tls: &Tls,
+    control: Sender<ControlMessage>,
+) -> Result<(CertKeeper, Watch), StartError> {
+    let dir = certs::directory(&settings.state_dir);
+    let loaded = CertKeeper::load(Arc::clone(&tls.certs), dir, &settings.config, control);
+    loaded.map_err(|error| match error {
+        LoadError::System(error) => StartError::system("certificates", &error),
+        LoadError::Unusable(lines) => StartError::configuration(lines.join("; ")),
+    })
+}
+
 fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listening>, StartError> {
     let bound = addresses.iter().map(|address| {
-        let listener = bind(*address).map_err(|error| cannot_listen(*address, &error))?;
+        let listener =
+            tcp_listener_at(*address).map_err(|error| cannot_listen(*address, &error))?;
         Ok(Listening { address: *address, listener })
     });
     bound.collect()
-}
-
-/// Listens at `address`.
-///
-/// # Errors
-/// Those of the system; who holds the address, if that can be told.
-pub fn bind(address: ListenAddress) -> Result<TcpListener, ListenError> {
-    match address.ip {
-        Some(ip) => listen::tcp_listener((ip, address.port).into()),
-        None => listen::tcp_listener_everywhere(address.port),
-    }
 }
 
 fn cannot_listen(address: ListenAddress, error: &ListenError) -> StartError {

@@ -6,6 +6,7 @@
 //! want.
 
 use super::capacity::Capacity;
+use super::certs::CertAsks;
 use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
 use super::feed::Feed;
@@ -23,8 +24,11 @@ use super::start_error::StartError;
 use super::verbs::{self, Verb};
 use super::watcher::Watcher;
 use super::workshop::Workshop;
+use crate::agents::acme::AcmeAgent;
+use crate::agents::certs::CertKeeper;
 use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
+use crate::agents::mdns::MdnsAgent;
 use crate::edge::Edges;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Receiver;
@@ -40,6 +44,7 @@ use rip::contract::settings::Settings;
 use rip::ids::{AppId, PoolNumber, WorkerId};
 use rip::limits;
 use rip::reload::{Overlay, Wish};
+use rip::route::local_names;
 use rip::supervise::{Order, Shutdown, supervisor};
 use rip::time::Instant;
 use rip::wire::admit::{self, Claim, admit};
@@ -69,7 +74,11 @@ pub struct Master {
     pub(super) source_file: Option<SourceFile>,
     pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
+    pub(super) certs: CertKeeper,
+    pub(super) cert_asks: CertAsks,
     pub(super) agents: (LogAgent, FileAgent),
+    pub(super) acme: AcmeAgent,
+    pub(super) mdns: MdnsAgent,
     pub(super) feed: Feed,
     pub(super) orders: Orders,
     pub(super) reload: Reloads,
@@ -212,6 +221,9 @@ impl Master {
             Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
             Happening::Signal(signal) => log::info!("{signal} is not used"),
+            Happening::Mail(ControlMessage::CertsDone { ticket, result }) => {
+                self.certs_done(ticket, result);
+            }
             Happening::Mail(ControlMessage::FilesChanged { watch, paths }) => {
                 self.watcher.scanned(watch, &paths, now);
             }
@@ -353,8 +365,10 @@ impl Master {
         }
         self.notifier.tell("READY=1\nSTATUS=serving");
         let took = self.clock.now().since(self.started);
+        let active = self.shared.current.load();
+        self.mdns.tell(local_names(&active.config, &active.table));
         self.tell(&Event::ServerReady {
-            urls: self.shared.current.load().config.urls(),
+            urls: active.config.urls(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
     }
@@ -375,6 +389,7 @@ impl Master {
             self.state.stop_reason = Some(reason);
             self.reload.pipeline.stop();
             self.reload.closing.clear();
+            self.mdns.withdraw();
             self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
         }
         let now = self.clock.now();
@@ -404,6 +419,8 @@ impl Master {
                 let crews = active.into_iter().filter_map(|pool| self.crews.get(pool));
                 Some(Answer::ok(&Apps::of(crews, &notes)))
             }
+            Ok(Verb::Certs) => Some(self.certs_answer()),
+            Ok(Verb::CertOrder { order, wait }) => self.order_certs(&request, order, wait),
             Ok(Verb::Order { order: orders::Order::Reload, wait }) if self.has_edgefile() => {
                 self.reload_on_request(&request, Wish::Reload, wait)
             }
@@ -541,6 +558,9 @@ impl Master {
         let reason = self.state.stop_reason.unwrap_or("api").to_owned();
         self.tell(&Event::ServerStop { reason, cut });
         self.server.end_streams();
+        drop(self.acme);
+        self.certs.stop();
+        self.mdns.stop();
         let (log, files) = self.agents;
         files.stop();
         log.stop();

@@ -8,9 +8,11 @@
 //! [`listing`] and [`feed`] are what it tells, [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
+mod acme;
 mod boot;
 mod boot_pipe;
 mod capacity;
+mod certs;
 mod compiler;
 mod crew;
 mod crews;

@@ -102,6 +102,7 @@ impl Reloads {
             urls,
             plan: Plan::default(),
             work: Work::default(),
+            certs: None,
             snapshot,
         };
         Self {

@@ -1,5 +1,6 @@
 //! What may be asked on the control socket: requests become verbs, refusals become statuses.
 
+use super::certs::CertOrder;
 use super::orders::Order;
 use super::reload::{Destination, HostChange};
 use super::server::{Answer, Request};
@@ -18,6 +19,15 @@ use std::path::PathBuf;
 pub enum Verb {
     /// The apps and how they are doing.
     Apps,
+    /// The certificates that are served.
+    Certs,
+    /// Something is wanted of certificates.
+    CertOrder {
+        /// What.
+        order: CertOrder,
+        /// Answer when it is so, not when it has begun.
+        wait: bool,
+    },
     /// The active configuration.
     Config,
     /// What happens, as it happens.
@@ -147,9 +157,12 @@ impl Route {
 }
 
 /// Those of one path stand together.
-const ROUTES: [Route; 21] = [
+const ROUTES: [Route; 24] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
+    Route { path: "/certs", allow: "GET", understand: |_| Ok(Verb::Certs) },
     Route { path: "/config", allow: "GET", understand: |_| Ok(Verb::Config) },
+    Route { path: "/control/certs/reload", allow: "POST", understand: reload_certs },
+    Route { path: "/control/certs/renew", allow: "POST", understand: renew_cert },
     Route { path: "/control/drain", allow: "POST", understand: drain },
     Route {
         path: "/control/pause",
@@ -238,6 +251,23 @@ struct WaitOnly {
 fn reload(request: &mut Request) -> Result<Verb, Answer> {
     let WaitOnly { wait } = body_or_default(request)?;
     Ok(Verb::Order { order: Order::Reload, wait: wait.unwrap_or(true) })
+}
+
+fn reload_certs(request: &mut Request) -> Result<Verb, Answer> {
+    let WaitOnly { wait } = body_or_default(request)?;
+    Ok(Verb::CertOrder { order: CertOrder::Reload, wait: wait.unwrap_or(true) })
+}
+
+fn renew_cert(request: &mut Request) -> Result<Verb, Answer> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Renew {
+        name: String,
+        wait: Option<bool>,
+    }
+    let Renew { name, wait } = body(request)?;
+    let order = CertOrder::Renew(name.to_ascii_lowercase());
+    Ok(Verb::CertOrder { order, wait: wait.unwrap_or(true) })
 }
 
 fn rollback(request: &mut Request) -> Result<Verb, Answer> {
@@ -407,6 +437,13 @@ mod tests {
     fn paths_methods_and_bodies_are_checked_in_that_order() {
         assert_eq!(ask(Method::Get, "/apps", ""), Ok(Verb::Apps));
         assert_eq!(ask(Method::Get, "/upstreams", ""), Ok(Verb::Upstreams));
+        assert_eq!(ask(Method::Get, "/certs", ""), Ok(Verb::Certs));
+        let reload = Verb::CertOrder { order: CertOrder::Reload, wait: true };
+        assert_eq!(ask(Method::Post, "/control/certs/reload", ""), Ok(reload));
+        let renew = ask(Method::Post, "/control/certs/renew", r#"{"name":"A.x","wait":false}"#);
+        let order = CertOrder::Renew("a.x".to_owned());
+        assert_eq!(renew, Ok(Verb::CertOrder { order, wait: false }));
+        assert_eq!(status(Method::Post, "/control/certs/renew", ""), 400);
         assert_eq!(ask(Method::Head, "/workers", ""), Ok(Verb::Workers));
         assert_eq!(ask(Method::Post, "/control/stop", ""), Ok(Verb::Stop { now: false }));
         let now = ask(Method::Post, "/control/stop", r#"{"now":true}"#);

@@ -33,11 +33,11 @@ impl Edge {
                 continue;
             }
             front.server.close_after_this();
-            let awaits_header = front.entry == Entry::HeaderAwaited;
+            let is_silent = front.entry == Entry::HeaderAwaited || front.transport.is_handshaking();
             if front.deadlines.at(Phase::Idle).is_some() {
                 self.front_deadline(key, Phase::Idle, idle_until);
-            } else if let Some(at) = front.deadlines.at(Phase::Head).filter(|_| awaits_header) {
-                // A connection that a proxy holds ready is an idle one.
+            } else if let Some(at) = front.deadlines.at(Phase::Head).filter(|_| is_silent) {
+                // A connection that somebody holds ready is an idle one.
                 self.front_deadline(key, Phase::Head, at.min(idle_until));
             }
         }

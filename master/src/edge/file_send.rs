@@ -16,6 +16,8 @@ use super::answer::{Refusal, output};
 use super::encoder::Encoder;
 use super::exchange::Record;
 use super::file_search::FileWork;
+use super::secure::{add_hsts, hsts};
+use super::transport::Transport;
 use super::turn::Edge;
 use crate::reactor::outbox::Flush;
 use crate::reactor::slab::Key;
@@ -23,7 +25,7 @@ use crate::shared::files::{Beneath, Search, SearchJob};
 use crate::shared::sites::Site;
 use crate::shared::snapshot::Snapshot;
 use crate::shared::stored::{Body, StoredFile};
-use crate::sys::beneath::{self, MoreFollows, Wait};
+use crate::sys::beneath::{self, Wait};
 use mio::net::TcpStream;
 use rip::contract::reason::Reason;
 use rip::files::answer::Answer;
@@ -300,11 +302,13 @@ impl Edge {
         let Some(front) = self.fronts.get_mut(ask.key) else { return false };
         let changes = ask.snapshot.table.headers().response(ask.changes);
         let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
+        let hsts = hsts(front, &self.snapshots);
         let out = output(&mut front.output, &mut self.blocks);
         let mut head = front.server.respond(answer.status(), b"", length, out).changed_by(changes);
         head.server();
         head.raw(date);
         head.field(b"X-Request-Id", id.as_bytes());
+        add_hsts(hsts, None, &mut head);
         fields::write(answer, ask.site.options.cache_control.as_deref(), &mut head);
         head.finish();
         true
@@ -318,13 +322,13 @@ impl Edge {
             let Some(front) = self.fronts.get_mut(key) else { return false };
             let Some(FileWork::Sending(send)) = &mut front.file else { return true };
             if !front.output.is_empty() {
-                let before = front.output.len();
-                match front.output.flush(&mut MoreFollows(&front.stream)) {
+                let before = front.output.len() + front.transport.unsent();
+                match front.transport.gather(&mut front.output, &mut self.tls) {
                     // What was compressed only ever leaves by here.
                     Ok(Flush::Done) => front.deadlines.clear(Phase::Write),
                     // It is tried again, and its deadline set, by who called.
                     Ok(Flush::Blocked) => {
-                        if front.output.len() < before {
+                        if front.output.len() + front.transport.unsent() < before {
                             front.deadlines.clear(Phase::Write);
                         }
                         return true;
@@ -406,19 +410,25 @@ impl Edge {
                 let from = usize::try_from(send.offset).unwrap_or(usize::MAX);
                 let rest = bytes.get(from..).unwrap_or_default();
                 let rest = rest.get(..most).unwrap_or(rest);
-                front.stream.write(rest)
+                front.transport.write(rest, &mut self.tls)
             }
-            Source::File(file) if send.is_copied => copy(file, send.offset, most, &front.stream),
-            Source::File(file) => {
-                let mut offset = send.offset;
-                match beneath::send_file(&front.stream, file, &mut offset, most) {
-                    Err(error) if cannot_send(&error) => {
-                        send.is_copied = true;
-                        copy(file, send.offset, most, &front.stream)
+            Source::File(file) => match &mut front.transport {
+                Transport::Plain(stream) if send.is_copied => copy(file, send.offset, most, stream),
+                Transport::Plain(stream) => {
+                    let mut offset = send.offset;
+                    match beneath::send_file(&*stream, file, &mut offset, most) {
+                        Err(error) if cannot_send(&error) => {
+                            send.is_copied = true;
+                            copy(file, send.offset, most, stream)
+                        }
+                        result => result,
                     }
-                    result => result,
                 }
-            }
+                // What is sealed has to pass through our own memory.
+                Transport::Tls(stream) => stream.write_from(&mut self.tls, most, |piece| {
+                    beneath::read_at(file, piece, send.offset, Wait::Disk)
+                }),
+            },
         };
         match result {
             Ok(0) => Step::Shrunk,
@@ -454,7 +464,7 @@ impl Edge {
         front.deadlines.clear(Phase::Write);
         let after = match reason {
             None => front.server.end(front.output.bytes_mut()),
-            Some(_) => front.server.abort(),
+            Some(_) => front.abort(),
         };
         if reason.is_some() {
             log::error!("{}: the file became shorter while it was sent", send.id);
@@ -500,7 +510,7 @@ fn cannot_send(error: &io::Error) -> bool {
 }
 
 /// Sends a piece of a file through our own memory.
-fn copy(file: &File, offset: u64, count: usize, mut to: &TcpStream) -> io::Result<usize> {
+fn copy(file: &File, offset: u64, count: usize, to: &mut TcpStream) -> io::Result<usize> {
     let mut piece = vec![0; count.min(COPY_BYTES)];
     let filled = beneath::read_at(file, &mut piece, offset, Wait::Disk)?;
     match piece.get(..filled) {

@@ -15,26 +15,27 @@ use super::exchange::State;
 use super::file_search::FileWork;
 use super::identity::Entry;
 use super::live_reload::LiveStream;
+use super::transport::Transport;
 use super::turn::{Edge, Timer};
 use crate::reactor::buffers::Buffer;
 use crate::reactor::outbox::{Flush, Outbox};
 use crate::reactor::slab::{Key, TokenKind, token};
+use crate::reactor::tls_stream::{Failure, Got};
 use crate::shared::mail::Arrival;
 use mio::Interest;
-use mio::net::TcpStream;
 use rip::contract::reason::Reason;
 use rip::guard::phase::{BodyRate, Deadlines, Phase};
 use rip::http1::head::RequestHead;
 use rip::http1::server::{After, Read as Step, Server};
 use rip::limits;
 use rip::observe::counter::Counter;
-use std::io::{self, Read};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 
 /// One client connection. An idle one holds no buffer.
 pub(super) struct Front {
-    pub(super) stream: TcpStream,
+    pub(super) transport: Transport,
     /// Who is at the other end: who connected, or whom its PROXY header names.
     pub(super) peer: SocketAddr,
     pub(super) entry: Entry,
@@ -69,7 +70,24 @@ enum Ending {
     Lingering { thrown_away_bytes: usize },
 }
 
+/// What a connection carries.
+struct Work {
+    exchange: Option<Key>,
+    file: Option<FileWork>,
+    live: Option<Box<LiveStream>>,
+    socket: Option<Key>,
+}
+
 impl Front {
+    fn take_work(&mut self) -> Work {
+        Work {
+            exchange: self.exchange.take(),
+            file: self.file.take(),
+            live: self.live.take(),
+            socket: self.socket.take(),
+        }
+    }
+
     /// There is, or may be, more of the client's to read.
     pub(super) fn has_more_to_read(&self) -> bool {
         self.readable || self.input.is_some()
@@ -77,7 +95,18 @@ impl Front {
 
     /// Something is still to be answered, or on its way.
     pub(super) fn is_busy(&self) -> bool {
-        self.exchange.is_some() || self.file.is_some() || !self.output.is_empty()
+        self.exchange.is_some() || self.file.is_some() || self.unsent() > 0
+    }
+
+    /// Bytes that are not the kernel's yet.
+    pub(super) fn unsent(&self) -> usize {
+        self.output.len() + self.transport.unsent()
+    }
+
+    /// The answer cannot be completed, and the way its connection ends will not say that it was.
+    pub(super) fn abort(&mut self) -> After {
+        self.transport.forgo_farewell();
+        self.server.abort()
     }
 
     /// We are the slow one now: the client's clock stands still until its body is read on.
@@ -101,9 +130,14 @@ impl Edge {
             self.shard().add(Counter::Refusal(Reason::ProxyUntrusted), 1);
             return self.shared.connections.leave(arrival.counted, usize::from(self.index.0));
         };
-        let Arrival { stream, peer, counted, .. } = arrival;
+        let Arrival { stream, peer, counted, at } = arrival;
+        let is_secure = self.snapshots.active().config.edge.is_secure(at);
+        let mut transport = Transport::new(stream, is_secure);
+        if entry == Entry::Direct {
+            transport.begin(&[]);
+        }
         let key = self.fronts.insert(Front {
-            stream,
+            transport,
             peer,
             entry,
             counted,
@@ -122,7 +156,7 @@ impl Edge {
             read_closed: false,
             runs_later: false,
         });
-        if entry == Entry::HeaderAwaited {
+        if is_secure || entry == Entry::HeaderAwaited {
             self.front_deadline(key, Phase::Head, self.clock.now() + self.phases().head);
         }
         self.run_front(key);
@@ -130,7 +164,7 @@ impl Edge {
         // Registered once, for both directions; the kernel tells of each change once.
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = token(TokenKind::Front, key);
-        if let Err(error) = self.registry.register(&mut front.stream, token, interest) {
+        if let Err(error) = self.registry.register(front.transport.socket_mut(), token, interest) {
             log::error!("cannot watch a client's connection: {error}");
             return self.close_front(key);
         }
@@ -199,28 +233,41 @@ impl Edge {
                 self.run_later(key);
                 break;
             }
-            let mut input = front.input.take().unwrap_or_else(|| self.blocks.take());
-            let room = input.space();
-            let asked = room.len();
-            let result = front.stream.read(room);
-            if let Ok(count) = result {
-                input.filled_by(count);
+            let awaited_hello = front.transport.awaits_hello();
+            if awaited_hello && self.hellos_left == 0 {
+                self.run_later(key);
+                break;
             }
+            let was_handshaking = front.transport.is_handshaking();
+            let mut input = front.input.take().unwrap_or_else(|| self.blocks.take());
+            let result = front.transport.read(&mut input, &mut self.tls, &*self.shared.tls);
             if input.is_empty() {
                 self.blocks.give(input);
             } else {
                 front.input = Some(input);
             }
             match result {
-                Ok(0) => return self.client_ended(key),
-                Ok(count) => {
-                    // A short read emptied the socket, unless the end came with the bytes.
-                    front.readable = count == asked || front.read_closed;
-                    budget_bytes = budget_bytes.saturating_sub(count);
+                Ok(Got::Bytes { count, more }) => {
+                    // The end may have come with the last bytes.
+                    front.readable = more || front.read_closed;
+                    budget_bytes = budget_bytes.saturating_sub(count.max(LEAST_PER_READ_BYTES));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => front.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.close_front(key),
+                Ok(Got::End) => {
+                    if was_handshaking {
+                        self.handshake_moved(key, awaited_hello);
+                    }
+                    return self.client_ended(key);
+                }
+                Ok(Got::Plain) => return self.refuse(key, Reason::TlsPlain, "", None),
+                Err(Failure::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    front.readable = false;
+                }
+                Err(Failure::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(Failure::Io(_)) => return self.close_front(key),
+                Err(Failure::Tls(error)) => return self.tls_failed(key, was_handshaking, &error),
+            }
+            if was_handshaking {
+                self.handshake_moved(key, awaited_hello);
             }
         }
         let was_behind = self.fronts.get(key).is_some_and(Front::is_behind);
@@ -407,7 +454,7 @@ impl Edge {
         front.read_closed = true;
         front.readable = false;
         // Answers still on their way are finished; then there is nothing more to wait for.
-        if front.exchange.is_none() && front.live.is_none() && !front.output.is_empty() {
+        if front.exchange.is_none() && front.live.is_none() && front.unsent() > 0 {
             front.ending = Ending::Flushing { linger: false };
             self.flush_front(key);
             return;
@@ -442,8 +489,10 @@ impl Edge {
     }
 
     fn reset_on_close(&mut self, key: Key) {
-        if let Some(front) = self.fronts.get(key) {
-            let socket = socket2::SockRef::from(&front.stream);
+        if let Some(front) = self.fronts.get_mut(key) {
+            // What is missing must not look as if it never was.
+            front.transport.deafen();
+            let socket = socket2::SockRef::from(front.transport.socket());
             let _ = socket.set_linger(Some(std::time::Duration::ZERO));
         }
     }
@@ -463,9 +512,9 @@ impl Edge {
             return false;
         }
         let Some(front) = self.fronts.get_mut(key) else { return false };
-        if !front.output.is_empty() {
-            let before = front.output.len();
-            match front.output.flush(&mut front.stream) {
+        let before = front.unsent();
+        if before > 0 {
+            match front.transport.flush(&mut front.output, &mut self.tls) {
                 Ok(Flush::Done) => {
                     front.deadlines.clear(Phase::Write);
                     if let Some(spare) = front.output.release() {
@@ -473,7 +522,7 @@ impl Edge {
                     }
                 }
                 Ok(Flush::Blocked) => {
-                    if front.output.len() < before || front.deadlines.at(Phase::Write).is_none() {
+                    if front.unsent() < before || front.deadlines.at(Phase::Write).is_none() {
                         let at = self.clock.now() + self.phases().write;
                         self.front_deadline(key, Phase::Write, at);
                     }
@@ -492,14 +541,15 @@ impl Edge {
             return false;
         }
         let Some(front) = self.fronts.get_mut(key) else { return false };
-        let left = front.output.len();
+        let left = front.unsent();
         match (front.exchange, front.ending) {
             (None, Ending::Flushing { linger: false }) if left == 0 => {
                 self.close_front(key);
                 false
             }
             (None, Ending::Flushing { linger: true }) if left == 0 => {
-                let _ = front.stream.shutdown(Shutdown::Write);
+                front.transport.shutdown_write(&mut self.tls);
+                front.transport.deafen();
                 front.ending = Ending::Lingering { thrown_away_bytes: 0 };
                 let at = self.clock.now() + self.phases().linger;
                 self.front_deadline(key, Phase::Linger, at);
@@ -556,6 +606,10 @@ impl Edge {
             (Phase::Head, None) if front.entry == Entry::HeaderAwaited => {
                 self.close_without_header(key, "none came in time");
             }
+            // Who did not get through is not known to speak HTTP.
+            (Phase::Head, None) if front.transport.is_handshaking() => {
+                self.cut_front(key, Reason::TlsTimeout);
+            }
             (Phase::Head, None) => self.refuse(key, Reason::HeadTimeout, "head too slow", None),
             (Phase::Body, Some(exchange)) => self.fail(exchange, Reason::BodyTimeout),
             (Phase::BodyRate, Some(exchange)) => self.check_body_rate(key, exchange),
@@ -607,6 +661,12 @@ impl Edge {
     /// Closes the connection. `reason` is told of an exchange it still carries.
     pub(super) fn cut_front(&mut self, key: Key, reason: Reason) {
         let Some(mut front) = self.fronts.remove(key) else { return };
+        if front.transport.is_handshaking() {
+            let reason = if reason == Reason::ClientGone { Reason::TlsGone } else { reason };
+            self.shard().add(Counter::Refusal(reason), 1);
+        } else if !front.is_busy() {
+            front.transport.farewell(&mut self.tls);
+        }
         if let Some(input) = front.input.take() {
             self.blocks.give(input);
         }
@@ -615,16 +675,33 @@ impl Edge {
             self.blocks.give_vec(spare);
         }
         self.shared.connections.leave(front.counted, usize::from(self.index.0));
-        if let Some(exchange) = front.exchange {
+        self.drop_work(key, front.take_work(), reason);
+    }
+
+    /// Sends what is sealed already, and then ends. Who was to be answered otherwise is not.
+    pub(super) fn end_with_alert(&mut self, key: Key) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        front.output.discard();
+        front.deadlines.clear_all();
+        front.ending = Ending::Flushing { linger: true };
+        let work = front.take_work();
+        self.drop_work(key, work, Reason::ClientGone);
+        self.flush_front(key);
+    }
+
+    /// Whoever was to be answered is gone.
+    fn drop_work(&mut self, key: Key, work: Work, reason: Reason) {
+        let Work { exchange, file, live, socket } = work;
+        if let Some(exchange) = exchange {
             self.client_gone(exchange, reason);
         }
-        if let Some(work) = front.file {
+        if let Some(work) = file {
             self.forget_file(key, work, reason);
         }
-        if let Some(stream) = front.live {
+        if let Some(stream) = live {
             self.forget_live_stream(key, &stream);
         }
-        if let Some(socket) = front.socket {
+        if let Some(socket) = socket {
             self.socket_gone(socket);
             self.forget_socket_if_over(socket);
         }
@@ -633,3 +710,5 @@ impl Edge {
 
 /// Bytes read from one client before the others get their turn.
 const BYTES_PER_GO: usize = 256 * 1024;
+/// A read that brought nothing to the surface counts as one of so many bytes.
+const LEAST_PER_READ_BYTES: usize = 1024;

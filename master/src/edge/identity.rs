@@ -44,7 +44,8 @@ impl Front {
         buf: &'b [u8],
         snapshot: &Snapshot,
     ) -> Client<'b> {
-        Client::of(head, buf, self.peer.ip(), Scheme::Http, &snapshot.trusted)
+        let scheme = if self.is_secure() { Scheme::Https } else { Scheme::Http };
+        Client::of(head, buf, self.peer.ip(), scheme, &snapshot.trusted)
     }
 }
 
@@ -88,6 +89,13 @@ impl Edge {
         front.entry = Entry::Proxied;
         if let Source::Client { from, .. } = source {
             front.peer = from;
+        }
+        if front.transport.is_tls() {
+            // Its deadline is that of the handshake as well. What came behind it is its beginning.
+            front.transport.begin(input.filled());
+            front.readable = true;
+            input.consume(input.len());
+            return ControlFlow::Continue(());
         }
         front.deadlines.clear(Phase::Head);
         self.front_idles(key);

@@ -45,7 +45,7 @@ impl Edge {
     /// Begins to publish if that is what the request is for. False when it is not.
     pub(super) fn begin_publish(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> bool {
         let path = head.path().path(buf);
-        let own = self.snapshots.active().config.publish.path.as_deref();
+        let own = self.snapshots.active().config.edge.publish.path.as_deref();
         let is_own = own.is_some_and(|own| own.as_bytes() == path);
         if !is_own || head.method_kind() != Method::Post {
             return false;
@@ -93,11 +93,11 @@ impl Edge {
             .find(|field| field.name.of(buf).eq_ignore_ascii_case(b"authorization"))
             .and_then(|field| bearer(field.value.of(buf)))
             .unwrap_or_default();
-        let publish = &active.config.publish;
+        let publish = &active.config.edge.publish;
         let file = config.publish_secret_file.as_ref().or(publish.secret_file.as_ref());
         match (file, &self.shared.publish_secret) {
             (Some(file), _) => active.secrets.is_in(file, given),
-            (None, Some(secret)) => is_same_secret(given, secret.as_bytes()),
+            (None, Some(secret)) => is_same_secret(given, secret.expose().as_bytes()),
             (None, None) => {
                 publish.open
                     || self.fronts.get(key).is_some_and(|front| {

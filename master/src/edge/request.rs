@@ -27,8 +27,12 @@ impl Edge {
             front.server.close_after_this();
         }
         self.look_at_configuration();
+        if self.answer_challenge(front, head, buf) {
+            return;
+        }
         self.note_host(head, buf);
-        if self.answer_builtin(front, head, buf)
+        if self.send_to_https(front, head, buf)
+            || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)
@@ -48,6 +52,10 @@ impl Edge {
             },
             Way::Redirect(rule) => self.redirect(front, head, buf, rule),
             Way::Static(rule) => self.answer_with_file(front, head, buf, rule),
+            // Another connection may lead to whoever is for the host (RFC 9110 §15.5.20).
+            Way::Refused(Reason::HostNotFound) if self.is_secure(front) => {
+                self.refuse(front, Reason::Misdirected, "", Some((head, buf)));
+            }
             Way::Refused(reason) => self.refuse(front, reason, "", Some((head, buf))),
         }
     }

@@ -8,6 +8,7 @@ use rip::contract::route::{RouteAction, RouteRule};
 use rip::http1::head::RequestHead;
 use rip::http1::target::Target;
 use rip::ids::PoolNumber;
+use rip::route::local::SERVER_NAME;
 use rip::route::path::{PathRoom, routing_path, sent_path};
 use rip::route::redirect::{self, Parts};
 use rip::route::{Found, Scratch, host};
@@ -104,10 +105,11 @@ impl Edge {
     }
 
     /// Whether the edge's own endpoints are served at the host noted last: at every host that is
-    /// configured, and where it is asked by address.
+    /// configured, and where it is asked by address or by its own name.
     pub(super) fn serves_builtins(&self) -> bool {
         let host = &self.routing.host;
-        self.snapshots.active().table.knows_host(host) || host::is_ip_or_localhost(host)
+        let is_own = host::is_ip_or_localhost(host) || host == SERVER_NAME.as_bytes();
+        is_own || self.snapshots.active().table.knows_host(host)
     }
 
     /// The active configuration's way for a request to the host noted last.

@@ -178,8 +178,7 @@ impl Edge {
         match result {
             result if is_opening => self.open_answered(key, result),
             Err(Unanswered { reason: Reason::QueueFull, body, .. }) => {
-                return self
-                    .post_again(key, Errand { word: mark, body });
+                return self.post_again(key, Errand { word: mark, body });
             }
             result => {
                 self.apply_reply(key, &request_id, result);

@@ -2,6 +2,7 @@
 
 use super::socket::{Hall, Sockets, Stage};
 use super::turn::{Edge, Timer};
+use crate::reactor::outbox::Flush;
 use crate::reactor::slab::Key;
 use rip::guard::phase::Phase;
 use rip::observe::counter::Counter;
@@ -9,7 +10,7 @@ use rip::realtime::outbox::Pushed;
 use rip::realtime::pulse::Beat;
 use rip::realtime::{Deed, Frame, Letter};
 use rip::time::Instant;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 impl Edge {
@@ -125,7 +126,7 @@ impl Edge {
                 *slot = IoSlice::new(piece);
                 count += 1;
             }
-            match front.stream.write_vectored(&pieces[..count]) {
+            match front.transport.write_pieces(&pieces[..count], &mut self.tls) {
                 Ok(0) => break,
                 Ok(count) => {
                     socket.outbox.written(count);
@@ -137,6 +138,20 @@ impl Edge {
                         let at = now + self.phases().write;
                         self.front_deadline(front_key, Phase::Write, at);
                     }
+                    return true;
+                }
+                Err(_) => {
+                    self.close_front(front_key);
+                    return false;
+                }
+            }
+        }
+        if front.transport.unsent() > 0 {
+            match front.transport.flush(&mut front.output, &mut self.tls) {
+                Ok(Flush::Done) => {}
+                Ok(Flush::Blocked) => {
+                    let at = now + self.phases().write;
+                    self.front_deadline(front_key, Phase::Write, at);
                     return true;
                 }
                 Err(_) => {

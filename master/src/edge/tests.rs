@@ -4,8 +4,11 @@ mod clients;
 mod compression;
 mod proxy;
 mod publish;
+mod secure;
+mod secure_files;
 mod socket;
 mod tls;
+mod to_https;
 mod tunnel;
 
 use super::Edges;
@@ -102,6 +105,7 @@ impl House {
             spool_memory: Budget::new(limits.spool_memory_bytes),
             spool_disk: Budget::new(limits.spool_disk_bytes),
             spool_dir: dir.clone(),
+            renewals: Default::default(),
             pages: Default::default(),
             publish_secret: None,
             hubs: Default::default(),
@@ -194,6 +198,7 @@ fn app() -> AppDescriptor {
         watch: Vec::new(),
         timeouts: AppTimeouts::default(),
         stream_request: false,
+        realtime_path: rip::contract::app::REALTIME_PATH.to_owned(),
         spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),

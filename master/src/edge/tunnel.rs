@@ -15,10 +15,12 @@
 
 use super::answer::output;
 use super::exchange::{Exchange, State};
+use super::front::Front;
 use super::turn::Edge;
 use crate::reactor::buffers::Buffer;
 use crate::reactor::outbox::Outbox;
 use crate::reactor::slab::Key;
+use crate::reactor::tls_stream::{Failure, Got};
 use crate::shared::pools::AppPool;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
@@ -29,7 +31,6 @@ use rip::limits;
 use rip::pool;
 use rip::upstream::Outcome;
 use std::io::{self, Read};
-use std::net::Shutdown;
 use std::sync::Arc;
 
 /// What an exchange knows of its tunnel.
@@ -189,25 +190,29 @@ impl Edge {
         let Some(tunnel) = &mut exchange.tunnel else { return Flow::Quiet };
         let Some(front) = self.fronts.get_mut(front) else { return Flow::Quiet };
         let Some(link) = self.links.slab.get_mut(link_key) else { return Flow::Broken };
-        let mut read_bytes = 0;
+        let (mut read_bytes, mut was_read) = (0, false);
         if front.readable && !tunnel.client.ended && tunnel.to_backend.len() < WAITING_BYTES {
-            let room = block.space();
-            let asked = room.len();
-            match front.stream.read(room) {
-                Ok(0) => {
+            match front.transport.read(block, &mut self.tls, &*self.shared.tls) {
+                Ok(Got::End) => {
                     tunnel.client.ended = true;
                     front.readable = false;
                 }
-                Ok(count) => {
-                    front.readable = count == asked || front.read_closed;
+                Ok(Got::Bytes { count, more }) => {
+                    front.readable = more || front.read_closed;
                     read_bytes = count;
+                    was_read = true;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => front.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Flow::Broken,
+                Err(Failure::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    front.readable = false;
+                }
+                Err(Failure::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(Failure::Tls(error)) => {
+                    log::debug!("TLS with {} failed: {error}", front.peer);
+                    return Flow::Broken;
+                }
+                Ok(Got::Plain) | Err(Failure::Io(_)) => return Flow::Broken,
             }
         }
-        block.filled_by(read_bytes);
         exchange.record.bytes_in += read_bytes as u64;
         let was_waiting = tunnel.to_backend.len();
         let sent = tunnel.to_backend.flush_with(block.filled(), &mut link.wire);
@@ -220,7 +225,7 @@ impl Edge {
         }
         block.consume(read_bytes);
         let waits = !tunnel.to_backend.is_empty();
-        let moves = read_bytes > 0 || tunnel.to_backend.len() < was_waiting;
+        let moves = was_read || tunnel.to_backend.len() < was_waiting;
         self.link_wants_write(link_key, waits);
         if moves && !waits { Flow::Moved } else { Flow::Quiet }
     }
@@ -231,7 +236,7 @@ impl Edge {
         let Some(tunnel) = &mut exchange.tunnel else { return Flow::Quiet };
         let Some(front) = self.fronts.get_mut(front_key) else { return Flow::Quiet };
         let Some(link) = self.links.slab.get_mut(link_key) else { return Flow::Broken };
-        let was_waiting = front.output.len();
+        let was_waiting = front.unsent();
         let mut read_bytes = 0;
         if link.readable && !tunnel.backend.ended && was_waiting < WAITING_BYTES {
             let room = block.space();
@@ -263,7 +268,7 @@ impl Edge {
         if !self.flush_front(front_key) {
             return Flow::Quiet;
         }
-        let waiting = self.fronts.get(front_key).map_or(0, |front| front.output.len());
+        let waiting = self.fronts.get(front_key).map_or(0, Front::unsent);
         let moves = read_bytes > 0 || waiting < was_waiting;
         if moves && waiting < WAITING_BYTES { Flow::Moved } else { Flow::Quiet }
     }
@@ -286,8 +291,8 @@ impl Edge {
             client.told = true;
             news = true;
         }
-        if backend.ended && !backend.told && front.output.is_empty() {
-            let _ = front.stream.shutdown(Shutdown::Write);
+        if backend.ended && !backend.told && front.unsent() == 0 {
+            front.transport.shutdown_write(&mut self.tls);
             backend.told = true;
             news = true;
         }

@@ -9,6 +9,7 @@ use super::drain::Drain;
 use super::exchange::{Exchange, Record};
 use super::file_search::Files;
 use super::front::Front;
+use super::handshake::HELLOS_PER_TURN;
 use super::link::Links;
 use super::live_reload::LiveStreams;
 use super::routing::Routing;
@@ -21,6 +22,7 @@ use crate::reactor::buffers::Blocks;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, Sender};
 use crate::reactor::slab::{self, Key, Slab, TokenKind};
+use crate::reactor::tls_stream::TlsBlocks;
 use crate::reactor::wheel::Wheel;
 use crate::shared::Shared;
 use crate::shared::mail::{ControlMessage, EdgeMessage};
@@ -103,6 +105,10 @@ pub(super) struct Edge {
     /// Scratch: the body of an answer of the edge's own, and its record.
     pub(super) scratch: Vec<u8>,
     pub(super) record: Record,
+    /// What records of clients are read into and written from.
+    pub(super) tls: TlsBlocks,
+    /// Hellos that may be answered before others have their turn.
+    pub(super) hellos_left: u32,
     /// Connections that have more to do than fits into one go.
     pub(super) runnable: VecDeque<Key>,
     /// Tickets that got their answer.
@@ -168,6 +174,8 @@ impl Edge {
             answer_head: ResponseHead::default(),
             scratch: Vec::new(),
             record: Record::default(),
+            tls: TlsBlocks::default(),
+            hellos_left: 0,
             runnable: VecDeque::new(),
             settled: Vec::new(),
             answered: VecDeque::new(),
@@ -223,6 +231,7 @@ impl Edge {
                 self.timer(timer);
                 self.settle();
             }
+            self.hellos_left = HELLOS_PER_TURN;
             for _ in 0..self.runnable.len() {
                 if let Some(key) = self.runnable.pop_front() {
                     let Some(front) = self.fronts.get_mut(key) else { continue };
@@ -231,6 +240,7 @@ impl Edge {
                     self.settle();
                 }
             }
+            self.hellos_left = 0;
             let unfinished = self.acceptor.as_ref().is_some_and(|acceptor| acceptor.unfinished);
             if unfinished && (self.accept_later || self.shared.connections.has_room()) {
                 self.accept();

@@ -97,15 +97,21 @@ impl Buffer {
 
     /// Appends `bytes`, growing as needed: the caller bounds what it appends.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.block.len() - self.end < bytes.len() {
-            if self.block.len() - self.len() < bytes.len() {
-                self.resize((self.len() + bytes.len()).next_power_of_two().max(BLOCK_BYTES));
-            } else {
-                self.compact();
-            }
-        }
+        self.reserve(bytes.len());
         self.block[self.end..self.end + bytes.len()].copy_from_slice(bytes);
         self.end += bytes.len();
+    }
+
+    /// Makes room for `count` bytes at least: the caller bounds what it asks for.
+    pub fn reserve(&mut self, count: usize) {
+        if self.block.len() - self.end >= count {
+            return;
+        }
+        if self.block.len() - self.len() < count {
+            self.resize((self.len() + count).next_power_of_two().max(BLOCK_BYTES));
+        } else {
+            self.compact();
+        }
     }
 
     fn compact(&mut self) {

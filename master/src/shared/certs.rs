@@ -2,6 +2,7 @@
 //! and connections that are there already keep what they have.
 
 use rip::contract::cert::TlsCertRecord;
+use rip::contract::config::{CertFiles, Config, Fallback};
 use rip::tls::select::ByName;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -46,14 +47,55 @@ impl Certs {
 
     /// Puts `set` in its place: every handshake from now on takes it.
     pub fn replace(&self, set: CertSet) {
-        let set = Arc::new(set);
-        let old = std::mem::replace(&mut *self.lock(), set);
-        drop(old);
+        self.swap(Arc::new(set));
+    }
+
+    /// [`Self::replace`]; what was served before is returned.
+    pub fn swap(&self, set: Arc<CertSet>) -> Arc<CertSet> {
+        std::mem::replace(&mut *self.lock(), set)
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<CertSet>> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where the certificates of a configuration come from.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CertSources {
+    /// Files that it names.
+    pub files: Vec<CertFiles>,
+    /// Directories of pairs, absolute.
+    pub dirs: Vec<String>,
+    /// Hosts whose certificates an ACME authority makes.
+    pub acme_hosts: Vec<String>,
+    /// What those get that have none yet.
+    pub fallback: Fallback,
+    /// Hosts whose certificates the local authority makes.
+    pub auto_hosts: Vec<String>,
+}
+
+impl CertSources {
+    /// Those of `config`.
+    pub fn of(config: &Config) -> Self {
+        let tls = &config.edge.tls;
+        Self {
+            files: config.certs.clone(),
+            dirs: tls.cert_dirs.clone(),
+            acme_hosts: config.acme_hosts.clone(),
+            fallback: tls.acme.as_ref().map(|acme| acme.fallback).unwrap_or_default(),
+            auto_hosts: config.auto_hosts.clone(),
+        }
+    }
+}
+
+/// The certificates of a configuration that may become the active one.
+#[derive(Debug, Default)]
+pub struct StagedCerts {
+    /// Where they come from.
+    pub sources: Arc<CertSources>,
+    /// Themselves, as they were found.
+    pub set: Arc<CertSet>,
 }
 
 impl ResolvesServerCert for Certs {

@@ -1,5 +1,6 @@
 //! A configuration that is ready to become the active one.
 
+use super::certs::StagedCerts;
 use super::snapshot::Snapshot;
 use rip::contract::config::Config;
 use rip::edgefile::plan::Plan;
@@ -18,6 +19,8 @@ pub struct Draft {
     pub overlay: Overlay,
     /// What requests will be born with.
     pub snapshot: Arc<Snapshot>,
+    /// What HTTPS is served with; `None` in one that is only looked at.
+    pub certs: Option<StagedCerts>,
     /// The public URLs of each app, by its position.
     pub urls: Vec<Vec<String>>,
     /// What it changes, compared with the active one.

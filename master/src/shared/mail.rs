@@ -122,8 +122,19 @@ pub struct StuckExchange {
     pub age: Duration,
 }
 
+/// What somebody is waiting for who wants certificates loaded or renewed; never used again.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct CertTicket(pub u64);
+
 /// To the control loop.
 pub enum ControlMessage {
+    /// Certificates were loaded anew or renewed, as was asked for.
+    CertsDone {
+        /// Who asked.
+        ticket: CertTicket,
+        /// What was in the way, one clause.
+        result: Result<(), String>,
+    },
     /// A configuration has been made ready, or not.
     Drafted {
         /// Which.

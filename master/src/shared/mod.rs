@@ -4,6 +4,7 @@
 //! out under its lock and carried out after it.
 
 pub mod budget;
+pub mod cert_files;
 pub mod certs;
 pub mod connections;
 pub mod draft;
@@ -16,6 +17,7 @@ pub mod pages;
 pub mod pools;
 pub mod rates;
 pub mod realtime;
+pub mod renewals;
 pub mod secrets;
 pub mod sites;
 pub mod snapshot;
@@ -30,6 +32,7 @@ use crate::reactor::mailbox::Sender;
 use crate::shared::log::LogSink;
 use connections::Connections;
 use mail::ControlMessage;
+use rip::contract::secret::Secret;
 use rip::observe::status::{Health, Status};
 use rip::pool::Pool;
 use rip::time::Instant;
@@ -61,7 +64,9 @@ pub struct Shared {
     /// What HTTPS is served with.
     pub tls: Arc<tls::Tls>,
     /// What who publishes has to know, unless a site or the configuration has a file of its own.
-    pub publish_secret: Option<String>,
+    pub publish_secret: Option<Secret>,
+    /// Certificates that somebody wants renewed now.
+    pub renewals: renewals::Renewals,
     /// What WebSocket clients are told.
     pub hubs: hub::Hubs,
     /// Jobs for the files agent.

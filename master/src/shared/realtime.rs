@@ -44,7 +44,10 @@ impl Realtimes {
         let is_named = |app: &AppId| places.iter().any(|place| place.config.app_id == *app);
         let unasked: HashMap<_, _> = (config.apps.iter())
             .filter(|app| !is_named(&app.id))
-            .map(|app| (app.id.clone(), Arc::new(RealtimeConfig::unasked(app.id.clone()))))
+            .map(|app| {
+                let config = RealtimeConfig::unasked(app.id.clone(), &app.realtime_path);
+                (app.id.clone(), Arc::new(config))
+            })
             .collect();
         let mut app_paths: Vec<String> = places
             .iter()
@@ -130,5 +133,5 @@ impl Realtimes {
 }
 
 /// Where apps have realtime that did not ask for it.
-pub const UNASKED_PATH: &[u8] = b"/realtime";
+pub const UNASKED_PATH: &[u8] = rip::contract::realtime::PATH.as_bytes();
 const EVENTS: &[u8] = b"/events";

@@ -21,7 +21,7 @@ impl Secrets {
         let sites = config.realtime.iter().filter_map(|site| site.publish_secret_file.as_ref());
         let mut secrets = Self::default();
         let mut wrong = Vec::new();
-        for path in config.publish.secret_file.iter().chain(sites) {
+        for path in config.edge.publish.secret_file.iter().chain(sites) {
             match read(path) {
                 Ok(secret) => drop(secrets.files.insert(path.clone(), secret)),
                 Err(error) => {
@@ -56,6 +56,7 @@ const SECRET_BYTES: u64 = 4096;
 mod tests {
     use super::*;
     use crate::sys::test_dir::TestDir;
+    use rip::contract::config::EdgeConfig;
     use rip::contract::realtime::PublishConfig;
 
     #[test]
@@ -63,7 +64,8 @@ mod tests {
         let dir = TestDir::make();
         let path = dir.path().join("secret").to_str().unwrap().to_owned();
         let publish = PublishConfig { secret_file: Some(path.clone()), ..PublishConfig::default() };
-        let config = Config { publish, ..Config::default() };
+        let edge = EdgeConfig { publish, ..EdgeConfig::default() };
+        let config = Config { edge, ..Config::default() };
         assert!(Secrets::read(&config).is_err(), "there is none");
         for content in ["", " \n", &"x".repeat(5000)] {
             std::fs::write(&path, content).unwrap();

@@ -2,8 +2,11 @@
 //! it asks whether a name is ours.
 
 use super::certs::Certs;
+use crate::reactor::tls_stream::Handshakes;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache,
+};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, ServerConfig};
 use std::collections::HashMap;
@@ -43,6 +46,21 @@ impl Tls {
     }
 }
 
+impl Handshakes for Tls {
+    /// While an authority asks, hellos are looked at first: its own gets an answer of its own.
+    fn for_all(&self) -> Option<Arc<ServerConfig>> {
+        (!self.challenges.has_alpn()).then(|| Arc::clone(&self.site))
+    }
+
+    /// Who speaks [`ACME_TLS`] alone, for a name that is asked for, is an authority (RFC 8737 §3).
+    fn for_one(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let is_asked = hello.alpn().is_some_and(|protocols| protocols.eq([ACME_TLS]));
+        let asked = hello.server_name().filter(|_| is_asked);
+        let asked = asked.and_then(|name| self.challenges.alpn(name));
+        asked.unwrap_or_else(|| Arc::clone(&self.site))
+    }
+}
+
 /// What an authority is shown while it asks whether a name is ours (RFC 8555 §8). A challenge is
 /// there for as long as its authorization takes.
 #[derive(Debug, Default)]
@@ -62,6 +80,11 @@ impl Challenges {
     /// The text that answers `/.well-known/acme-challenge/<token>` (RFC 8555 §8.3).
     pub fn http(&self, token: &str) -> Option<String> {
         self.lock().http.get(token).cloned()
+    }
+
+    /// Some name is asked for by TLS-ALPN-01.
+    fn has_alpn(&self) -> bool {
+        !self.lock().alpn.is_empty()
     }
 
     /// What a client is answered with that speaks `acme-tls/1` alone and names `name`.

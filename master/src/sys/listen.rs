@@ -1,6 +1,7 @@
 //! Listening sockets.
 
 use super::proc::port_holder;
+use rip::contract::listen::ListenAddress;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -23,6 +24,14 @@ pub fn tcp_listener_everywhere(port: u16) -> Result<TcpListener, ListenError> {
     match listen(both, false) {
         Err(error) if lacks_ipv6(&error) => tcp_listener((Ipv4Addr::UNSPECIFIED, port).into()),
         other => other.map_err(|source| ListenError::new(both, source)),
+    }
+}
+
+/// Listens at `address`, as [`tcp_listener`] and [`tcp_listener_everywhere`] do.
+pub fn tcp_listener_at(address: ListenAddress) -> Result<TcpListener, ListenError> {
+    match address.ip {
+        Some(ip) => tcp_listener((ip, address.port).into()),
+        None => tcp_listener_everywhere(address.port),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! What stands here asks the kernel and decides nothing: descriptors ([`fd`]), starting and
 //! ending processes ([`spawn`], [`child`], [`signals`]), what the system knows about processes
-//! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`]), writing without
-//! waiting ([`outlet`]), what changes below directories ([`watch`]), giving up rights ([`confine`]) and
+//! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`], [`multicast`]), writing
+//! without waiting ([`outlet`]), what changes below directories ([`watch`]) and on the way to a file
+//! ([`places`]), giving up rights ([`confine`]) and
 //! files that may not be left ([`beneath`]).
 
 pub mod beneath;
@@ -13,8 +14,10 @@ pub mod diag;
 pub mod fd;
 pub mod listen;
 pub mod lock;
+pub mod multicast;
 pub mod outlet;
 pub mod peer;
+pub mod places;
 pub mod proc;
 pub mod signals;
 pub mod spawn;

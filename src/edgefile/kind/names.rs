@@ -182,6 +182,71 @@ pub(super) fn methods(text: &str) -> Result<Methods, Wrong> {
     Ok(Methods::Only(names))
 }
 
+/// Which groups of WebSocket clients: one, or with `/*` at its end that one and all beneath it.
+pub(super) fn group(text: &str) -> Result<(), Wrong> {
+    if !text.starts_with('/') {
+        return Err(Wrong::new(
+            format!("\"{}\" is no group", shown(text)),
+            format!("a group begins with /: write \"/{}\"", shown(text)),
+        ));
+    }
+    let name = text.strip_suffix("/*").unwrap_or(text);
+    if name.contains('*') {
+        return Err(Wrong::new(
+            format!("\"{}\" has a `*` that is not its end", shown(text)),
+            "write \"/lobby/*\" for /lobby and all beneath it",
+        ));
+    }
+    if name.len() > limits::GROUP_NAME_BYTES {
+        let most = limits::GROUP_NAME_BYTES;
+        return Err(Wrong::new(
+            format!("the name of a group has at most {most} bytes"),
+            "shorten it",
+        ));
+    }
+    Ok(())
+}
+
+/// Pages, by origin (RFC 6454 §6.2) or by host.
+pub(super) fn origins(text: &str) -> Result<Vec<String>, Wrong> {
+    let mut origins: Vec<String> = Vec::new();
+    for item in text.split(',').map(str::trim) {
+        let (scheme, authority) = match item.split_once("://") {
+            Some((scheme, authority)) => (Some(scheme), authority),
+            None => (None, item),
+        };
+        if scheme.is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
+            return Err(Wrong::new(
+                format!("\"{}\" is no origin of a page", shown(item)),
+                "it begins with https:// or http://, or is a host alone",
+            ));
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !authority.ends_with(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
+        let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(six) => six.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => self::host(host).is_ok() && (host != "*" || (scheme, port) == (None, None)),
+        };
+        if !is_port || !is_host {
+            return Err(Wrong::new(
+                format!("\"{}\" is no origin of a page", shown(item)),
+                "write \"https://example.com\", or \"*\" for all pages; without a path",
+            ));
+        }
+        if origins.iter().any(|known| known == item) {
+            return Err(Wrong::new(
+                format!("{} stands here twice", shown(item)),
+                "leave one of them out",
+            ));
+        }
+        origins.push(item.to_ascii_lowercase());
+    }
+    Ok(origins)
+}
+
 /// As networks are written, whatever the file has for it.
 pub(super) fn network(text: &str) -> Result<String, Wrong> {
     let seen = shown(text);

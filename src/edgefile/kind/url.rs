@@ -63,6 +63,16 @@ pub(super) fn url(text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// The same of one that is spoken to over HTTPS alone.
+pub(super) fn https_url(text: &str) -> Result<(), Wrong> {
+    if text.starts_with("https://") {
+        return url(text);
+    }
+    let message = format!("\"{}\" is no URL that begins with https://", shown(text));
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    Err(Wrong::new(message, format!("write \"https://{}\"", shown(rest))))
+}
+
 /// `Host` as it is sent.
 pub(super) fn authority(text: &str) -> Result<(), Wrong> {
     if let Some(odd) = text.chars().find(|char| !char.is_ascii_graphic()) {

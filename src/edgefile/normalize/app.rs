@@ -3,8 +3,8 @@
 use super::Bench;
 use super::hosts::once;
 use crate::contract::app::{
-    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, Ready, Recycle, Reload,
-    RestartPolicy, Runtime, Select,
+    AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
+    Recycle, Reload, RestartPolicy, Runtime, Select,
 };
 use crate::contract::route::RouteTimeouts;
 use crate::edgefile::kind::Typed;
@@ -81,6 +81,11 @@ pub(super) fn app(
         timeouts: timeouts(node, edge, launch.runtime),
         stream_request: node.child("stream-request").is_some_and(super::route::is_on),
         spool_response_bytes: None,
+        realtime_path: node
+            .child("realtime-path")
+            .and_then(|path| path.argument()?.text())
+            .unwrap_or(REALTIME_PATH)
+            .to_owned(),
         user,
         limits: process_limits(node),
         launch,

@@ -1,24 +1,23 @@
 //! `edge`: the server's own side.
 
-use super::Bench;
+use super::{Bench, listeners};
 use crate::contract::config::{
     Builtin, EdgeConfig, EdgeLimits, LogConfig, Phases, RateLimit, Verify,
 };
-use crate::contract::listen::ListenAddress;
 use crate::contract::route::RouteTimeouts;
 use crate::edgefile::kind::Typed;
 use crate::edgefile::span::Span;
 use crate::edgefile::validate::{Checked, Given};
 use crate::limits;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-/// The edge that `node` describes; without one all by default.
+/// The edge that `node` describes, but for its listeners and for what is served with TLS there;
+/// without a node all by default.
 pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeConfig {
-    let mut edge = EdgeConfig { http: listeners(node, bench), ..EdgeConfig::default() };
+    let mut edge = EdgeConfig { mdns: true, ..EdgeConfig::default() };
     let Some(node) = node else { return edge };
     edge.trusted_proxies = trusted_proxies(node, bench);
-    edge.proxy_protocol = proxy_protocol(node, bench);
+    edge.proxy_protocol = listeners::proxy_protocol(node, bench);
     edge.rate_limit = node.child("rate-limit").and_then(|limit| rate_limit(limit, bench));
     if let Some(timeouts) = node.child("timeouts") {
         phases(timeouts, &mut edge.phases);
@@ -31,6 +30,9 @@ pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeCon
             .argument()
             .and_then(Given::text)
             .and_then(|path| bench.directory(path, spool.argument(), spool));
+    }
+    if let Some(mdns) = node.child("mdns") {
+        edge.mdns = mdns.argument().and_then(Given::flag).unwrap_or(true);
     }
     if let Some(on) = node.child("underscores").and_then(|it| it.argument()?.flag()) {
         edge.underscores = on;
@@ -45,6 +47,9 @@ pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeCon
     if let Some(found) = node.child("log") {
         log(found, &mut edge.log);
     }
+    if let Some(found) = node.child("publish") {
+        edge.publish = super::realtime::publish(found, bench);
+    }
     if let Some(found) = node.child("builtin") {
         builtin(found, &mut edge.builtin, bench);
     }
@@ -54,49 +59,6 @@ pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeCon
 /// Deadlines of requests that `edge` says for all apps.
 pub(super) fn request_timeouts(node: Option<&Checked>) -> RouteTimeouts {
     node.and_then(|edge| edge.child("timeouts")).map(super::route::timeouts).unwrap_or_default()
-}
-
-fn listeners(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> Vec<ListenAddress> {
-    let mut found: Vec<(ListenAddress, Span)> = Vec::new();
-    let mut says = false;
-    for http in node.iter().flat_map(|edge| edge.all("http")) {
-        says = true;
-        for given in &http.arguments {
-            let address = match given.typed {
-                Typed::Address(address) => address,
-                Typed::Word(_) => {
-                    bench.report.error(
-                        given.span,
-                        &http.path,
-                        "\"off\" leaves the server without any address",
-                        "plain HTTP is all that this version serves: write http \":8080\"",
-                    );
-                    continue;
-                }
-                _ => continue,
-            };
-            if let Some((other, first)) = found.iter().find(|(other, _)| clash(*other, address)) {
-                let line = bench.report.line(*first);
-                let message = if *other == address {
-                    format!("{address} is listened at twice; first on line {line}")
-                } else {
-                    format!("{address} and {other} (line {line}) are one address")
-                };
-                let hint = "one of them is enough; `*` and 0.0.0.0 are every address";
-                bench.report.error(given.span, &http.path, message, hint);
-                continue;
-            }
-            bench.port(address.port, given.span, &http.path);
-            found.push((address, given.span));
-        }
-    }
-    if says || node.is_some_and(|edge| edge.has_gaps) {
-        return found.into_iter().map(|(address, _)| address).collect();
-    }
-    // Nothing is said of it: where everybody looks first.
-    let (span, path) = node.map_or((Span::default(), "edge"), |edge| (edge.span, &*edge.path));
-    bench.port(DEFAULT_PORT, span, path);
-    vec![ListenAddress { ip: None, port: DEFAULT_PORT }]
 }
 
 /// Networks, each once.
@@ -123,27 +85,6 @@ fn trusted_proxies(node: &Checked, bench: &mut Bench<'_, '_>) -> Vec<String> {
     networks
 }
 
-/// The listeners behind proxies that say for whom they connect.
-fn proxy_protocol(node: &Checked, bench: &mut Bench<'_, '_>) -> Vec<ListenAddress> {
-    let mut found = Vec::new();
-    for http in node.all("http") {
-        let Some(given) = http.property("proxy-protocol") else { continue };
-        if given.flag() != Some(true) {
-            continue;
-        }
-        if node.child("trusted-proxies").is_none() && !node.has_gaps {
-            let message = "`proxy-protocol` needs `trusted-proxies`: without, nobody could connect";
-            let hint = "name the proxies in `edge`: trusted-proxies \"10.0.0.0/8\"";
-            bench.report.error(given.span, &http.path_to("proxy-protocol"), message, hint);
-        }
-        found.extend(http.arguments.iter().filter_map(|given| match given.typed {
-            Typed::Address(address) => Some(address),
-            _ => None,
-        }));
-    }
-    found
-}
-
 /// The limit that `node` says; `None` when it is wrong, which has been told.
 pub(super) fn rate_limit(node: &Checked, bench: &mut Bench<'_, '_>) -> Option<RateLimit> {
     let given = node.argument()?;
@@ -160,17 +101,6 @@ pub(super) fn rate_limit(node: &Checked, bench: &mut Bench<'_, '_>) -> Option<Ra
         limit: given.small()?,
         window: window.and_then(Given::duration).unwrap_or(limits::RATE_WINDOW),
     })
-}
-
-/// Two sockets cannot be bound to both.
-fn clash(one: ListenAddress, other: ListenAddress) -> bool {
-    let every = |address: ListenAddress, beside: ListenAddress| match address.ip {
-        None => true,
-        // An IPv6 wildcard takes IPv4 as well, an IPv4 wildcard only its own.
-        Some(IpAddr::V6(ip)) => ip.is_unspecified(),
-        Some(IpAddr::V4(ip)) => ip.is_unspecified() && matches!(beside.ip, Some(IpAddr::V4(_))),
-    };
-    one.port == other.port && (one.ip == other.ip || every(one, other) || every(other, one))
 }
 
 fn phases(node: &Checked, phases: &mut Phases) {
@@ -227,31 +157,5 @@ fn builtin(node: &Checked, builtin: &mut Builtin, bench: &mut Bench<'_, '_>) {
             node.property("status").or(node.property("server")).map_or(node.span, |it| it.span);
         let message = "`server` and `status` have the same path";
         bench.report.error(span, &node.path, message, "choose another path for one of them");
-    }
-}
-
-const DEFAULT_PORT: u16 = 80;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wildcard_takes_its_port_on_every_address() {
-        for (one, other, expected) in [
-            (":80", ":80", true),
-            (":80", ":81", false),
-            (":80", "127.0.0.1:80", true),
-            ("127.0.0.1:80", ":80", true),
-            (":80", "[::1]:80", true),
-            ("0.0.0.0:80", "127.0.0.1:80", true),
-            ("0.0.0.0:80", "[::1]:80", false),
-            ("[::]:80", "127.0.0.1:80", true),
-            ("127.0.0.1:80", "127.0.0.2:80", false),
-            ("127.0.0.1:80", "127.0.0.1:80", true),
-        ] {
-            let parse = |text: &str| text.parse::<ListenAddress>().unwrap();
-            assert_eq!(clash(parse(one), parse(other)), expected, "{one} {other}");
-        }
     }
 }

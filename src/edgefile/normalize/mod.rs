@@ -5,6 +5,9 @@ mod app;
 mod edge;
 mod files;
 mod hosts;
+mod https;
+mod listeners;
+mod realtime;
 mod route;
 mod rules;
 mod site;
@@ -58,8 +61,8 @@ impl<'a, 'text> Bench<'a, 'text> {
         self.taken(found, given.map_or(node.span, |given| given.span), &node.path)
     }
 
-    fn port(&mut self, port: u16, span: Span, path: &str) {
-        let may = self.machine.may_listen(port);
+    fn port(&mut self, port: u16, is_secure: bool, span: Span, path: &str) {
+        let may = self.machine.may_listen(port, is_secure);
         self.taken(may, span, path);
     }
 }
@@ -68,7 +71,10 @@ impl<'a, 'text> Bench<'a, 'text> {
 pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     let find = |name: &str| file.iter().find(|node| node.rule.name == name);
     let edge_node = find("edge");
-    let edge = edge::edge(edge_node, bench);
+    let mut edge = edge::edge(edge_node, bench);
+    let has_acme = edge_node.is_some_and(|edge| edge.child("acme").is_some());
+    let mut secure = https::Hosts::default();
+    edge.tls = https::tls(edge_node, &mut secure, bench);
     let inherited = edge::request_timeouts(edge_node);
     let all = |name: &str| file.iter().filter(|it| it.rule.name == name).collect::<Vec<_>>();
     let (app_nodes, site_nodes, upstream_nodes) = (all("app"), all("site"), all("upstream"));
@@ -81,19 +87,23 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
 
     let mut apps: Vec<AppDescriptor> = Vec::new();
     let mut candidates = Vec::new();
-    let mut certs = Vec::new();
     let mut upstreams = Vec::new();
     let mut rate_limits = BTreeMap::new();
+    let mut realtime = Vec::new();
     for node in file {
         match node.rule.name {
             "app" => {
                 apps.extend(app::app(node, inherited, bench));
                 candidates.extend(hosts::rules(node, bench));
+                if has_acme {
+                    secure.add_app(node);
+                }
             }
             "site" => {
                 let found = site::site(node, &names, bench);
                 candidates.extend(found.rules);
-                certs.extend(found.cert);
+                secure.add_site(node, &found.hosts, has_acme, bench);
+                realtime.extend(realtime::endpoints(node, &found.hosts, &names, bench));
                 if let Some(limit) = found.rate_limit {
                     rate_limits.extend(found.hosts.into_iter().map(|host| (host, limit)));
                 }
@@ -102,8 +112,11 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
             _ => {}
         }
     }
+    let listeners = listeners::listeners(edge_node, secure.origin.as_ref(), bench);
+    (edge.http, edge.https) = (listeners.http, listeners.https);
+    https::check_used(edge_node, &secure, !edge.https.is_empty(), bench);
     let no_route = candidates.iter().all(|it| matches!(it.action, Some(RouteAction::Headers(_))));
-    if no_route && !bench.report.has_errors() {
+    if no_route && realtime.is_empty() && !bench.report.has_errors() {
         let span = app_nodes.first().map_or(Span::default(), |node| node.span);
         let path = app_nodes.first().map_or("", |node| node.path.as_str());
         let message = "no route leads anywhere: every request would be answered 404";
@@ -120,6 +133,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
             RouteAction::ToApp { app_id } => Some(app_id.as_str()),
             _ => None,
         })
+        .chain(realtime.iter().map(|endpoint| endpoint.app_id.as_str()))
         .collect();
     let is_right = !bench.report.has_errors();
     for node in app_nodes.iter().filter(|_| is_right) {
@@ -133,13 +147,31 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     if is_right {
         upstream::check_used(&upstream_nodes, &routes, bench);
     }
+    realtime::lead(&mut realtime, &apps);
     upstreams.extend(upstream::implicit(&routes, &names, inherited));
     // Where nothing is limited there is nothing to be free of.
     let is_limit = |limit: &RateLimit| *limit != RateLimit::UNLIMITED;
     if edge.rate_limit.is_none() && !rate_limits.values().any(is_limit) {
         rate_limits.clear();
     }
-    Config { edge, apps, routes, upstreams, rate_limits, certs, ..Config::default() }
+    if edge.https.is_empty() {
+        // Nobody is asked for what nobody is served with.
+        secure.acme.clear();
+        secure.auto.clear();
+    }
+    let https::Hosts { certs, acme: acme_hosts, auto: auto_hosts, plain: plain_hosts, .. } = secure;
+    Config {
+        edge,
+        apps,
+        routes,
+        upstreams,
+        rate_limits,
+        realtime,
+        certs,
+        acme_hosts,
+        auto_hosts,
+        plain_hosts,
+    }
 }
 
 /// Warns of variables in a file that everybody may read: the first is enough.

@@ -164,17 +164,27 @@ fn to_app(
     apps: &BTreeSet<String>,
     bench: &mut Bench<'_, '_>,
 ) -> Option<RouteAction> {
-    let given = node.argument()?;
+    let app_id = app(node.argument()?, &node.path, apps, bench)?;
+    Some(RouteAction::ToApp { app_id })
+}
+
+/// The app that is named.
+pub(super) fn app(
+    given: &Given,
+    path: &str,
+    apps: &BTreeSet<String>,
+    bench: &mut Bench<'_, '_>,
+) -> Option<AppId> {
     let name = given.text()?;
     if apps.contains(name) {
-        return Some(RouteAction::ToApp { app_id: AppId::new(name) });
+        return Some(AppId::new(name));
     }
     let hint = known(name, apps, "apps").unwrap_or_else(|| {
         let name = shown(name);
         format!("the file has no app: app \"{name}\" {{ entry \"…\" }}")
     });
     let message = format!("there is no app \"{}\"", shown(name));
-    bench.report.error(given.span, &node.path, message, hint);
+    bench.report.error(given.span, path, message, hint);
     None
 }
 

@@ -3,11 +3,9 @@
 use super::route::{self, Route};
 use super::rules::{Candidate, Origin};
 use super::{Bench, edge};
-use crate::contract::attempt::AttemptCode;
-use crate::contract::config::{CertFiles, RateLimit};
+use crate::contract::config::RateLimit;
 use crate::contract::route::{Compress, RouteTimeouts};
-use crate::edgefile::surroundings::Trouble;
-use crate::edgefile::validate::{Checked, Given};
+use crate::edgefile::validate::Checked;
 use std::collections::BTreeSet;
 
 /// What routes may refer to.
@@ -20,7 +18,6 @@ pub(super) struct Names {
 pub(super) struct Site {
     /// Its rules, for each of its hosts.
     pub rules: Vec<Candidate>,
-    pub cert: Option<CertFiles>,
     pub hosts: Vec<String>,
     /// Its own, if it says one.
     pub rate_limit: Option<RateLimit>,
@@ -49,9 +46,8 @@ pub(super) fn site(node: &Checked, names: &Names, bench: &mut Bench<'_, '_>) -> 
         let hint = "give it route \"/*\" { to-app \"NAME\" }";
         bench.report.error(node.span, &node.path, message, hint);
     }
-    let cert = node.child("tls").and_then(|tls| certificate(tls, &hosts, bench));
     if !bench.has_room(hosts.len().saturating_mul(routes.len()), node) {
-        return Site { rules: Vec::new(), cert, hosts, rate_limit };
+        return Site { rules: Vec::new(), hosts, rate_limit };
     }
     let is_alone = hosts.len() == 1;
     let mut rules = Vec::new();
@@ -84,63 +80,10 @@ pub(super) fn site(node: &Checked, names: &Names, bench: &mut Bench<'_, '_>) -> 
             });
         }
     }
-    Site { rules, cert, hosts, rate_limit }
+    Site { rules, hosts, rate_limit }
 }
 
-/// It has nodes that could answer requests and are not served.
+/// It has nodes besides routes that answer requests, or could and are not served.
 fn says_more(node: &Checked) -> bool {
-    node.children.iter().any(|child| !child.rule.is_served)
-}
-
-/// The files of `tls`, which are looked at although nothing uses them yet.
-fn certificate(tls: &Checked, hosts: &[String], bench: &mut Bench<'_, '_>) -> Option<CertFiles> {
-    if tls.has_gaps {
-        return None;
-    }
-    let (cert, key) = match (tls.property("cert"), tls.property("key")) {
-        (Some(cert), Some(key)) => (cert, key),
-        (None, None) => {
-            let message = "`tls` needs cert= and key=";
-            let hint = "write tls cert=\"certs/site.crt\" key=\"certs/site.key\"";
-            bench.report.error(tls.span, &tls.path, message, hint);
-            return None;
-        }
-        (cert, _) => {
-            let missing = if cert.is_some() { "key" } else { "cert" };
-            let message = format!("`tls` needs {missing}= as well");
-            bench.report.error(
-                tls.span,
-                &tls.path,
-                message,
-                "a certificate and its key are a pair",
-            );
-            return None;
-        }
-    };
-    let chain = readable(tls, "cert", cert, bench);
-    let private = readable(tls, "key", key, bench);
-    let (chain, (private, by_others)) = (chain?.0, private?);
-    let fits = bench.machine.certificate(&chain, &private);
-    if let Some(doubt) = bench.taken(fits, cert.span, &tls.path)? {
-        bench.report.doubt(cert.span, &tls.path_to("cert"), doubt);
-    }
-    if by_others {
-        let message = format!("others may read the key {private}");
-        let hint = format!("chmod o-r {private}");
-        bench.report.warning(key.span, &tls.path_to("key"), message, hint);
-    }
-    let message = "the certificate is not used: this version has no HTTPS listener";
-    bench.report.warning(tls.span, &tls.path, message, "the site is served over plain HTTP");
-    Some(CertFiles { hosts: hosts.to_vec(), cert_path: chain, key_path: private })
-}
-
-fn readable(
-    tls: &Checked,
-    name: &str,
-    given: &Given,
-    bench: &mut Bench<'_, '_>,
-) -> Option<(String, bool)> {
-    let found = bench.machine.readable_file(given.text()?);
-    let found = found.map_err(|trouble| Trouble { code: AttemptCode::CertUnreadable, ..trouble });
-    bench.taken(found, given.span, &tls.path_to(name))
+    node.children.iter().any(|child| !child.rule.is_served || child.rule.name == "realtime")
 }

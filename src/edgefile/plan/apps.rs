@@ -43,6 +43,7 @@ fn fate_of_app(old: &AppDescriptor, new: &AppDescriptor) -> Fate {
         timeouts,
         stream_request,
         spool_response_bytes,
+        realtime_path,
         user,
         limits,
         launch,
@@ -90,6 +91,7 @@ fn fate_of_app(old: &AppDescriptor, new: &AppDescriptor) -> Fate {
     tuned.note("surge", *surge != new.surge);
     tuned.note("streamRequest", *stream_request != new.stream_request);
     tuned.note("spoolResponseBytes", *spool_response_bytes != new.spool_response_bytes);
+    tuned.note("realtimePath", *realtime_path != new.realtime_path);
     tuned.note("watch", sorted(watch) != sorted(&new.watch));
     note_timeouts(timeouts, &new.timeouts, &mut tuned);
     let scaled = (*workers != new.workers).then_some(Scale { from: *workers, to: new.workers });

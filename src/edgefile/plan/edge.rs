@@ -21,6 +21,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) 
         underscores,
         verify,
         log,
+        publish,
         builtin,
         spool_dir,
     } = old;
@@ -56,6 +57,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) 
     live.note("verify.healthyApps", *healthy_apps != new.verify.healthy_apps);
     live.note("verify.healthyUpstreams", *healthy_upstreams != new.verify.healthy_upstreams);
     live.note("verify.withinMs", *within != new.verify.within);
+    live.note("publish", *publish != new.publish);
     live.note("builtin.server", *server != new.builtin.server);
     live.note("builtin.status", *status != new.builtin.status);
     live.note("tls.redirectHttp", *redirect_http != new.tls.redirect_http);

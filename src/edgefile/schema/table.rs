@@ -27,27 +27,37 @@ pub(in crate::edgefile) const FILE: &[NodeRule] = &[
 ];
 
 const EDGE: &[NodeRule] = &[
-    node("http", "an address for plain HTTP")
+    node("http", "an address for plain HTTP; \"off\" where there is `https`")
         .list("ADDRESS", Kind::Address)
         .many()
         .properties(&[PROXY_PROTOCOL])
         .default("\":80\""),
-    node("https", "an address for HTTPS")
+    node("https", "an address for HTTPS; \"off\" for none")
         .list("ADDRESS", Kind::Address)
         .many()
-        .later()
-        .properties(&[PROXY_PROTOCOL]),
+        .properties(&[PROXY_PROTOCOL])
+        .default("\":443\" where there is a certificate, or something that makes one"),
     node("admin", "an address for the server's own endpoints alone")
         .one("ADDRESS", Kind::Address)
         .later(),
-    node("acme", "certificates from an ACME authority").later().properties(&[
-        property("email", Kind::Text, "who is told of trouble"),
-        property("directory", Kind::Url, "the authority's directory"),
-        property("ca", Kind::Path, "the authority's own certificate"),
-        property("staging", Kind::Bool, "use the authority's test system"),
-        property("fallback", Kind::words(&["self-signed", "refuse"]), "until there is one"),
+    node("acme", "an authority that makes certificates for public hosts, over ACME").properties(&[
+        property("email", Kind::Text, "who is told of trouble").default("nobody"),
+        property("directory", Kind::HttpsUrl, "the URL of the authority's directory")
+            .default("that of Let's Encrypt"),
+        property("ca", Kind::Path, "the certificates, in PEM, that its own is verified against")
+            .default("those of the system"),
+        property("staging", Kind::Bool, "the test system of Let's Encrypt, whom nobody trusts")
+            .default("#false"),
+        property(
+            "fallback",
+            Kind::words(&["self-signed", "refuse"]),
+            "what a host gets that has no certificate yet: one that nobody trusts, or none",
+        )
+        .default("self-signed"),
     ]),
-    node("certs", "a directory of certificates").one("DIRECTORY", Kind::Path).later(),
+    node("certs", "a directory of certificates: each NAME.crt or NAME.pem with its NAME.key")
+        .list("DIRECTORY", Kind::Path)
+        .many(),
     node("timeouts", "deadlines of connections and, for all apps, of requests").properties(&[
         CONNECT.default("2s"),
         READ.default("30s"),
@@ -102,23 +112,27 @@ const EDGE: &[NodeRule] = &[
             .default("#true"),
         property("within", Kind::Duration, "how soon").default("10s"),
     ]),
-    node("hsts", "browsers are told to come back over HTTPS only").later().properties(&[
-        property("max-age", Kind::Duration, "for how long"),
-        property("include-subdomains", Kind::Bool, "subdomains as well"),
-        property("preload", Kind::Bool, "lists of browsers as well"),
+    node("hsts", "browsers are told to come back over HTTPS only").properties(&[
+        property("max-age", Kind::Duration, "for how long").default("365d"),
+        property("include-subdomains", Kind::Bool, "to every subdomain as well").default("#false"),
+        property("preload", Kind::Bool, "and browsers may know before they come").default("#false"),
     ]),
     node("log", "what is told; read at start only").properties(&[
         property("format", Kind::words(&["text", "json"]), "lines for people or for programs")
             .default("text"),
         property("access", Kind::Bool, "one line per request").default("#true"),
     ]),
-    node("mdns", "names of the local network").maybe("ON", Kind::Bool).later(),
+    node("mdns", "hosts that end in .local are told to the local network")
+        .maybe("ON", Kind::Bool)
+        .default("#true"),
     node("dashboard", "the page that shows the server").maybe("ON", Kind::Bool).later(),
     node("store", "the directory of what outlives the server").one("DIRECTORY", Kind::Path).later(),
-    node("publish", "who may publish to the realtime hub").later().properties(&[
-        property("secret-file", Kind::Path, "the file with the secret"),
-        property("open", Kind::Bool, "everybody may"),
-    ]),
+    node("publish", "who may publish to the groups of WebSocket clients, with POST /publish")
+        .properties(&[
+            property("secret-file", Kind::Path, "the file with the secret they present")
+                .default("no secret: only from this machine"),
+            property("open", Kind::Bool, "everybody may, without a secret").default("#false"),
+        ]),
     node("builtin", "the paths of the server's own endpoints, or \"off\" for none of them")
         .maybe("OFF", Kind::words(&["off"]))
         .properties(&[
@@ -271,7 +285,9 @@ const APP: &[NodeRule] = &[
         property("processes", Kind::Number { least: 1, most: 1 << 30 }, "processes of its user"),
         property("core", Kind::Size { least: 0 }, "a core dump"),
     ]),
-    node("realtime-path", "where the app hears of WebSockets").one("PATH", Kind::UrlPath).later(),
+    node("realtime-path", "where the app hears of WebSockets; from outside it is 404")
+        .one("PATH", Kind::UrlPath)
+        .default("\"/v1/realtime\""),
     node("turn-path", "where the app hears of turns").one("PATH", Kind::UrlPath).later(),
 ];
 
@@ -310,12 +326,13 @@ const UPSTREAM: &[NodeRule] = &[
 ];
 
 const SITE: &[NodeRule] = &[
-    node("tls", "the site's certificate: files, or where it comes from")
-        .maybe("SOURCE", Kind::Words { served: &[], later: &["acme", "auto", "off"] })
+    node("tls", "the site's certificate: files, who makes it, or \"off\" for plain HTTP")
+        .maybe("SOURCE", Kind::words(&["acme", "auto", "off"]))
         .properties(&[
             property("cert", Kind::Path, "the chain, in PEM"),
             property("key", Kind::Path, "its key, in PEM"),
-        ]),
+        ])
+        .default("\"acme\" where `edge` has `acme` and the hosts are public"),
     node("timeouts", "deadlines of the site's requests").properties(&REQUEST_TIMEOUTS),
     node("limits", "bounds of the site's requests").properties(&[BODY.default("that of `edge`")]),
     node("rate-limit", "requests of one client address to each of the site's hosts, else 429")
@@ -338,18 +355,37 @@ const SITE: &[NodeRule] = &[
                 .default("methods, host and pattern"),
         ])
         .children(ROUTE),
-    node("realtime", "the WebSocket hub")
+    node("realtime", "where clients open WebSockets whose app hears of them by HTTP")
         .one("PATH", Kind::UrlPath)
         .many()
-        .later()
         .properties(&[
-            property("app", Kind::AppName, "who hears of it"),
-            property("publish-secret-file", Kind::Path, "the file with the publishers' secret"),
-            property("origins", Kind::Text, "pages that may connect"),
+            property("app", Kind::AppName, "who hears of them").default("the only app there is"),
+            property("publish-secret-file", Kind::Path, "the file with the publishers' secret")
+                .default("that of `edge`"),
+            property("origins", Kind::Origins, "pages of other hosts that may connect")
+                .default("none: only pages of the site's own hosts"),
+            property("max-message", Kind::Size { least: 1 }, "a client's message, else 1009")
+                .default("1MiB"),
+            property("rate", POSITIVE, "messages of one client in a second, else 1008")
+                .default("100"),
+            property("burst", POSITIVE, "messages of one client at once, else 1008").default("200"),
         ])
         .children(&[
-            node("history", "messages that are kept").later().maybe("MESSAGES", POSITIVE),
-            node("lossy", "slow clients lose messages").later().maybe("ON", Kind::Bool),
+            node("history", "messages of these groups are numbered and kept for who comes back")
+                .list("GROUP", Kind::Group)
+                .many()
+                .properties(&[
+                    property(
+                        "messages",
+                        Kind::Number { least: 1, most: 1_000_000 },
+                        "so many of each group",
+                    )
+                    .default("1000"),
+                    property("ttl", Kind::Duration, "for so long").default("5m"),
+                ]),
+            node("lossy", "slow members of these groups lose the oldest messages, else 1013")
+                .list("GROUP", Kind::Group)
+                .many(),
         ]),
     node("sessions", "sessions over two identifiers")
         .one("PATH", Kind::UrlPath)

@@ -2,15 +2,22 @@
 //! misbehave, and waiting for conditions instead of for time.
 
 pub mod control;
+pub mod curl;
+pub mod dns;
 pub mod edgefile;
 pub mod http;
 pub mod ledger;
 pub mod load;
+pub mod network;
+pub mod pebble;
 pub mod port;
 pub mod processes;
 pub mod release;
+pub mod renewal_stub;
 pub mod server;
+pub mod tls;
 pub mod tools;
+pub mod trusting;
 pub mod wait;
 
 pub use http::{Client, Response};

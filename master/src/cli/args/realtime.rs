@@ -1,19 +1,19 @@
-//! The flags about WebSocket clients.
+//! The flags about WebSockets whose app hears of them by HTTP.
 
 use crate::cli::value;
 use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
+use rip::contract::secret::Secret;
 
-/// WebSocket clients of an app that speaks HTTP, and who may publish to them.
+/// WebSockets whose app hears of them by HTTP.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RealtimeFlags {
-    /// Hold WebSocket clients for the app, as is done anyway
-    #[arg(long)]
-    pub realtime: bool,
-    /// Where they connect, and nothing else is served [default: upgrades at /realtime]
-    #[arg(long, value_name = "PATH", value_parser = value::place)]
+    /// Where they are opened, and no page is served [default: /realtime]
+    #[arg(long, value_name = "PATH", value_parser = value::path)]
     pub realtime_path: Option<String>,
-    /// What POST /publish has to know; without it only this machine may
-    #[arg(long, value_name = "SECRET", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
-    pub publish_secret: Option<String>,
+    /// What publishers present; RIP_PUBLISH_SECRET shows it to nobody
+    #[arg(long, value_name = "SECRET", hide_env_values = true)]
+    pub publish_secret: Option<Secret>,
+    /// Accepted, and changes nothing: WebSockets are always on
+    #[arg(long, hide = true)]
+    pub realtime: bool,
 }

@@ -1,9 +1,11 @@
 //! `start` with an Edgefile: flags stand above what it says, and what is about one app is said there.
 
-use super::{Words, World, checked_name, listen_port, name_after, workers};
+use super::https::{self, Mode, Said};
+use super::{Words, World, checked_name, fallback, name_after, workers};
 use crate::cli::args::Start;
 use crate::cli::entry;
 use crate::cli::exit::Failure;
+use crate::cli::port::Protocol;
 use rip::contract::config::Config;
 use rip::contract::listen::ListenAddress;
 use rip::contract::overrides::Overrides;
@@ -89,8 +91,13 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         Some(_) => Some(workers(start, world)?),
         None => None,
     };
+    let tls = https::flags(start, world)?;
+    let listeners = listeners(start, world)?;
     Ok(Overrides {
-        http: listeners(start, world)?,
+        http: listeners.http,
+        https: listeners.https,
+        only: listeners.only,
+        tls,
         loops: edge.loops,
         body_bytes: edge.max_body,
         connections: edge.max_connections,
@@ -135,7 +142,18 @@ pub fn settings(
     if overrides.spool_dir.is_none() && config.edge.spool_dir.is_none() {
         overrides.spool_dir = super::spool_directory(start, world)?;
     }
+    let is_plain = config.edge.https.is_empty();
     overrides.apply(&mut config);
+    if !config.edge.https.is_empty() {
+        https::check_acme(&overrides.tls, &config.acme_hosts)?;
+    }
+    check_listeners(start, world, &config, is_plain)?;
+    if start.edge.port_fallback && fallback::settle(&mut config.edge)? {
+        // Reloads listen there as well.
+        overrides.http = Some(config.edge.http.clone());
+        overrides.https = Some(config.edge.https.clone());
+        overrides.only = None;
+    }
     Ok(Settings {
         name,
         config,
@@ -146,34 +164,73 @@ pub fn settings(
         },
         quiet: start.output.quiet,
         debug: start.output.debug,
-        publish_secret: start.realtime.publish_secret.clone(),
         watch_poll: start.changes.watch_poll,
+        publish_secret: super::publish_secret(start)?,
         state_dir: world.state_dir.to_string_lossy().into_owned(),
     })
 }
 
-fn listeners(start: &Start, world: &World) -> Result<Option<Vec<ListenAddress>>, Failure> {
-    let hosts = &start.edge.host;
-    let Some(port) = listen_port(start, world)? else {
-        if hosts.is_empty() {
-            return Ok(None);
-        }
+/// Those that flags name.
+#[derive(Debug, Default)]
+struct Listeners {
+    http: Option<Vec<ListenAddress>>,
+    https: Option<Vec<ListenAddress>>,
+    only: Option<Vec<ListenAddress>>,
+}
+
+fn listeners(start: &Start, world: &World) -> Result<Listeners, Failure> {
+    let said = Said::read(start, world)?;
+    let at = |port: Option<u16>, protocol| {
+        port.map(|port| https::addresses(Some(port), protocol, start, world)).transpose()
+    };
+    let http = at(said.http.or(said.env), Protocol::Http)?;
+    let usual = (said.mode == Mode::Secure).then_some(443);
+    let https = match said.mode {
+        Mode::Plain => Some(Vec::new()),
+        Mode::Secure | Mode::Either => at(said.https.or(usual), Protocol::Https)?,
+    };
+    let only = at(said.bare, Protocol::Http)?;
+    if http.is_none() && https.is_none() && only.is_none() && !start.edge.host.is_empty() {
         return Err(Failure::usage("--host needs a port where an Edgefile names the listeners")
             .tip("say it: http:8080"));
-    };
-    world.rights.check(port, &world.executable)?;
-    Ok(Some(match hosts.as_slice() {
-        [] => vec![ListenAddress { ip: None, port }],
-        hosts => hosts.iter().map(|ip| ListenAddress { ip: Some(*ip), port }).collect(),
-    }))
+    }
+    Ok(Listeners { http, https, only })
+}
+
+/// Listeners of file and flags together that cannot be; whether those of HTTPS `are_new` to the file.
+fn check_listeners(
+    start: &Start,
+    world: &World,
+    config: &Config,
+    are_new: bool,
+) -> Result<(), Failure> {
+    let edge = &config.edge;
+    if !edge.https.is_empty() && !config.has_cert_source() {
+        return Err(https::no_source());
+    }
+    if let Some(why) = config.listener_trouble() {
+        return Err(Failure::usage(format!("together with these flags {why}"))
+            .tip("name both: http:8080 https:8443"));
+    }
+    if are_new && !start.edge.port_fallback {
+        for at in &edge.https {
+            world.rights.check(at.port, Protocol::Https, &world.executable)?;
+        }
+    }
+    Ok(())
 }
 
 fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
-    let Start { app, restarts, replacing, changes, realtime, .. } = start;
+    let Start { app, restarts, replacing, changes, .. } = start;
     let given = [
         (app.select.is_some(), "--select", "select \"lifo\""),
         (app.listen.is_some(), "--listen", "listen \"port\""),
         (app.ready.is_some(), "--ready", "ready \"listen\""),
+        (
+            start.realtime.realtime_path.is_some(),
+            "--realtime-path",
+            "realtime \"/realtime\" app=\"NAME\"",
+        ),
         (app.health_path.is_some(), "--health-path", "health-check path=\"/ready\""),
         (!app.env.is_empty(), "--env", "env KEY=\"value\""),
         (restarts.max_restarts.is_some(), "--max-restarts", "restart-policy max-restarts=10"),
@@ -209,7 +266,6 @@ fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
         (!changes.watch.is_empty(), "--watch", "watch \"*.py\""),
         (changes.max_reloads.is_some(), "--max-reloads", "reload max=10"),
         (changes.setup.is_some(), "--setup", "setup \"make\" \"css\""),
-        (realtime.realtime_path.is_some(), "--realtime-path", "realtime path=\"/ws\""),
     ];
     match given.into_iter().find(|(is_given, ..)| *is_given) {
         None => Ok(()),

@@ -3,6 +3,7 @@ use crate::cli::args::{Cli, Unread, Verb};
 use crate::cli::entry::tests::Tree;
 use crate::cli::exit::Exit;
 use rip::contract::app::Surge;
+use rip::contract::listen::ListenAddress;
 use std::net::IpAddr;
 
 fn world(tree: &Tree) -> World {
@@ -162,7 +163,8 @@ fn wrong_words_and_flags_end_with_usage() {
             "start . 8080 --listen port -- /bin/true {socket}",
             "{socket} in the command needs --listen path",
         ),
-        ("start blog 8080 9090", "'--port <PORT>' cannot be used multiple times"),
+        ("start blog 8080 9090", "both 8080 and 9090 say where to listen"),
+        ("start blog http:8080 http:9090", "'--port <PORT>' cannot be used multiple times"),
         ("start blog w:2 --workers 3 8080", "cannot be used multiple times"),
         ("start blog 8080 r:1 --recycle 2", "cannot be used multiple times"),
         ("start blog 8080 --surge 0", "must be between 1 and 4096"),

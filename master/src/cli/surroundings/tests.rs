@@ -9,7 +9,7 @@ fn with<T>(tree: &Tree, rights: Rights, test: impl FnOnce(&Machine<'_>) -> T) ->
     let places = tree.places();
     let directory = places.cwd.to_str().unwrap().to_owned();
     let world = World { places, cores: 4, rights, ..World::seen_from(PathBuf::from("/")) };
-    test(&Machine::new(&world, &directory, 0o640, false, UnixMillis(0)))
+    test(&Machine::new(&world, &directory, 0o640, FreePorts::default(), UnixMillis(0)))
 }
 
 const PLAIN: Rights = Rights { unprivileged_from: 1024, bind_service: false, change_user: false };
@@ -141,7 +141,8 @@ fn who_may_read_the_file_is_a_question_of_its_mode() {
     let tree = Tree::new("machine-mode", &[]);
     with(&tree, PLAIN, |machine| {
         for (mode, expected) in [(0o100_644, true), (0o640, false), (0o606, true), (0o603, false)] {
-            let machine = Machine::new(machine.world, "/", mode, false, UnixMillis(0));
+            let machine =
+                Machine::new(machine.world, "/", mode, FreePorts::default(), UnixMillis(0));
             assert_eq!(machine.is_readable_by_others(), expected, "{mode:o}");
         }
     });
@@ -151,17 +152,19 @@ fn who_may_read_the_file_is_a_question_of_its_mode() {
 fn rights_that_are_missing_are_named() {
     let tree = Tree::new("machine-rights", &[]);
     with(&tree, PLAIN, |machine| {
-        assert!(machine.may_listen(1024).is_ok());
-        assert!(machine.may_listen(80).unwrap_err().hint.unwrap().contains("setcap"));
+        assert!(machine.may_listen(1024, false).is_ok());
+        assert!(machine.may_listen(80, false).unwrap_err().hint.unwrap().contains("setcap"));
         assert_eq!(machine.user("nobody-has-this-name").unwrap_err().code, AttemptCode::Invalid);
         let own = User::from_uid(geteuid()).unwrap().unwrap();
         assert_eq!(machine.user(&own.name), Ok(()));
         let other = if geteuid().is_root() { "nobody" } else { "root" };
         assert!(machine.user(other).unwrap_err().message.contains("needs root"));
-        assert!(Machine { any_port: true, ..clone(machine) }.may_listen(80).is_ok());
+        let free = FreePorts { http: true, https: false };
+        let machine = Machine { free, ..clone(machine) };
+        assert!(machine.may_listen(80, false).is_ok() && machine.may_listen(443, true).is_err());
     });
     with(&tree, ROOT, |machine| {
-        assert!(machine.may_listen(80).is_ok() && machine.user("nobody").is_ok());
+        assert!(machine.may_listen(80, false).is_ok() && machine.user("nobody").is_ok());
     });
 }
 

@@ -3,11 +3,11 @@
 use super::Purpose;
 use super::requests::Change;
 use crate::agents::compile::Task;
-use crate::control::boot::bind;
 use crate::control::compiler::Made;
 use crate::control::master::Master;
 use crate::control::server::ConnectionId;
 use crate::shared::draft::{Draft, DraftId};
+use crate::sys::listen::tcp_listener_at;
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::config::Config;
@@ -89,9 +89,10 @@ impl Master {
         let file_name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let job = Job {
             added: apps_to_resolve(&overlay, &active.config, file.is_some()),
-            any_port: overrides.as_ref().is_some_and(|overrides| overrides.http.is_some()),
+            free: overrides.as_ref().map(|overrides| overrides.free_ports()).unwrap_or_default(),
             path: file,
         };
+        let is_attempt = matches!(self.reload.makings.get(&id), Some(Purpose::Attempt { .. }));
         let task = Task {
             id,
             version,
@@ -103,6 +104,7 @@ impl Master {
             overrides,
             active,
             first_pool: self.crews.next_number(),
+            certs: is_attempt.then(|| self.certs.clone()),
             control: self.shared.control.clone(),
         };
         let job = (job.path.is_some() || !job.added.is_empty()).then_some(&job);
@@ -125,6 +127,7 @@ impl Master {
                 overrides: None,
                 active: self.shared.current.load(),
                 first_pool: self.crews.next_number(),
+                certs: Some(self.certs.clone()),
                 control: self.shared.control.clone(),
             };
             self.begin_task(task, None, now)
@@ -183,7 +186,7 @@ impl Master {
 
     /// Binds an address; nobody is accepted there yet.
     pub(super) fn stage_listener(&mut self, address: ListenAddress, now: Instant) {
-        match bind(address) {
+        match tcp_listener_at(address) {
             Ok(listener) => {
                 self.reload.bound.insert(address, listener);
                 self.reload.pipeline.listening(address, now);

@@ -2,12 +2,14 @@
 
 use crate::control::crew::Crew;
 use crate::control::master::Master;
+use crate::shared::certs::StagedCerts;
 use crate::shared::mail::{EdgeMessage, Listening};
 use crate::shared::snapshot::Snapshot;
 use rip::contract::app::{AppDescriptor, AppTimeouts};
 use rip::contract::config::Config;
 use rip::contract::listen::ListenAddress;
 use rip::ids::PoolNumber;
+use rip::route::local_names;
 use rip::time::Instant;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use std::time::Duration;
 pub(super) struct Undo {
     /// What was active before.
     pub(super) previous: Arc<Snapshot>,
+    /// What HTTPS was served with.
+    certs: Option<StagedCerts>,
     crews: Vec<Before>,
 }
 
@@ -35,6 +39,7 @@ impl Master {
             return;
         };
         let (snapshot, urls) = (Arc::clone(&draft.snapshot), draft.urls.clone());
+        let certs = draft.certs.as_ref().map(|certs| self.certs.activate(certs));
         let previous = self.shared.current.load();
         let mut crews = Vec::new();
         for ((app, pool), urls) in snapshot.config.apps.iter().zip(&snapshot.pools).zip(urls) {
@@ -62,18 +67,21 @@ impl Master {
                 edges.open(Listening { address: *address, listener });
             }
         }
-        self.reload.undo = Some(Undo { previous, crews });
+        self.reload.undo = Some(Undo { previous, certs, crews });
     }
 
     /// Requests are born with version `to` again, and everything is as it was before the
     /// activation.
     pub(super) fn roll_back(&mut self, to: u64, now: Instant) {
-        let Some(Undo { previous, crews }) = self.reload.undo.take() else { return };
+        let Some(Undo { previous, certs, crews }) = self.reload.undo.take() else { return };
         debug_assert_eq!(previous.version, to);
         for Before { pool, app, urls, wanted } in crews {
             if let Some(crew) = self.crews.get_mut(pool) {
                 take_up(crew, app, urls, Some(wanted), now);
             }
+        }
+        if let Some(certs) = certs {
+            self.certs.activate(&certs);
         }
         self.make_active(previous, now);
     }
@@ -83,6 +91,7 @@ impl Master {
         let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
         self.shutdown.configure(drain, kill);
         let max_connections = self.capacity.connections(config);
+        self.mdns.tell(local_names(config, &snapshot.table));
         self.shared.activate(snapshot, max_connections, now);
         if let Some(edges) = &self.edges {
             edges.tell(|| EdgeMessage::Activated);
@@ -106,6 +115,7 @@ impl Master {
     pub(super) fn settle_switch(&mut self, now: Instant) {
         let Some(Undo { previous, .. }) = self.reload.undo.take() else { return };
         let active = self.shared.current.load();
+        self.keep_certs(&active.config);
         for app in &active.config.apps {
             let old = previous.config.apps.iter().find(|old| old.id == app.id);
             let sees =

@@ -7,9 +7,7 @@ use rip::contract::realtime::{HistoryRule, RealtimeConfig};
 /// An app whose clients join the groups that their query names, and which `/realtime` belongs to.
 fn groups(adjust: impl FnOnce(&mut Config)) -> (House, mpsc::Receiver<Posted>) {
     let configure = |config: &mut Config| {
-        let mut place = RealtimeConfig::unasked(config.apps[0].id.clone());
-        place.hosts.push("*".to_owned());
-        place.explicit = true;
+        let mut place = RealtimeConfig::new("/realtime", config.apps[0].id.clone(), "/v1/realtime");
         place.history.push(HistoryRule {
             pattern: "/kept/*".to_owned(),
             messages: 3,
@@ -113,7 +111,7 @@ fn who_is_not_from_here_needs_the_secret() {
     };
     refused("X-Forwarded-For: 127.0.0.1\r\n");
     refused("Origin: http://evil.test\r\n");
-    let (open, _told) = groups(|config| config.publish.open = true);
+    let (open, _told) = groups(|config| config.edge.publish.open = true);
     assert!(post(&open, "Via: 1.1 x\r\n", "{}").starts_with("HTTP/1.1 200 "));
 }
 

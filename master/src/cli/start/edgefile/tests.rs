@@ -3,6 +3,7 @@ use crate::cli::args::{Cli, Verb};
 use crate::cli::entry::tests::Tree;
 use crate::cli::port::Rights;
 use rip::contract::app::{AppDescriptor, Reload};
+use rip::contract::https_flags::HttpsFlags;
 use std::time::Duration;
 
 fn world(tree: &Tree) -> World {
@@ -90,6 +91,9 @@ fn flags_stand_above_the_file() {
     let here = ListenAddress { ip: Some("127.0.0.1".parse().unwrap()), port: 8080 };
     let expected = Overrides {
         http: Some(vec![here]),
+        https: Some(Vec::new()),
+        only: None,
+        tls: HttpsFlags::default(),
         loops: Some(2),
         body_bytes: Some(1024),
         connections: Some(5),
