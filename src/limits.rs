@@ -234,6 +234,8 @@ pub const OUTPUT_BURST_BYTES: u64 = 4 * 1024 * 1024;
 /// Lines that wait to be written, for each of the standard streams; more are dropped and counted.
 pub const LOG_BYTES: usize = 4 * 1024 * 1024;
 
+/// What is published at once, in bytes: 413 beyond.
+pub const PUBLISH_BYTES: usize = 1024 * 1024;
 /// The answer of an app to a POST on behalf of a WebSocket client, in bytes: 502 `answer-too-large`
 /// beyond, and nothing of it is done.
 pub const REALTIME_REPLY_BYTES: usize = 4 * 1024 * 1024;

@@ -417,19 +417,24 @@ impl Hub {
         };
         let mut frames = Vec::with_capacity(missed.len() + 1);
         if !resets.is_empty() {
-            frames.push(Frame::text(&recover::reset(&resets)));
+            // Who reads one group goes on from there.
+            let known = resets.iter().find_map(|(_, known)| *known);
+            frames.push((Frame::text(&recover::reset(&resets)), known));
         }
         for (message, mut notes) in missed.into_values() {
             if !had(&message) {
                 notes.sort_unstable();
-                frames.push(message.frame(&notes));
+                let first = notes.first().and_then(|place| message.notes().get(*place as usize));
+                let position = first.map(|note| (note.epoch, note.offset));
+                frames.push((message.frame(&notes), position));
             }
         }
         let joins: Vec<GroupName> =
             positions.iter().map(|position| position.group.clone()).collect();
         joins.iter().for_each(|name| self.join(name, at));
-        let weight =
-            bytes + frames.len() * size_of::<Frame>() + joins.len() * size_of::<GroupName>();
+        let weight = bytes
+            + frames.len() * size_of::<(Frame, Option<(u64, u64)>)>()
+            + joins.len() * size_of::<GroupName>();
         let parcel = MissedParcel { client, joins, frames, weight: weight as u64 };
         self.send(at, Letter(Content::Missed(Arc::new(parcel))), post);
     }

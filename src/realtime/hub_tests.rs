@@ -91,7 +91,7 @@ impl House {
                         let text = String::from_utf8_lossy(frame.payload()).into_owned();
                         format!("{key} {text}{}", if is_lossy { " lossy" } else { "" })
                     }
-                    Deed::SendMissed { frame } => {
+                    Deed::SendMissed { frame, .. } => {
                         format!("{key} missed {}", String::from_utf8_lossy(frame.payload()))
                     }
                     Deed::Close(close) => format!("{key} close {} {}", close.code, close.reason),

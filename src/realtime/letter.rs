@@ -65,7 +65,8 @@ pub(super) struct MissedParcel {
     /// It joins these.
     pub(super) joins: Vec<GroupName>,
     /// In order.
-    pub(super) frames: Vec<Frame>,
+    /// Each with where a reader of the first of its groups is behind it.
+    pub(super) frames: Vec<(Frame, Option<(u64, u64)>)>,
     pub(super) weight: u64,
 }
 

@@ -87,6 +87,8 @@ pub enum Deed<'a> {
     SendMissed {
         /// The frame.
         frame: &'a Frame,
+        /// Its number in the first of the groups it was missed in, or where to begin anew.
+        note: Option<(u64, u64)>,
     },
     /// It is closed, after what it got before.
     Close(&'a Close),
@@ -264,8 +266,8 @@ impl Roll {
                 self.join(index, group);
             }
             let key = self.members[index as usize].key;
-            for frame in &parcel.frames {
-                sink(key, Deed::SendMissed { frame });
+            for (frame, note) in &parcel.frames {
+                sink(key, Deed::SendMissed { frame, note: *note });
             }
         }
         self.drop_vacant(&parcel.joins);

@@ -350,7 +350,7 @@ impl World {
                     }
                     connection.received.push(value);
                 }
-                Deed::SendMissed { frame } => {
+                Deed::SendMissed { frame, .. } => {
                     connection
                         .received
                         .push(serde_json::from_slice(frame.payload()).expect("JSON"));
