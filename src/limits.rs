@@ -185,6 +185,8 @@ pub const LANE_BYTES: usize = 1024 * 1024;
 pub const OUTBOX_BYTES: usize = 1024 * 1024;
 /// Groups a WebSocket client is in: it joins no more beyond.
 pub const CLIENT_GROUP_COUNT: usize = 256;
+/// Instructions in one answer or one request to publish: refused beyond.
+pub const INSTRUCTION_COUNT: usize = 10_000;
 /// The name of a group in bytes: refused beyond.
 pub const GROUP_NAME_BYTES: usize = 256;
 /// The reason in a Close frame in bytes: a control frame has 125, two of them for the code

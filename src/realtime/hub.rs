@@ -417,24 +417,23 @@ impl Hub {
         };
         let mut frames = Vec::with_capacity(missed.len() + 1);
         if !resets.is_empty() {
-            // Who reads one group goes on from there.
-            let known = resets.iter().find_map(|(_, known)| *known);
-            frames.push((Frame::text(&recover::reset(&resets)), known));
+            let position = match *resets {
+                [(_, position)] => position,
+                _ => None,
+            };
+            frames.push((Frame::text(&recover::reset(&resets)), position));
         }
         for (message, mut notes) in missed.into_values() {
             if !had(&message) {
                 notes.sort_unstable();
-                let first = notes.first().and_then(|place| message.notes().get(*place as usize));
-                let position = first.map(|note| (note.epoch, note.offset));
-                frames.push((message.frame(&notes), position));
+                frames.push((message.frame(&notes), message.position(&notes)));
             }
         }
         let joins: Vec<GroupName> =
             positions.iter().map(|position| position.group.clone()).collect();
         joins.iter().for_each(|name| self.join(name, at));
-        let weight = bytes
-            + frames.len() * size_of::<(Frame, Option<(u64, u64)>)>()
-            + joins.len() * size_of::<GroupName>();
+        let weight =
+            bytes + frames.len() * size_of::<Frame>() + joins.len() * size_of::<GroupName>();
         let parcel = MissedParcel { client, joins, frames, weight: weight as u64 };
         self.send(at, Letter(Content::Missed(Arc::new(parcel))), post);
     }

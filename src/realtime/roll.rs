@@ -87,7 +87,7 @@ pub enum Deed<'a> {
     SendMissed {
         /// The frame.
         frame: &'a Frame,
-        /// Its number in the first of the groups it was missed in, or where to begin anew.
+        /// As with [`Deed::Send`]; where the client has to begin anew in one group: where that is.
         note: Option<(u64, u64)>,
     },
     /// It is closed, after what it got before.
@@ -483,8 +483,7 @@ impl Numbered {
     }
 
     fn of(&mut self, message: &Message) -> (&Frame, Option<(u64, u64)>) {
-        let first = self.places.first().and_then(|place| message.notes().get(*place as usize));
-        let note = first.map(|note| (note.epoch, note.offset));
+        let note = message.position(&self.places);
         (self.frame.get_or_insert_with(|| message.frame(&self.places)), note)
     }
 }
