@@ -134,6 +134,16 @@ impl Pebble {
         self.log().lines().filter(|line| line.contains(&told)).count()
     }
 
+    /// The orders it took; those it refused are not among them.
+    pub fn orders(&self) -> usize {
+        self.log().matches("Added order ").count()
+    }
+
+    /// The accounts it made.
+    pub fn accounts(&self) -> usize {
+        self.log().matches(" accounts in memory").count()
+    }
+
     fn log_path(&self) -> PathBuf {
         self.dir.join("pebble.log")
     }
