@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import processes
+import tls
 
 SERVER_CPU, OTHER_CPU = 0, (1 if (os.cpu_count() or 1) > 1 else 0)
 EVERY_CPU = set(range(os.cpu_count() or 1))
@@ -38,6 +39,50 @@ class Contestant:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def rip_tls(directory, _running):
+    return tls_contestant(directory, ["builtin:hello", "w:1"])
+
+
+def rip_tls_static(directory, _running):
+    return tls_contestant(directory, [site(directory)])
+
+
+def tls_contestant(directory, words):
+    certificate, key = certificate_pair(directory)
+    port, master = rip(directory, [*words, f"--cert={certificate}", f"--key={key}"], secure=True)
+    return Contestant("rip-master", port, [master], lambda: [master.pid])
+
+
+def nginx_tls(directory, _running):
+    location = 'location = /server { default_type text/plain; return 200 "ok\\n"; }'
+    port, process = nginx(directory, tls_lines(directory), location, listen="ssl")
+    return Contestant("nginx", port, [process])
+
+
+def nginx_tls_static(directory, _running):
+    lines = tls_lines(directory) + "sendfile on;"
+    port, process = nginx(directory, lines, f"root {site(directory)};", listen="ssl")
+    return Contestant("nginx", port, [process])
+
+
+def tls_lines(directory):
+    certificate, key = certificate_pair(directory)
+    return f"""ssl_certificate {certificate}; ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:bench:10m;"""
+
+
+def certificate_pair(directory):
+    """A certificate of its own making for 127.0.0.1, ECDSA on P-256: the same for everybody."""
+    certificate, key = (os.path.join(directory, name) for name in ("bench.pem", "bench.key"))
+    if not os.path.exists(certificate):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+            check=True, capture_output=True)
+    return certificate, key
 
 
 def rip_tiny(directory, _running):
@@ -130,19 +175,20 @@ def site(directory):
     return path
 
 
-def rip(directory, words):
+def rip(directory, words, secure=False):
     port = free_port()
+    listen = f"--https-port={port}" if secure else f"http:{port}"
     runtime = os.path.join(directory, "run")
     os.makedirs(runtime, mode=0o700, exist_ok=True)
     process = start(directory, "rip-master", [
-        RIP, "start", *words, f"http:{port}", "--host", "127.0.0.1", "--name", "bench",
+        RIP, "start", *words, listen, "--host", "127.0.0.1", "--name", "bench",
         "--loops", "1", "--no-access-log",
     ], XDG_RUNTIME_DIR=runtime, PATH=f"{VENV}:{os.environ['PATH']}")
-    wait_for(lambda: answers(port, "/status"), "rip-master")
+    wait_for(lambda: answers(port, "/status", secure), "rip-master")
     return port, process
 
 
-def nginx(directory, outside, location):
+def nginx(directory, outside, location, listen=""):
     port = free_port()
     home = os.path.join(directory, f"nginx-{port}")
     os.mkdir(home)
@@ -164,14 +210,14 @@ http {{
     scgi_temp_path {home}/scgi;
     {outside}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096 {listen};
         {location}
     }}
 }}
 """)
     program = next((p for p in ("/usr/sbin/nginx", "/sbin/nginx") if os.path.exists(p)), "nginx")
     process = start(home, "nginx", [program, "-e", f"{home}/error.log", "-c", config])
-    wait_for(lambda: answers(port, "/"), "nginx")
+    wait_for(lambda: answers(port, "/", listen == "ssl"), "nginx")
     return port, process
 
 
@@ -206,10 +252,12 @@ def start(directory, name, command, cpus=frozenset({SERVER_CPU}), **environment)
             preexec_fn=lambda: os.sched_setaffinity(0, cpus))
 
 
-def answers(port, path):
+def answers(port, path, secure=False):
     """True when the server answers 200, or anything at all outside its own pages."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            if secure:
+                connection = tls.client().wrap_socket(connection, server_hostname="localhost")
             connection.sendall(f"GET {path} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
             head = connection.recv(64)
     except OSError:

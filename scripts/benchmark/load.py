@@ -1,9 +1,11 @@
 """The load generator, on a CPU of its own."""
 
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 
 from contestant import OTHER_CPU
@@ -11,9 +13,12 @@ from contestant import OTHER_CPU
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
-def turn(port, path, connections, fields, seconds):
-    """One run of wrk: requests, requests a second, latencies in seconds."""
-    text = wrk(port, path, connections, fields, seconds)
+def turn(port, path, connections, fields, seconds, kind="http"):
+    """One run of wrk, or of clients that come back: requests, requests a second, latencies in
+    seconds."""
+    if kind == "resumed":
+        return returning(port, path, connections, seconds)
+    text = wrk(port, path, connections, fields, seconds, kind)
     if "Non-2xx" in text or "Socket errors" in text and not only_close(text, fields):
         raise SystemExit(f"wrk saw errors on port {port}:\n{text}")
     return {
@@ -24,17 +29,25 @@ def turn(port, path, connections, fields, seconds):
     }
 
 
-def system_calls(pids, port, path, connections, fields):
+def returning(port, path, connections, seconds):
+    """Clients that take their TLS session up again for each request."""
+    command = [sys.executable, os.path.join(os.path.dirname(__file__), "tls.py"),
+               str(port), path, str(connections), str(seconds)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CPU}))
+    return json.loads(done.stdout)
+
+
+def system_calls(pids, port, path, connections, fields, kind="http"):
     """Calls a request by name, counted by strace during a short run."""
     with tempfile.NamedTemporaryFile("r", suffix=".strace") as counted:
         command = ["strace", "-c", "-f", "-o", counted.name]
         for pid in pids:
             command += ["-p", str(pid)]
         strace = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        text = wrk(port, path, connections, fields, 2)
+        requests = turn(port, path, connections, fields, 2, kind)["requests"]
         strace.send_signal(signal.SIGINT)
         strace.wait()
-        requests = int(re.search(r"(\d+) requests in", text)[1])
         calls = {}
         for line in counted.read().splitlines():
             words = line.split()
@@ -45,11 +58,11 @@ def system_calls(pids, port, path, connections, fields):
     return calls
 
 
-def wrk(port, path, connections, fields, seconds):
+def wrk(port, path, connections, fields, seconds, kind):
     command = ["wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds}s"]
     for name, value in fields.items():
         command += ["-H", f"{name}: {value}"]
-    command.append(f"http://127.0.0.1:{port}{path}")
+    command.append(f"{kind}://127.0.0.1:{port}{path}")
     done = subprocess.run(command, check=True, capture_output=True, text=True,
                           preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CPU}))
     return done.stdout

@@ -28,13 +28,15 @@ BROWSER = {
 class Scenario:
     """One kind of work, done by several contestants in turn; the first is ours."""
 
-    def __init__(self, name, contestants, path="/", connections=32, fields=None, goals=None):
+    def __init__(self, name, contestants, path="/", connections=32, fields=None, goals=None,
+                 kind="http"):
         self.name = name
         self.contestants = contestants
         self.path = path
         self.connections = connections
         self.fields = fields or {}
         self.goals = goals or {}
+        self.kind = kind
 
     def matches(self, words):
         return any(word in (self.name, self.name.partition("-")[0]) for word in words)
@@ -48,14 +50,15 @@ class Scenario:
                 one = start(directory, running)
                 running.append(one)
                 turns[one.name] = []
-                load.turn(one.port, self.path, self.connections, self.fields, 1)
+                load.turn(one.port, self.path, self.connections, self.fields, 1, self.kind)
             for _ in range(rounds):
                 for one in running:
                     turns[one.name].append(self.turn(one, seconds))
             if strace:
                 for one in running:
                     calls[one.name] = load.system_calls(
-                        one.measured(), one.port, self.path, self.connections, self.fields)
+                        one.measured(), one.port, self.path, self.connections, self.fields,
+                        self.kind)
         finally:
             for one in reversed(running):
                 one.stop()
@@ -65,7 +68,8 @@ class Scenario:
     def turn(self, one, seconds):
         pids = one.measured()
         before = processes.cpu_seconds(pids)
-        result = load.turn(one.port, self.path, self.connections, self.fields, seconds)
+        result = load.turn(
+            one.port, self.path, self.connections, self.fields, seconds, self.kind)
         after = processes.cpu_seconds(pids)
         user, system = (1e6 * (b - a) / result["requests"] for a, b in zip(before, after))
         result.update(cpuMicros=user + system, userMicros=user, systemMicros=system)
@@ -80,6 +84,8 @@ def names():
 FAST = [contestant.rip_tiny, contestant.nginx_tiny]
 WORKER = [contestant.rip_worker, contestant.nginx_to_worker]
 STATIC = [contestant.rip_static, contestant.nginx_static, contestant.nginx_static_cached]
+TLS = [contestant.rip_tls, contestant.nginx_tls]
+TLS_STATIC = [contestant.rip_tls_static, contestant.nginx_tls_static]
 PYTHON = [contestant.rip_python, contestant.nginx_uwsgi, contestant.nginx_gunicorn]
 
 ALL = [
@@ -93,4 +99,9 @@ ALL = [
     Scenario("static-100k", STATIC, "/100k.bin", 32, goals={"nginx": 0.9}),
     Scenario("static-10m", STATIC, "/10m.bin", 8, goals={"nginx": 1.0}),
     Scenario("fresh", FAST, "/server", 32, {"Connection": "close"}, goals={"nginx": 0.95}),
+    Scenario("tls-32", TLS, "/server", 32, goals={"nginx": 0.75}, kind="https"),
+    Scenario("tls-full", TLS, "/server", 32, {"Connection": "close"}, goals={"nginx": 0.5},
+             kind="https"),
+    Scenario("tls-resumed", TLS, "/server", 8, goals={"nginx": 0.5}, kind="resumed"),
+    Scenario("tls-100k", TLS_STATIC, "/100k.bin", 32, goals={"nginx": 0.5}, kind="https"),
 ]

@@ -72,6 +72,22 @@ impl Config {
         named || !self.acme_hosts.is_empty() || !self.auto_hosts.is_empty()
     }
 
+    /// Why its listeners cannot be served together, one clause. A file is looked at for this as it is
+    /// read; together with flags it may say something else.
+    pub fn listener_trouble(&self) -> Option<String> {
+        let EdgeConfig { http, https, .. } = &self.edge;
+        for at in https {
+            if let Some(plain) = http.iter().find(|plain| plain.clashes(*at)) {
+                return Some(format!("{at} cannot be that of HTTPS, and {plain} of plain HTTP"));
+            }
+        }
+        if http.is_empty() && https.is_empty() {
+            return Some("there is no address to listen at".to_owned());
+        }
+        let is_bare = !https.is_empty() && !self.has_cert_source();
+        is_bare.then(|| "there is no certificate to serve HTTPS with".to_owned())
+    }
+
     /// The URLs under which clients reach the app: its hosts and those of the rules that lead to it,
     /// on each listener, HTTPS first, then, where it is served on every host, each listener by its own
     /// address.
@@ -466,6 +482,22 @@ mod tests {
     fn rule(host: &str, app: &str) -> RouteRule {
         let action = RouteAction::ToApp { app_id: AppId::new(app) };
         RouteRule::new(host, "/*", action)
+    }
+
+    #[test]
+    fn listeners_need_an_address_each_and_https_a_certificate() {
+        let at = |text: &str| vec![text.parse::<ListenAddress>().unwrap()];
+        let mut config = Config::default();
+        assert!(config.listener_trouble().unwrap().contains("no address"));
+        config.edge.https = at(":8443");
+        assert!(config.listener_trouble().unwrap().contains("no certificate"));
+        config.auto_hosts.push("a.test".to_owned());
+        assert_eq!(config.listener_trouble(), None);
+        config.edge.http = at("127.0.0.1:8443");
+        let told = "*:8443 cannot be that of HTTPS, and 127.0.0.1:8443 of plain HTTP";
+        assert_eq!(config.listener_trouble().as_deref(), Some(told));
+        config.edge.http = at("127.0.0.1:8080");
+        assert_eq!(config.listener_trouble(), None);
     }
 
     #[test]

@@ -39,6 +39,20 @@ impl ListenAddress {
     }
 }
 
+impl ListenAddress {
+    /// Two sockets cannot be bound to both.
+    pub fn clashes(self, other: Self) -> bool {
+        let every = |address: Self, beside: Self| match address.ip {
+            None => true,
+            // An IPv6 wildcard takes IPv4 as well, an IPv4 wildcard only its own.
+            Some(IpAddr::V6(ip)) => ip.is_unspecified(),
+            Some(IpAddr::V4(ip)) => ip.is_unspecified() && matches!(beside.ip, Some(IpAddr::V4(_))),
+        };
+        let is_one = || self.ip == other.ip || every(self, other) || every(other, self);
+        self.port == other.port && is_one()
+    }
+}
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ip {
@@ -137,5 +151,24 @@ mod tests {
         let usual = ListenAddress { ip: None, port: 443 };
         assert_eq!(usual.url("a.local", true), "https://a.local/");
         assert_eq!(usual.url("a.local", false), "http://a.local:443/");
+    }
+
+    #[test]
+    fn a_wildcard_takes_its_port_on_every_address() {
+        for (one, other, expected) in [
+            (":80", ":80", true),
+            (":80", ":81", false),
+            (":80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", ":80", true),
+            (":80", "[::1]:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+        ] {
+            let parse = |text: &str| text.parse::<ListenAddress>().unwrap();
+            assert_eq!(parse(one).clashes(parse(other)), expected, "{one} {other}");
+        }
     }
 }

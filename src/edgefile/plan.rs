@@ -12,7 +12,7 @@ mod apps;
 mod edge;
 mod routes;
 
-use crate::contract::config::{CertFiles, Config, UpstreamDescriptor};
+use crate::contract::config::{CertFiles, Config, EdgeConfig, UpstreamDescriptor};
 use crate::contract::listen::ListenAddress;
 use crate::ids::AppId;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ pub struct ListenerChanges {
     pub close: Vec<ListenAddress>,
     /// Neither.
     pub keep: Vec<ListenAddress>,
+    /// Those of `open` and `close` that are of HTTPS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub https: Vec<ListenAddress>,
 }
 
 /// What becomes of an app.
@@ -137,7 +140,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         plain_hosts,
     } = old;
     let mut plan = Plan {
-        listeners: listener_changes(&edge.listeners(), &new.edge.listeners()),
+        listeners: listener_changes(edge, &new.edge),
         apps: apps::app_changes(old, new),
         routes: routes::route_changes(routes, &new.routes),
         upstreams: upstream_changes(upstreams, &new.upstreams),
@@ -173,7 +176,7 @@ impl Plan {
     /// The configurations mean the same.
     pub fn is_empty(&self) -> bool {
         let Self { listeners, apps, routes, upstreams, certs, edge, restart_needed } = self;
-        let ListenerChanges { open, close, keep: _ } = listeners;
+        let ListenerChanges { open, close, keep: _, https: _ } = listeners;
         open.is_empty()
             && close.is_empty()
             && apps.iter().all(|change| change.fate == Fate::Same)
@@ -195,7 +198,11 @@ impl Plan {
         let mut all = |said: &str, names: &[String]| {
             lines.extend(names.iter().map(|name| format!("{said}{name}")));
         };
-        let texts = |at: &[ListenAddress]| at.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let protocol =
+            |at: &ListenAddress| if self.listeners.https.contains(at) { "https" } else { "http" };
+        let texts = |addresses: &[ListenAddress]| {
+            addresses.iter().map(|at| format!("{} {at}", protocol(at))).collect::<Vec<_>>()
+        };
         all("listener added: ", &texts(&self.listeners.open));
         all("listener removed: ", &texts(&self.listeners.close));
         let fates: Vec<_> = self.apps.iter().filter_map(AppChange::line).collect();
@@ -260,10 +267,13 @@ impl fmt::Display for Scale {
     }
 }
 
-fn listener_changes(old: &[ListenAddress], new: &[ListenAddress]) -> ListenerChanges {
-    let (keep, open) = new.iter().partition(|at| old.contains(at));
-    let close = old.iter().filter(|at| !new.contains(at)).copied().collect();
-    ListenerChanges { open, close, keep }
+fn listener_changes(old: &EdgeConfig, new: &EdgeConfig) -> ListenerChanges {
+    let (before, after) = (old.listeners(), new.listeners());
+    let (keep, open): (Vec<_>, Vec<_>) = after.iter().partition(|at| before.contains(at));
+    let close: Vec<_> = before.into_iter().filter(|at| !after.contains(at)).collect();
+    let opened = open.iter().filter(|at| new.is_secure(**at));
+    let https = opened.chain(close.iter().filter(|at| old.is_secure(**at))).copied().collect();
+    ListenerChanges { open, close, keep, https }
 }
 
 fn cert_changes(old: &[CertFiles], new: &[CertFiles]) -> NamedChanges {

@@ -71,6 +71,14 @@ impl<'o> FieldWriter<'o> {
         }
     }
 
+    /// Adds a field called `name` that is rendered already, with its CRLF, unless the operator changes
+    /// fields of that name.
+    pub fn line(&mut self, name: &[u8], line: &[u8]) {
+        if !self.is_touched(name) {
+            self.raw(line);
+        }
+    }
+
     /// Adds lines that are rendered already, each with its CRLF.
     pub fn raw(&mut self, lines: &[u8]) {
         debug_assert!(lines.is_empty() || lines.ends_with(b"\r\n"));

@@ -6,6 +6,7 @@
 
 use crate::contract::app::AppDescriptor;
 use crate::contract::config::Config;
+use crate::contract::public_name;
 use crate::contract::route::{Methods, RouteAction, RouteRule};
 use crate::ids::AppId;
 use std::collections::BTreeSet;
@@ -210,14 +211,17 @@ impl Entry {
         Ok(())
     }
 
-    /// Where the local authority makes certificates, it makes one for the host as well: whoever added
-    /// it would have put it there. Others are not asked: that is for those to say who pay for it.
+    /// Its host gets a certificate from whoever makes those of hosts that say nothing of it.
     fn certify(&self, config: &mut Config) {
         let is_it = |host: &String| *host == self.host;
-        let has_other = config.certs.iter().any(|cert| cert.hosts.iter().any(is_it))
-            || config.acme_hosts.iter().any(is_it)
-            || config.auto_hosts.iter().any(is_it);
-        if !config.auto_hosts.is_empty() && !has_other {
+        let mut hosts = config.acme_hosts.iter().chain(&config.auto_hosts);
+        if config.edge.https.is_empty() || hosts.any(is_it) {
+            return;
+        }
+        let is_public = public_name::refusal(&self.host).is_none();
+        if config.edge.tls.acme.is_some() && is_public {
+            config.acme_hosts.push(self.host.clone());
+        } else if !config.auto_hosts.is_empty() {
             config.auto_hosts.push(self.host.clone());
         }
     }

@@ -4,7 +4,7 @@
 //!   once, and the patterns for both.
 //! * [`table`] finds the rule, at the same cost for ten routes and for ten thousand.
 //! * [`headers`] is what rules change in the heads of a request and of its answer, [`redirect`] where
-//!   a client is sent to.
+//!   a client is sent to, [`secure`] how it gets from plain HTTP to HTTPS.
 //! * [`local`] is which hosts the local network is told of.
 //! * [`why`] explains all of it for one request, rule by rule.
 //!
@@ -23,6 +23,7 @@ pub mod host;
 pub mod local;
 pub mod path;
 pub mod redirect;
+pub mod secure;
 pub mod table;
 mod trie;
 pub mod why;

@@ -1,5 +1,6 @@
 //! Promises, each against the real binary.
 
+mod acme;
 mod boot;
 mod broken_release;
 mod builtins;
@@ -25,6 +26,8 @@ mod edgefile_watch;
 mod entries;
 mod harness;
 mod health;
+mod https;
+mod https_ports;
 mod ids;
 mod init_system;
 mod limits;

@@ -98,6 +98,10 @@ impl Task {
             warnings.extend(outcome.diagnostics.iter().map(tell));
             if let Some(overrides) = &self.overrides {
                 overrides.apply(&mut config);
+                if let Some(why) = config.listener_trouble() {
+                    let why = format!("with the flags of the start {why}");
+                    return Err(Unmade::Rejected(Failure::new(AttemptCode::Invalid, why)));
+                }
             }
             self.base = Arc::new(config);
         }

@@ -143,12 +143,13 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
     };
     let mut config = match found {
         Found::App(entry) => {
-            let app = app(start, world, AppId::new(&id), hosts, entry)?;
+            let app = app(start, world, AppId::new(&id), hosts.clone(), entry)?;
             single_app(AppDescriptor { env, ..app }, edge)
         }
         Found::Files(files) => file_site(&files.dir, &hosts, edge),
     };
     if ports.https.is_some() {
+        https::serve_names(&mut config, &hosts, &tls);
         tls.apply(&mut config);
         https::check_acme(&tls, &config.acme_hosts)?;
     } else {

@@ -4,6 +4,7 @@
 use super::exchange::{Exchange, Record};
 use super::front::Front;
 use super::request::AddressText;
+use super::secure::{add_hsts, hsts};
 use super::turn::Edge;
 use crate::reactor::buffers::Blocks;
 use crate::reactor::outbox::Outbox;
@@ -202,6 +203,7 @@ impl Edge {
         let OwnAnswer { status, content_type, body, changes } = *own;
         let date = self.date.line(self.clock.wall());
         let front = self.fronts.get_mut(key)?;
+        let hsts = hsts(front, &self.snapshots);
         let out = output(&mut front.output, &mut self.blocks);
         let length = ResponseLength::Known(body.len() as u64);
         let mut fields = front.server.respond(status, b"", length, out).changed_by(changes);
@@ -209,6 +211,7 @@ impl Edge {
         fields.raw(date);
         fields.field(b"X-Request-Id", id.as_bytes());
         fields.field(b"Content-Type", content_type.as_bytes());
+        add_hsts(hsts, None, &mut fields);
         more(&mut fields);
         fields.finish();
         let out = front.output.bytes_mut();

@@ -13,17 +13,9 @@ use std::sync::Arc;
 impl Edge {
     /// Answers a request to one of the edge's own paths. False when it is none of them.
     pub(super) fn answer_builtin(&mut self, front: Key, head: &RequestHead, buf: &[u8]) -> bool {
-        let path = head.path().path(buf);
-        let builtin = &self.snapshots.active().config.edge.builtin;
-        let is = |own: &Option<String>| own.as_ref().is_some_and(|own| own.as_bytes() == path);
-        let answer = match () {
-            () if is(&builtin.server) => Edge::server,
-            () if is(&builtin.status) => Edge::status,
-            () => return false,
-        };
-        if !self.serves_builtins() {
+        let Some(builtin) = self.builtin(head, buf).filter(|_| self.serves_builtins()) else {
             return false;
-        }
+        };
         if !matches!(head.method_kind(), Method::Get | Method::Head) {
             self.routing.set_allow(b"GET, HEAD");
             self.refuse(front, Reason::MethodNotAllowed, "", Some((head, buf)));
@@ -31,11 +23,30 @@ impl Edge {
         }
         let mut body = std::mem::take(&mut self.scratch);
         body.clear();
-        let (status, content_type) = answer(self, &mut body);
+        let (status, content_type) = match builtin {
+            Builtin::Server => self.server(&mut body),
+            Builtin::Status => self.status(&mut body),
+        };
         let own = OwnAnswer { status, content_type, body: &body, changes: None };
         self.answer_whole(front, (head, buf), &own, |_| {});
         self.scratch = body;
         true
+    }
+
+    /// The request is for one of the edge's own paths, be they served at its host or not.
+    pub(super) fn is_builtin(&self, head: &RequestHead, buf: &[u8]) -> bool {
+        self.builtin(head, buf).is_some()
+    }
+
+    fn builtin(&self, head: &RequestHead, buf: &[u8]) -> Option<Builtin> {
+        let path = head.path().path(buf);
+        let paths = &self.snapshots.active().config.edge.builtin;
+        let is = |own: &Option<String>| own.as_ref().is_some_and(|own| own.as_bytes() == path);
+        match () {
+            () if is(&paths.server) => Some(Builtin::Server),
+            () if is(&paths.status) => Some(Builtin::Status),
+            () => None,
+        }
     }
 
     /// Sends the client where the rule at `index` says.
@@ -70,4 +81,11 @@ impl Edge {
         status.write(body);
         (status.status_code(), "application/json")
     }
+}
+
+/// The edge's own endpoints.
+#[derive(Clone, Copy, Debug)]
+enum Builtin {
+    Server,
+    Status,
 }

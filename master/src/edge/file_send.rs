@@ -16,6 +16,7 @@ use super::answer::{Refusal, output};
 use super::encoder::Encoder;
 use super::exchange::Record;
 use super::file_search::FileWork;
+use super::secure::{add_hsts, hsts};
 use super::transport::Transport;
 use super::turn::Edge;
 use crate::reactor::outbox::Flush;
@@ -301,11 +302,13 @@ impl Edge {
         let Some(front) = self.fronts.get_mut(ask.key) else { return false };
         let changes = ask.snapshot.table.headers().response(ask.changes);
         let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
+        let hsts = hsts(front, &self.snapshots);
         let out = output(&mut front.output, &mut self.blocks);
         let mut head = front.server.respond(answer.status(), b"", length, out).changed_by(changes);
         head.server();
         head.raw(date);
         head.field(b"X-Request-Id", id.as_bytes());
+        add_hsts(hsts, None, &mut head);
         fields::write(answer, ask.site.options.cache_control.as_deref(), &mut head);
         head.finish();
         true

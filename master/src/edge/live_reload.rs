@@ -7,6 +7,7 @@
 
 use super::answer::output;
 use super::exchange::Record;
+use super::secure::{add_hsts, hsts};
 use super::turn::{Edge, Timer};
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
@@ -53,6 +54,7 @@ impl Edge {
         let Some(front) = self.fronts.get_mut(key) else { return true };
         // Nothing the client sends behind this request is read any more.
         front.server.close_after_this();
+        let hsts = hsts(front, &self.snapshots);
         let out = output(&mut front.output, &mut self.blocks);
         let mut fields = front.server.respond(200, b"", ResponseLength::Unknown, out);
         fields.raw(encode::SERVER_LINE);
@@ -60,6 +62,7 @@ impl Edge {
         fields.field(b"X-Request-Id", id.as_bytes());
         fields.field(b"Content-Type", EVENT_STREAM);
         fields.field(b"Cache-Control", b"no-store");
+        add_hsts(hsts, None, &mut fields);
         fields.finish();
         front.live = Some(Box::new(LiveStream { prefix, id, record }));
         self.live.fronts.push(key);

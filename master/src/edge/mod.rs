@@ -33,6 +33,7 @@ mod relay;
 mod request;
 mod routing;
 mod seats;
+mod secure;
 mod snapshots;
 mod socket;
 mod socket_close;

@@ -7,6 +7,7 @@
 use super::answer::{field_of, output};
 use super::exchange::{Exchange, State};
 use super::link::Duty;
+use super::secure::{add_hsts, hsts};
 use super::turn::Edge;
 use crate::reactor::buffers::Buffer;
 use crate::reactor::slab::Key;
@@ -379,6 +380,7 @@ impl Edge {
         let holds = is_undecided || (alone && !signals.unbuffered);
         exchange.answered = !holds;
         let date = self.date.line(self.clock.wall());
+        let hsts = hsts(front, &self.snapshots);
         let id = exchange.request_id;
         let write = |server: &mut Server, plan: Plan, out: &mut Vec<u8>| {
             let length = match plan {
@@ -390,6 +392,7 @@ impl Edge {
             answer.server();
             answer.raw(date);
             answer.field(b"X-Request-Id", id.as_bytes());
+            add_hsts(hsts, Some((head, buf)), &mut answer);
             compress::forward_response(head, buf, plan, &mut answer);
             answer.finish();
         };

@@ -31,7 +31,8 @@ impl Edge {
             return;
         }
         self.note_host(head, buf);
-        if self.answer_builtin(front, head, buf)
+        if self.send_to_https(front, head, buf)
+            || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)

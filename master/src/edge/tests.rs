@@ -4,8 +4,10 @@ mod clients;
 mod compression;
 mod proxy;
 mod secure;
+mod secure_files;
 mod socket;
 mod tls;
+mod to_https;
 mod tunnel;
 
 use super::Edges;

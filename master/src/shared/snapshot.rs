@@ -11,6 +11,7 @@ use rip::contract::route::{RouteAction, RouteRule};
 use rip::guard::cidr::{Cidr, CidrSet};
 use rip::ids::{AppId, PoolNumber};
 use rip::route::Table;
+use rip::route::secure::{ToHttps, hsts_line};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,10 @@ pub struct Snapshot {
     pub realtime: Realtimes,
     /// How often clients may ask.
     pub rates: RateLimits,
+    /// What plain listeners answer where HTTPS is served as well.
+    pub to_https: Option<ToHttps>,
+    /// The whole line of `Strict-Transport-Security` in answers over HTTPS.
+    pub hsts: Option<Vec<u8>>,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
     /// Each of the configuration's upstreams, by its position there.
@@ -62,6 +67,8 @@ impl Snapshot {
         let trusted = networks(&config.edge.trusted_proxies);
         let rates = RateLimits::new(&config);
         let realtime = Realtimes::new(&config);
+        let to_https = ToHttps::of(&config);
+        let hsts = config.edge.tls.hsts.as_ref().map(hsts_line);
         let upstreams = Vec::new();
         let sites = config.routes.iter().map(Site::of).collect();
         Self {
@@ -72,6 +79,8 @@ impl Snapshot {
             trusted,
             realtime,
             rates,
+            to_https,
+            hsts,
             pools,
             upstreams,
             places,

@@ -6,7 +6,6 @@ use crate::contract::listen::ListenAddress;
 use crate::edgefile::kind::Typed;
 use crate::edgefile::span::Span;
 use crate::edgefile::validate::Checked;
-use std::net::IpAddr;
 
 /// Addresses of plain HTTP and of HTTPS.
 #[derive(Debug, Default, PartialEq)]
@@ -142,7 +141,7 @@ impl List {
 
     fn add(&mut self, new: Found, path: &str, bench: &mut Bench<'_, '_>) {
         let Found { address, span, protocol } = new;
-        if let Some(first) = self.found.iter().find(|first| clash(first.address, address)) {
+        if let Some(first) = self.found.iter().find(|first| first.address.clashes(address)) {
             let line = bench.report.line(first.span);
             let other = first.address;
             let message = if first.protocol != protocol {
@@ -173,7 +172,7 @@ impl List {
     ) {
         let port = if protocol == HTTPS { DEFAULT_HTTPS } else { DEFAULT_HTTP };
         let address = ListenAddress { ip: None, port };
-        if let Some(first) = self.found.iter().find(|first| clash(first.address, address)) {
+        if let Some(first) = self.found.iter().find(|first| first.address.clashes(address)) {
             let message =
                 format!("port {port} is where `{protocol}` listens, as nothing else is said of it");
             let hint = format!("say it: {protocol} \":{}\", or \"off\"", u32::from(port) + 8000);
@@ -186,44 +185,9 @@ impl List {
     }
 }
 
-/// Two sockets cannot be bound to both.
-fn clash(one: ListenAddress, other: ListenAddress) -> bool {
-    let every = |address: ListenAddress, beside: ListenAddress| match address.ip {
-        None => true,
-        // An IPv6 wildcard takes IPv4 as well, an IPv4 wildcard only its own.
-        Some(IpAddr::V6(ip)) => ip.is_unspecified(),
-        Some(IpAddr::V4(ip)) => ip.is_unspecified() && matches!(beside.ip, Some(IpAddr::V4(_))),
-    };
-    one.port == other.port && (one.ip == other.ip || every(one, other) || every(other, one))
-}
-
 const HTTP: &str = "http";
 const HTTPS: &str = "https";
 const DEFAULT_HTTP: u16 = 80;
 const DEFAULT_HTTPS: u16 = 443;
 const SOURCES: &str = "give a site tls cert=\"site.crt\" key=\"site.key\" or tls \"auto\"; or `edge` a line \
                        acme email=\"you@example.com\" for public hosts, or certs \"DIRECTORY\"";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wildcard_takes_its_port_on_every_address() {
-        for (one, other, expected) in [
-            (":80", ":80", true),
-            (":80", ":81", false),
-            (":80", "127.0.0.1:80", true),
-            ("127.0.0.1:80", ":80", true),
-            (":80", "[::1]:80", true),
-            ("0.0.0.0:80", "127.0.0.1:80", true),
-            ("0.0.0.0:80", "[::1]:80", false),
-            ("[::]:80", "127.0.0.1:80", true),
-            ("127.0.0.1:80", "127.0.0.2:80", false),
-            ("127.0.0.1:80", "127.0.0.1:80", true),
-        ] {
-            let parse = |text: &str| text.parse::<ListenAddress>().unwrap();
-            assert_eq!(clash(parse(one), parse(other)), expected, "{one} {other}");
-        }
-    }
-}

@@ -186,7 +186,8 @@ fn apps_and_listeners_come_and_go_in_any_order() {
     let expected =
         [("d", &Fate::Started), ("c", &Fate::Same), ("a", &Fate::Same), ("b", &Fate::Removed)];
     assert_eq!(fates.collect::<Vec<_>>(), expected);
-    let ListenerChanges { open, close, keep } = &plan.listeners;
+    let ListenerChanges { open, close, keep, https } = &plan.listeners;
+    assert!(https.is_empty());
     assert_eq!(open, &["*:82".parse().unwrap()]);
     assert_eq!(close, &["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!(keep, &["*:81".parse().unwrap()]);
@@ -425,8 +426,8 @@ fn a_plan_is_one_line_for_each_change_and_travels_as_json() {
     new.routes = vec![rule("a.test/*", "a.test", "/*")];
     let plan = plan(&old, &new);
     let expected = "\
-listener added: *:81
-listener removed: 127.0.0.1:8080
+listener added: http *:81
+listener removed: http 127.0.0.1:8080
 app api scaled: 2 to 4 workers
 app cron scaled: 2 to 1 workers; retuned: maxQueue
 app web replaced: user
@@ -460,4 +461,22 @@ edge changed, after a restart only: loops";
         })
     );
     assert_eq!(serde_json::from_value::<Plan>(json).unwrap(), plan);
+}
+
+#[test]
+fn listeners_of_https_are_told_apart() {
+    let mut old = config("api");
+    let mut new = old.clone();
+    let at = |text: &str| text.parse::<ListenAddress>().unwrap();
+    old.edge.http = vec![at(":80"), at(":8080")];
+    old.edge.https = vec![at(":443")];
+    new.edge.http = vec![at(":80")];
+    new.edge.https = vec![at(":8443"), at(":8080")];
+    let plan = plan(&old, &new);
+    let expected =
+        ["listener added: https *:8443", "listener removed: https *:443", "edge changed: https"];
+    assert_eq!(plan.lines(), expected);
+    assert_eq!(plan.listeners.keep, [at(":80"), at(":8080")]);
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
 }

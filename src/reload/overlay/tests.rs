@@ -1,4 +1,5 @@
 use super::*;
+use crate::contract::config::AcmeConfig;
 use crate::edgefile::plan::tests::{app, config};
 
 fn to(app: &str) -> Target {
@@ -158,18 +159,33 @@ fn hosts_are_names_wildcards_or_addresses() {
 }
 
 #[test]
-fn the_local_authority_makes_a_certificate_for_it_where_it_makes_any() {
-    let host = "new.test";
-    let with = |auto: &[&str], acme: &[&str]| {
-        let mut config = config("api");
-        config.auto_hosts = auto.iter().map(|host| (*host).to_owned()).collect();
-        config.acme_hosts = acme.iter().map(|host| (*host).to_owned()).collect();
-        let mut overlay = Overlay::default();
-        overlay.add(host, to("api"), &config).unwrap();
+fn a_host_gets_its_certificate_as_its_neighbours_do() {
+    let mut overlay = Overlay::default();
+    let base = config("api");
+    let app = || Target::App(AppId::new("api"));
+    overlay.add("added.example.com", app(), &base).unwrap();
+    overlay.add("added.local", app(), &base).unwrap();
+    let made = |config: &Config| {
+        let mut config = config.clone();
         overlay.apply(&mut config).unwrap();
-        config.auto_hosts
+        (config.acme_hosts, config.auto_hosts)
     };
-    assert_eq!(with(&["localhost"], &[]), ["localhost", host]);
-    assert_eq!(with(&["localhost"], &[host]), ["localhost"]);
-    assert!(with(&[], &[]).is_empty());
+    let mut secure = base.clone();
+    secure.edge.tls.acme = Some(AcmeConfig {
+        email: None,
+        directory: AcmeConfig::LETS_ENCRYPT.to_owned(),
+        ca: None,
+        fallback: Default::default(),
+    });
+    assert_eq!(made(&secure), (vec![], vec![]), "nothing is served over HTTPS");
+    secure.edge.https.push(":443".parse().unwrap());
+    let acme = vec!["added.example.com".to_owned()];
+    assert_eq!(made(&secure), (acme, vec![]));
+    secure.edge.tls.acme = None;
+    secure.auto_hosts.push("a.local".to_owned());
+    let auto = ["a.local", "added.example.com", "added.local"].map(str::to_owned).to_vec();
+    assert_eq!(made(&secure), (vec![], auto));
+    secure.acme_hosts.push("added.local".to_owned());
+    let (acme, auto) = made(&secure);
+    assert_eq!((acme.len(), auto.len()), (1, 2), "it has one already");
 }

@@ -2,14 +2,18 @@
 //! misbehave, and waiting for conditions instead of for time.
 
 pub mod control;
+pub mod curl;
+pub mod dns;
 pub mod edgefile;
 pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod network;
+pub mod pebble;
 pub mod port;
 pub mod processes;
 pub mod release;
+pub mod renewal_stub;
 pub mod server;
 pub mod tls;
 pub mod tools;

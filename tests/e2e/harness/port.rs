@@ -17,11 +17,22 @@ const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
 impl Port {
+    /// One that was ours a moment ago.
+    ///
+    /// # Panics
+    /// When somebody has taken it meanwhile.
+    #[track_caller]
+    pub fn again(number: u16) -> Self {
+        let file = File::create(locks().join(number.to_string())).expect("a port's lock file");
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        let lock = lock.unwrap_or_else(|(_, error)| panic!("port {number}: {error}"));
+        Self { number, _lock: lock }
+    }
+
     /// A free one.
     pub fn free() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
-        let locks = std::env::temp_dir().join("rip-e2e-ports");
-        std::fs::create_dir_all(&locks).expect("the directory of port locks");
+        let locks = locks();
         let start = u32::from(FIRST) + std::process::id() * 61 % u32::from(COUNT);
         for _ in 0..COUNT {
             let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -35,4 +46,10 @@ impl Port {
         }
         panic!("no free port");
     }
+}
+
+fn locks() -> std::path::PathBuf {
+    let locks = std::env::temp_dir().join("rip-e2e-ports");
+    std::fs::create_dir_all(&locks).expect("the directory of port locks");
+    locks
 }

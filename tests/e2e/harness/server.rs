@@ -25,8 +25,22 @@ pub struct Setup {
     is_awaited: bool,
     is_read: bool,
     descriptors: Option<u32>,
+    port: Option<Port>,
     /// The Edgefile says where to listen.
     names_port: bool,
+    /// How the port is said otherwise.
+    manner: PortManner,
+}
+
+/// How a master is told its port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum PortManner {
+    /// `http:PORT`.
+    Plain,
+    /// `PORT`.
+    Bare,
+    /// `$PORT`.
+    Environment,
 }
 
 /// Lines of each log that a failure shows.
@@ -145,8 +159,22 @@ impl Setup {
             is_awaited: true,
             is_read: true,
             descriptors: None,
+            port: None,
             names_port: false,
+            manner: PortManner::Plain,
         }
+    }
+
+    /// Its port is a bare number.
+    pub fn bare_port(mut self) -> Self {
+        self.manner = PortManner::Bare;
+        self
+    }
+
+    /// Its port is that of the environment.
+    pub fn environment_port(mut self) -> Self {
+        self.manner = PortManner::Environment;
+        self
     }
 
     /// Worker processes.
@@ -194,6 +222,18 @@ impl Setup {
         self
     }
 
+    /// Its Edgefile says where to listen, in numbers.
+    pub fn names_ports(mut self) -> Self {
+        self.names_port = true;
+        self
+    }
+
+    /// Listens there.
+    pub fn at(mut self, port: Port) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// May have so many descriptors and no more.
     pub fn descriptors(mut self, count: u32) -> Self {
         self.descriptors = Some(count);
@@ -206,8 +246,8 @@ impl Setup {
     }
 
     /// Starts it; returns when it listens and (unless [`Self::unawaited`]) a worker has joined.
-    pub fn start(self) -> Server {
-        let port = Port::free();
+    pub fn start(mut self) -> Server {
+        let port = self.port.take().unwrap_or_else(Port::free);
         self.fill_in(&port);
         let mut command = self.master(&port);
         let log = |name: &str| File::create(self.path(name)).expect("a log file");
@@ -258,7 +298,11 @@ impl Setup {
         command.arg("start").args(&self.entry);
         if !self.names_port {
             if !self.arguments.iter().any(|word| word.starts_with("http")) {
-                command.arg(format!("http:{}", port.number));
+                match self.manner {
+                    PortManner::Plain => command.arg(format!("http:{}", port.number)),
+                    PortManner::Bare => command.arg(port.number.to_string()),
+                    PortManner::Environment => command.env("PORT", port.number.to_string()),
+                };
             }
             command.args(["--host", "127.0.0.1"]);
         }

@@ -82,9 +82,14 @@ impl Secure {
     }
 
     /// The certificate that it got.
-    pub fn fingerprint(&self) -> String {
+    pub fn certificate(&self) -> CertificateDer<'static> {
         let chain = self.stream.conn.peer_certificates().expect("a certificate");
-        fingerprint(chain.first().expect("a leaf"))
+        chain.first().expect("a leaf").clone().into_owned()
+    }
+
+    /// What that is recognized by.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.certificate())
     }
 
     /// The status of the answer to a GET; its body is read.

@@ -205,14 +205,12 @@ fn check_listeners(
     are_new: bool,
 ) -> Result<(), Failure> {
     let edge = &config.edge;
-    let is_one = |one: &ListenAddress, other: &ListenAddress| {
-        one.port == other.port && (one.ip == other.ip || one.ip.is_none() || other.ip.is_none())
-    };
-    if let Some(at) = edge.https.iter().find(|at| edge.http.iter().any(|it| is_one(at, it))) {
-        return Err(https::same_port(at.port));
-    }
     if !edge.https.is_empty() && !config.has_cert_source() {
         return Err(https::no_source());
+    }
+    if let Some(why) = config.listener_trouble() {
+        return Err(Failure::usage(format!("together with these flags {why}"))
+            .tip("name both: http:8080 https:8443"));
     }
     if are_new && !start.edge.port_fallback {
         for at in &edge.https {

@@ -7,10 +7,11 @@ use crate::cli::exit::Failure;
 use crate::cli::port::Protocol;
 use crate::cli::value;
 use crate::shared::cert_files;
-use rip::contract::config::{AcmeConfig, CertFiles, Fallback, Hsts};
-use rip::contract::https_flags::HttpsFlags;
+use rip::contract::config::{AcmeConfig, CertFiles, Config, Fallback, Hsts};
+use rip::contract::https_flags::{HttpsFlags, OWN_NAMES};
 use rip::contract::listen::ListenAddress;
 use rip::contract::public_name;
+use rip::contract::route::RouteRule;
 use rip::time::UnixMillis;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -273,6 +274,25 @@ fn domains(start: &Start) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(hosts)
+}
+
+/// With HTTPS the names that were said are served, and no others; where none were, every one is. A
+/// certificate of the local authority is for this machine's own names as well.
+pub(super) fn serve_names(config: &mut Config, aliases: &[String], flags: &HttpsFlags) {
+    let mut names = [aliases, &flags.acme_hosts].concat();
+    if names.is_empty() {
+        return;
+    }
+    if flags.auto {
+        names.extend(OWN_NAMES.map(str::to_owned));
+    }
+    let Some(place) = config.routes.iter().position(|rule| rule.host == "*") else { return };
+    let every = config.routes.remove(place);
+    for name in names {
+        if config.routes.iter().all(|rule| rule.host != name) {
+            config.routes.push(RouteRule::new(&name, "/*", every.action.clone()));
+        }
+    }
 }
 
 /// `--acme` that is for nobody.

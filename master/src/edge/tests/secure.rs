@@ -16,7 +16,7 @@ use rustls::{
 };
 use std::net::Shutdown;
 
-type Client = StreamOwned<ClientConnection, TcpStream>;
+pub(super) type Client = StreamOwned<ClientConnection, TcpStream>;
 
 const ASK: &[u8] = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -51,7 +51,7 @@ fn certify(house: &House) {
 }
 
 /// A house whose only listener is for TLS.
-fn secure(
+pub(super) fn secure(
     adjust: impl FnOnce(&mut Config),
     serve: impl FnMut(usize, UnixStream) + Send + 'static,
 ) -> House {
@@ -106,12 +106,12 @@ fn connect_as(house: &House, name: &str, config: &Arc<ClientConfig>) -> Client {
     StreamOwned::new(session, house.client())
 }
 
-fn connect(house: &House) -> Client {
+pub(super) fn connect(house: &House) -> Client {
     connect_as(house, "localhost", &usual())
 }
 
 /// The end was said, and not only come to.
-fn ends(client: &mut Client) {
+pub(super) fn ends(client: &mut Client) {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
@@ -608,9 +608,8 @@ fn a_message_in_halves_stops_nobody_from_being_answered() {
     let say = |at: u64, typ, payload: &[u8]| sealed(suite, (number + at, &secrets), typ, payload);
     use rustls::ContentType::{ApplicationData, Handshake};
     // Half of a key update comes between a request and its answer; its other half is garbage.
-    sock.write_all(&say(0, ApplicationData, ASK)).unwrap();
+    sock.write_all(&[say(0, ApplicationData, ASK), say(1, Handshake, &[24, 0])].concat()).unwrap();
     wait_until("the worker never gets it", || house.inflight() == 1);
-    sock.write_all(&say(1, Handshake, &[24, 0])).unwrap();
     house_turns(&house);
     go.send(()).unwrap();
     let mut header = [0; 5];

@@ -160,3 +160,37 @@ fn an_authority_is_asked_for_public_hosts() {
         assert!(failure.message.starts_with(said), "{line}: {}", failure.message);
     }
 }
+
+#[test]
+fn names_that_are_said_are_served_over_https_and_no_others() {
+    let tree = Tree::new("https-names", &["app.py"]);
+    put_pair(&tree, "a");
+    let world = world(&tree);
+    let hosts = |line: &str| {
+        let settings = crate::cli::start::settings(&start(line).unwrap(), &world).unwrap();
+        let config = settings.config;
+        let hosts: Vec<String> = config.routes.iter().map(|rule| rule.host.clone()).collect();
+        (hosts, config.acme_hosts, config.auto_hosts, config.certs.len())
+    };
+    let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let own = ["localhost", "127.0.0.1", "[::1]"];
+    let pair = "--cert a.crt --key a.key";
+    assert_eq!(hosts(&format!("start . {pair}")), (of(&["*"]), vec![], vec![], 1));
+    let line = format!("start .@a.example.com,b {pair}");
+    assert_eq!(hosts(&line), (of(&["a.example.com", "b.local"]), vec![], vec![], 1));
+    let line = format!("start .@a.example.com {pair} http:8080");
+    assert_eq!(hosts(&line), (of(&["*"]), vec![], vec![], 0), "plain HTTP is not about names");
+    assert_eq!(hosts("start . --auto-tls"), (of(&["*"]), vec![], of(&own), 0));
+    let names = [&["b.local"][..], &own].concat();
+    assert_eq!(hosts("start .@b --auto-tls"), (of(&names), vec![], of(&names), 0));
+    let line = "start .@a.example.com,b --acme-domain c.example.com --acme";
+    let names = ["a.example.com", "b.local", "c.example.com"];
+    assert_eq!(hosts(line), (of(&names), of(&["c.example.com"]), vec![], 0));
+    let line = "start .@a.example.com,b --acme";
+    assert_eq!(hosts(line), (of(&names[..2]), of(&names[..1]), vec![], 0));
+    let settings = crate::cli::start::settings(&start("start . --acme").unwrap(), &world);
+    assert!(settings.unwrap_err().message.starts_with("--acme has no public host"));
+    let nothing = start("start . https:8443").unwrap();
+    let failure = crate::cli::start::settings(&nothing, &world).unwrap_err();
+    assert!(failure.message.starts_with("https needs a certificate"));
+}

@@ -1,0 +1,88 @@
+//! What plain HTTP has to do with HTTPS: requests are sent on to it, and browsers told to come back
+//! there.
+
+use super::answer::OwnAnswer;
+use super::front::Front;
+use super::snapshots::Snapshots;
+use super::turn::Edge;
+use crate::reactor::slab::Key;
+use rip::contract::reason::Reason;
+use rip::guard::client_ip::Scheme;
+use rip::http1::FieldWriter;
+use rip::http1::head::{RequestHead, ResponseHead};
+use rip::route::{host, secure};
+
+impl Edge {
+    /// Sends a request that came in the clear on to HTTPS, where that is wished. False when it is
+    /// answered here: the edge's own endpoints are, where they are asked by address, because who
+    /// balances load over several machines asks each of them that way.
+    pub(super) fn send_to_https(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> bool {
+        let snapshot = self.snapshots.active();
+        let Some(to_https) = &snapshot.to_https else { return false };
+        let Some(front) = self.fronts.get(key).filter(|front| !front.is_secure()) else {
+            return false;
+        };
+        // A proxy in front may have taken the seal off.
+        let client = front.client(head, buf, snapshot);
+        let noted = self.routing.host();
+        if client.scheme == Scheme::Https || !to_https.takes(noted) {
+            return false;
+        }
+        if self.is_builtin(head, buf) && host::is_ip_or_localhost(noted) {
+            return false;
+        }
+        let asked = match client.is_proxied {
+            true => {
+                let mut asked = Vec::new();
+                host::normalize(client.host, &mut asked);
+                asked
+            }
+            false => noted.to_vec(),
+        };
+        if asked.is_empty() {
+            // HTTP/1.0 need not name a host, and then there is nowhere to be sent to.
+            let detail = "no host to be sent to over HTTPS";
+            self.refuse(key, Reason::Malformed, detail, Some((head, buf)));
+            return true;
+        }
+        let location = to_https.location(&asked, head, buf);
+        let own = OwnAnswer {
+            status: secure::status(head.method_kind()),
+            content_type: "text/plain; charset=utf-8",
+            body: b"",
+            changes: None,
+        };
+        self.answer_whole(key, (head, buf), &own, |fields| {
+            fields.field(b"Location", &location);
+        });
+        true
+    }
+}
+
+/// The line that tells a browser at `front` to come back over HTTPS only; empty where none is said.
+pub(super) fn hsts<'s>(front: &Front, snapshots: &'s Snapshots) -> &'s [u8] {
+    match &snapshots.active().hsts {
+        Some(line) if front.is_secure() => line,
+        _ => b"",
+    }
+}
+
+/// Adds the line to an answer whose own fields, if it has some, are those of `head`: an app that says
+/// it itself has its way.
+pub(super) fn add_hsts(
+    line: &[u8],
+    head: Option<(&ResponseHead, &[u8])>,
+    to: &mut FieldWriter<'_>,
+) {
+    if line.is_empty() {
+        return;
+    }
+    let says_it = head.is_some_and(|(head, buf)| {
+        head.fields().iter().any(|field| field.name.of(buf).eq_ignore_ascii_case(HSTS))
+    });
+    if !says_it {
+        to.line(HSTS, line);
+    }
+}
+
+const HSTS: &[u8] = b"Strict-Transport-Security";
