@@ -69,8 +69,6 @@ pub enum Reason {
     SpoolFailed,
     /// The target was longer than allowed.
     TargetTooLong,
-    /// The secret was missing or wrong.
-    Unauthorized,
     /// TLS was broken: by garbage, by a record that cannot be opened.
     TlsBroken,
     /// The client left in the middle of its handshake.
@@ -85,6 +83,8 @@ pub enum Reason {
     TlsRefused,
     /// The handshake took too long.
     TlsTimeout,
+    /// The secret was missing or wrong.
+    Unauthorized,
     /// An unknown transfer coding.
     UnknownCoding,
     /// Only WebSocket is spoken there.
@@ -151,7 +151,6 @@ impl Reason {
         Self::SpoolFull,
         Self::SpoolFailed,
         Self::TargetTooLong,
-        Self::Unauthorized,
         Self::TlsBroken,
         Self::TlsGone,
         Self::TlsIncompatible,
@@ -159,6 +158,7 @@ impl Reason {
         Self::TlsPlain,
         Self::TlsRefused,
         Self::TlsTimeout,
+        Self::Unauthorized,
         Self::UnknownCoding,
         Self::UpgradeRequired,
         Self::UpstreamConnect,

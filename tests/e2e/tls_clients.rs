@@ -128,3 +128,27 @@ fn a_websocket_leads_through() {
     let output = tools::finish_within(&mut client, Duration::from_secs(120));
     assert!(tools::both(&output).ends_with("fine\n"), "{}{}", tools::both(&output), server.log());
 }
+
+#[test]
+fn an_idle_client_costs_little_memory() {
+    let (server, port) = secure(Setup::builtin("hello").workers(1).descriptors(8192));
+    let resident = || {
+        let path = format!("/proc/{}/smaps_rollup", server.pid());
+        let text = std::fs::read_to_string(path).expect("the master's memory");
+        let line = text.lines().find(|line| line.starts_with("Rss:")).expect("a line");
+        line.split_whitespace().nth(1).and_then(|text| text.parse::<usize>().ok()).expect("kB")
+    };
+    let clients = |count| {
+        let connect = |_| {
+            let mut client = Trusting::connect(port.number);
+            assert!(client.get("/server").ends_with("ok"));
+            client
+        };
+        (0..count).map(connect).collect::<Vec<_>>()
+    };
+    let _warm = clients(100);
+    let before = resident();
+    let _idle = clients(1000);
+    let each = (resident() - before) * 1024 / 1000;
+    assert!(each <= 7500, "{each} bytes");
+}

@@ -79,11 +79,11 @@ impl Task {
         }
         let upstreams = prepare(&config, &self.active.upstreams, &self.control)
             .map_err(|why| Unmade::Rejected(Failure::new(AttemptCode::Invalid, why)))?;
-        let secrets = Secrets::read(&config)
-            .map_err(|details| Unmade::Rejected(Failure { code: AttemptCode::Invalid, details }))?;
         let certs = self.certs.take().map(|keeper| keeper.stage(&config)).transpose();
         let certs = certs.map_err(Unmade::Rejected)?;
-        Ok(self.draft(config, (upstreams, secrets), certs, warnings))
+        let secrets = Secrets::read(&config)
+            .map_err(|details| Unmade::Rejected(Failure { code: AttemptCode::Invalid, details }))?;
+        Ok(self.draft(config, upstreams, secrets, certs, warnings))
     }
 
     /// Takes up what the process has found out.
@@ -148,7 +148,8 @@ impl Task {
     fn draft(
         self,
         config: Config,
-        (upstreams, secrets): (Vec<Arc<Upstream>>, Secrets),
+        upstreams: Vec<Arc<Upstream>>,
+        secrets: Secrets,
         certs: Option<StagedCerts>,
         warnings: Vec<String>,
     ) -> Draft {

@@ -63,10 +63,10 @@ pub struct Shared {
     pub pages: pages::Pages,
     /// What HTTPS is served with.
     pub tls: Arc<tls::Tls>,
-    /// What who publishes has to know, unless a site or the configuration has a file of its own.
-    pub publish_secret: Option<Secret>,
     /// Certificates that somebody wants renewed now.
     pub renewals: renewals::Renewals,
+    /// What who publishes has to know, unless a site or the configuration has a file of its own.
+    pub publish_secret: Option<Secret>,
     /// What WebSocket clients are told.
     pub hubs: hub::Hubs,
     /// Jobs for the files agent.

@@ -7,10 +7,10 @@ use rip::contract::secret::Secret;
 /// WebSockets whose app hears of them by HTTP.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RealtimeFlags {
-    /// Where they are opened, and no page is served [default: /realtime]
-    #[arg(long, value_name = "PATH", value_parser = value::path)]
+    /// Where clients open them; no page is there [default: /realtime]
+    #[arg(long, value_name = "PATH", value_parser = value::place)]
     pub realtime_path: Option<String>,
-    /// What publishers present; RIP_PUBLISH_SECRET shows it to nobody
+    /// What publishers present; seen by nobody in RIP_PUBLISH_SECRET
     #[arg(long, value_name = "SECRET", hide_env_values = true)]
     pub publish_secret: Option<Secret>,
     /// Accepted, and changes nothing: WebSockets are always on
