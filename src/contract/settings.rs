@@ -56,8 +56,8 @@ impl Settings {
             source: Source::CommandLine,
             quiet: false,
             debug: false,
-            publish_secret: None,
             watch_poll: false,
+            publish_secret: None,
             state_dir: ".".to_owned(),
         }
     }

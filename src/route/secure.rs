@@ -30,6 +30,16 @@ impl ToHttps {
         self.plain.as_ref().is_none_or(|plain| !plain.contains(host))
     }
 
+    /// Appends the origin that requests for `host` are sent to: `https://a.example:8443`.
+    pub fn origin(&self, host: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"https://");
+        out.extend_from_slice(host);
+        if self.port != 443 {
+            out.push(b':');
+            encode::decimal(u64::from(self.port), out);
+        }
+    }
+
     /// Where a client is sent that asked `host` for what `head` says: the same path and query, byte
     /// for byte, but that several leading slashes are one.
     pub fn location(&self, host: &[u8], head: &RequestHead, buf: &[u8]) -> Vec<u8> {
@@ -40,12 +50,8 @@ impl ToHttps {
             path => path,
         };
         let slashes = path.iter().take_while(|byte| **byte == b'/').count();
-        let mut to = b"https://".to_vec();
-        to.extend_from_slice(host);
-        if self.port != 443 {
-            to.push(b':');
-            encode::decimal(u64::from(self.port), &mut to);
-        }
+        let mut to = Vec::new();
+        self.origin(host, &mut to);
         to.extend_from_slice(path.get(slashes.saturating_sub(1)..).unwrap_or_default());
         if target.has_query {
             to.push(b'?');

@@ -84,7 +84,7 @@ fn a_file_that_is_right_is_said_to_be() {
     let place = Place::new(RIGHT);
     let (code, out, err) = place.run(&["check"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    assert_eq!(out, "Edgefile is right: 1 app, 2 routes\n");
+    assert_eq!(out, "Edgefile is right: 1 app, 2 routes; http *:80\n");
     for arguments in [&["check", "--json"][..], &["check", ".", "--format", "json"]] {
         let (code, found) = place.json(arguments);
         assert_eq!((code, &found["ok"]), (0, &Value::Bool(true)), "{found}");
@@ -97,7 +97,11 @@ fn secrets_that_others_may_read_are_warned_of() {
     let place = Place::new(RIGHT);
     place.allow(0o644);
     let (code, out, err) = place.run(&["check"]);
-    assert_eq!((code, out.as_str()), (0, "Edgefile is right: 1 app, 2 routes\n"), "{err}");
+    assert_eq!(
+        (code, out.as_str()),
+        (0, "Edgefile is right: 1 app, 2 routes; http *:80\n"),
+        "{err}"
+    );
     assert!(err.starts_with("Edgefile:4:5: warning: others may read this file"), "{err}");
     assert!(!err.contains("correct horse"), "{err}");
 }

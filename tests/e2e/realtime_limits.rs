@@ -68,10 +68,10 @@ fn slow_clients_are_closed_with_1013_and_take_bounded_memory_while_others_hear_e
             }
         });
         // The fast one is never more than half a mebibyte behind.
+        let (heard, server) = (&heard, &server);
         let is_near = move |number: u32| {
             eventually("the fast one", || heard.load(Ordering::Relaxed) + 8 >= number);
         };
-        let (heard, server) = (&heard, &server);
         let publisher = scope.spawn(move || flood_after(server, "/g", COUNT, BYTES, is_near));
         while !publisher.is_finished() {
             most = most.max(processes::resident_bytes(server.pid()));

@@ -118,15 +118,23 @@ fn rejected(shown: &str, found: &[Diagnostic]) -> Failure {
     Failure::configuration(format!("{shown} cannot be used: {}", diagnostic::summary(found)))
 }
 
+/// Where clients connect: `https *:443, http *:80`.
+pub(super) fn listeners(config: &Config) -> String {
+    let secure = config.edge.https.iter().map(|at| format!("https {at}"));
+    let plain = config.edge.http.iter().map(|at| format!("http {at}"));
+    secure.chain(plain).collect::<Vec<_>>().join(", ")
+}
+
 fn praise(shown: &str, config: &Config) -> String {
     let count = |number: usize, what: &str| match number {
         1 => format!("1 {what}"),
         number => format!("{number} {what}s"),
     };
     format!(
-        "{shown} is right: {}, {}",
+        "{shown} is right: {}, {}; {}",
         count(config.apps.len(), "app"),
-        count(config.routes.len(), "route")
+        count(config.routes.len(), "route"),
+        listeners(config)
     )
 }
 

@@ -3,6 +3,7 @@
 
 use super::answer::{Active, Attempt, Carried, History, Planned};
 use super::args::{Ask, Order, PlanReload};
+use super::check::listeners;
 use super::client::Reply;
 use super::ctl::{Question, accepted, say, understood};
 use super::exit::{Exit, Failure};
@@ -196,12 +197,9 @@ fn attempts(history: &History, paint: Paint) -> String {
 }
 
 fn configuration(active: &Active, config: &Config, paint: Paint) -> String {
-    let secure = config.edge.https.iter().map(|at| format!("https {at}"));
-    let plain = config.edge.http.iter().map(|at| format!("http {at}"));
-    let listeners: Vec<_> = secure.chain(plain).collect();
     let path = active.path.as_ref().map(|path| format!(" of {path}")).unwrap_or_default();
     let mut text =
-        format!("version {}{path}, listening on {}\n\n", active.version, listeners.join(", "));
+        format!("version {}{path}, listening on {}\n\n", active.version, listeners(config));
     let usual = |text: String| (text, Tone::Usual);
     let mut apps = Table::new(&[
         ("APP", Align::Left),

@@ -8,6 +8,7 @@ use rip::contract::config::Config;
 use rip::contract::listen::FreePorts;
 use rip::route::host::{HostPattern, is_ip_or_localhost, normalize};
 use rip::route::path::{PathRoom, resolve};
+use rip::route::secure::ToHttps;
 use rip::route::why::{Explanation, explain};
 
 /// Explains where a request would go.
@@ -21,7 +22,12 @@ pub fn why(flags: &Why) -> Result<Exit, Failure> {
     let (host, path) = (request.host.as_slice(), request.path.as_slice());
     let explanation = explain(&config.routes, host, path, flags.method.as_bytes());
     let own = own_endpoint(&config, host, path);
-    let text = if flags.json { json(&explanation, own)? } else { text(&explanation, own) };
+    let sent_to = sent_to(&config, &request, own);
+    let sent_to = sent_to.as_deref();
+    let text = match flags.json {
+        true => json(&explanation, own, sent_to)?,
+        false => text(&explanation, own, sent_to),
+    };
     say(&text)
 }
 
@@ -30,6 +36,8 @@ pub fn why(flags: &Why) -> Result<Exit, Failure> {
 struct Request {
     host: Vec<u8>,
     path: Vec<u8>,
+    /// It comes over HTTPS.
+    is_secure: bool,
 }
 
 impl Request {
@@ -39,12 +47,13 @@ impl Request {
             Failure::usage(format!("'{url}' is no URL of a server: {why}"))
                 .tip("for example http://example.com/path, example.com/path or /path")
         };
-        let rest = match url.split_once("://") {
-            Some((scheme, rest)) if ["http", "https", "ws", "wss"].contains(&scheme) => rest,
+        let (is_secure, rest) = match url.split_once("://") {
+            Some((scheme, rest)) if ["https", "wss"].contains(&scheme) => (true, rest),
+            Some((scheme, rest)) if ["http", "ws"].contains(&scheme) => (false, rest),
             Some((scheme, _)) if !scheme.contains(['/', '?']) => {
                 return Err(wrong("it begins neither with http:// nor with https://"));
             }
-            _ => url,
+            _ => (false, url),
         };
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
         let (authority, path) = match rest.find('/') {
@@ -57,7 +66,7 @@ impl Request {
         let mut host = Vec::new();
         normalize(authority.as_bytes(), &mut host);
         let path = resolve(path.as_bytes(), &mut PathRoom::new()).map_err(wrong)?.to_vec();
-        Ok(Self { host, path })
+        Ok(Self { host, path, is_secure })
     }
 }
 
@@ -76,7 +85,26 @@ fn own_endpoint(config: &Config, host: &[u8], path: &[u8]) -> Option<&'static st
     is_served.then_some(name)
 }
 
-fn text(explanation: &Explanation, own: Option<&str>) -> String {
+/// Where the request is sent before anything else, as it is in the edge, because it comes in the
+/// clear: an origin.
+fn sent_to(config: &Config, request: &Request, own: Option<&str>) -> Option<String> {
+    let Request { host, is_secure, .. } = request;
+    let is_local = own.is_some() && is_ip_or_localhost(host);
+    let to_https = ToHttps::of(config).filter(|to| !is_secure && !is_local && to.takes(host))?;
+    let mut origin = Vec::new();
+    to_https.origin(host, &mut origin);
+    Some(String::from_utf8_lossy(&origin).into_owned()).filter(|_| !host.is_empty())
+}
+
+fn text(explanation: &Explanation, own: Option<&str>, sent_to: Option<&str>) -> String {
+    let told = rule_text(explanation, own);
+    match sent_to {
+        Some(origin) => format!("over plain HTTP it is sent on to {origin}; there:\n{told}"),
+        None => told,
+    }
+}
+
+fn rule_text(explanation: &Explanation, own: Option<&str>) -> String {
     match own {
         Some(name) => {
             format!("the server answers it itself (builtin {name}=); without that:\n{explanation}")
@@ -85,11 +113,18 @@ fn text(explanation: &Explanation, own: Option<&str>) -> String {
     }
 }
 
-fn json(explanation: &Explanation, own: Option<&str>) -> Result<String, Failure> {
+fn json(
+    explanation: &Explanation,
+    own: Option<&str>,
+    sent_to: Option<&str>,
+) -> Result<String, Failure> {
     let mut value = serde_json::to_value(explanation)
         .map_err(|error| Failure::new(Exit::Failed, format!("it cannot be told: {error}")))?;
     if let (Some(object), Some(name)) = (value.as_object_mut(), own) {
         object.insert("builtin".to_owned(), name.into());
+    }
+    if let (Some(object), Some(origin)) = (value.as_object_mut(), sent_to) {
+        object.insert("sentTo".to_owned(), origin.into());
     }
     Ok(value.to_string())
 }
@@ -113,7 +148,8 @@ mod tests {
             ("*.example.com", "*.example.com", "/"),
         ] {
             let (host, path) = (host.as_bytes().to_vec(), path.as_bytes().to_vec());
-            assert_eq!(Request::read(url).unwrap(), Request { host, path }, "{url}");
+            let is_secure = url.starts_with("https");
+            assert_eq!(Request::read(url).unwrap(), Request { host, path, is_secure }, "{url}");
         }
         for url in ["ftp://example.com/", "http://me@example.com/", "/%zz", "/../../x"] {
             assert_eq!(Request::read(url).unwrap_err().exit.code(), 2, "{url}");
@@ -133,10 +169,35 @@ mod tests {
         assert_eq!(own("example.com", "/statuses"), None);
 
         let explanation = explain(&config.routes, b"example.com", b"/status", b"GET");
-        let told = text(&explanation, Some("status"));
+        let told = text(&explanation, Some("status"), None);
         assert!(told.starts_with("the server answers it itself (builtin status=)"), "{told}");
         assert!(told.contains("GET example.com/status → app api, by example.com/* (line 3)"));
-        let told = json(&explanation, Some("status")).unwrap();
+        let told = json(&explanation, Some("status"), Some("https://x")).unwrap();
         assert!(told.contains(r#""builtin":"status""#) && told.contains(r#""winner":0"#), "{told}");
+        assert!(told.contains(r#""sentTo":"https://x""#), "{told}");
+    }
+
+    #[test]
+    fn what_comes_in_the_clear_is_sent_on() {
+        let action = RouteAction::ToApp { app_id: AppId::new("api") };
+        let routes = vec![RouteRule::new("example.com", "/*", action)];
+        let mut config = Config { routes, ..Config::default() };
+        config.edge.https = vec![":8443".parse().unwrap()];
+        let sent = |url: &str, config: &Config| {
+            let request = Request::read(url).unwrap();
+            let own = own_endpoint(config, &request.host, &request.path);
+            sent_to(config, &request, own)
+        };
+        let to = Some("https://example.com:8443".to_owned());
+        assert_eq!(sent("http://example.com/a", &config), to);
+        assert_eq!(sent("example.com/a", &config), to);
+        assert_eq!(sent("https://example.com/a", &config), None);
+        assert_eq!(sent("http://127.0.0.1/status", &config), None);
+        assert_eq!(sent("/a", &config), None);
+        config.plain_hosts.push("example.com".to_owned());
+        assert_eq!(sent("http://example.com/a", &config), None);
+        let explanation = explain(&config.routes, b"example.com", b"/a", b"GET");
+        let told = text(&explanation, None, to.as_deref());
+        assert!(told.starts_with("over plain HTTP it is sent on to https://example.com:8443;"));
     }
 }

@@ -514,7 +514,13 @@ impl Edge {
         let Some(front) = self.fronts.get_mut(key) else { return false };
         let before = front.unsent();
         if before > 0 {
-            match front.transport.flush(&mut front.output, &mut self.tls) {
+            let result = match (front.exchange, front.ending) {
+                (None, Ending::Flushing { .. }) => {
+                    front.transport.flush_last(&mut front.output, &mut self.tls)
+                }
+                _ => front.transport.flush(&mut front.output, &mut self.tls),
+            };
+            match result {
                 Ok(Flush::Done) => {
                     front.deadlines.clear(Phase::Write);
                     if let Some(spare) = front.output.release() {

@@ -94,11 +94,10 @@ impl Edge {
             .and_then(|field| bearer(field.value.of(buf)))
             .unwrap_or_default();
         let publish = &active.config.edge.publish;
-        let file = config.publish_secret_file.as_ref().or(publish.secret_file.as_ref());
-        match (file, &self.shared.publish_secret) {
-            (Some(file), _) => active.secrets.is_in(file, given),
-            (None, Some(secret)) => is_same_secret(given, secret.expose().as_bytes()),
-            (None, None) => {
+        match (&config.publish_secret_file, &self.shared.publish_secret, &publish.secret_file) {
+            (Some(file), ..) | (None, None, Some(file)) => active.secrets.is_in(file, given),
+            (None, Some(secret), _) => is_same_secret(given, secret.expose().as_bytes()),
+            (None, None, None) => {
                 publish.open
                     || self.fronts.get(key).is_some_and(|front| {
                         // Whoever a PROXY header stands for does not ask from here.

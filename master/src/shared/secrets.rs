@@ -5,6 +5,7 @@ use rip::realtime::publish::is_same_secret;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 
 /// The secrets of one configuration, by the path of their file.
 #[derive(Default)]
@@ -41,7 +42,12 @@ impl Secrets {
 /// What the file holds, without the end of its line.
 fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut secret = Vec::new();
-    File::open(path)?.take(SECRET_BYTES + 1).read_to_end(&mut secret)?;
+    // Opening a pipe would wait for ever.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    file.take(SECRET_BYTES + 1).read_to_end(&mut secret)?;
     let length = secret.trim_ascii_end().len();
     if length == 0 || secret.len() as u64 > SECRET_BYTES {
         return Err(io::Error::other("it holds nothing, or too much to be a secret"));
@@ -56,7 +62,6 @@ const SECRET_BYTES: u64 = 4096;
 mod tests {
     use super::*;
     use crate::sys::test_dir::TestDir;
-    use rip::contract::config::EdgeConfig;
     use rip::contract::realtime::PublishConfig;
 
     #[test]
@@ -64,8 +69,8 @@ mod tests {
         let dir = TestDir::make();
         let path = dir.path().join("secret").to_str().unwrap().to_owned();
         let publish = PublishConfig { secret_file: Some(path.clone()), ..PublishConfig::default() };
-        let edge = EdgeConfig { publish, ..EdgeConfig::default() };
-        let config = Config { edge, ..Config::default() };
+        let mut config = Config::default();
+        config.edge.publish = publish;
         assert!(Secrets::read(&config).is_err(), "there is none");
         for content in ["", " \n", &"x".repeat(5000)] {
             std::fs::write(&path, content).unwrap();

@@ -69,9 +69,9 @@ impl Snapshot {
         let places = config.routes.iter().map(place).collect();
         let trusted = networks(&config.edge.trusted_proxies);
         let rates = RateLimits::new(&config);
-        let realtime = Realtimes::new(&config);
         let to_https = ToHttps::of(&config);
         let hsts = config.edge.tls.hsts.as_ref().map(hsts_line);
+        let realtime = Realtimes::new(&config);
         let upstreams = Vec::new();
         let sites = config.routes.iter().map(Site::of).collect();
         Self {

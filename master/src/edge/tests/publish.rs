@@ -7,7 +7,8 @@ use rip::contract::realtime::{HistoryRule, RealtimeConfig};
 /// An app whose clients join the groups that their query names, and which `/realtime` belongs to.
 fn groups(adjust: impl FnOnce(&mut Config)) -> (House, mpsc::Receiver<Posted>) {
     let configure = |config: &mut Config| {
-        let mut place = RealtimeConfig::unasked(config.apps[0].id.clone(), "/v1/realtime");
+        let mut place =
+            RealtimeConfig::unasked(config.apps[0].id.clone(), rip::contract::app::REALTIME_PATH);
         place.hosts.push("*".to_owned());
         place.explicit = true;
         place.history.push(HistoryRule {
