@@ -10,7 +10,7 @@ const BYTES_EACH: u64 = 4096;
 
 fn file(round: u32) -> String {
     format!(
-        "version 1\nedge {{ http \"127.0.0.1:PORT\" }}\n\
+        "version 1\nedge {{ http \"127.0.0.1:PORT\"; limits connections=12000 }}\n\
          app \"hub\" {{ entry \"builtin:realtime\"; workers 2; env ROUND=\"{}\" }}\n\
          site \"*\" {{ realtime \"/realtime\" app=\"hub\" rate={}\n\
          route \"/v{round}/*\" {{ to-app \"hub\" }} }}\n",
