@@ -96,7 +96,7 @@ pub(super) struct Sockets {
     /// By the hub's number.
     pub(super) halls: Vec<Option<Hall>>,
     /// Those that got something in this turn.
-    pub(super) touched: Vec<Key>,
+    pub(super) touched: VecDeque<Key>,
     /// When what hubs keep is looked at.
     pub(super) archives: Option<Instant>,
     random: Option<File>,

@@ -73,6 +73,18 @@ impl Edge {
         }
     }
 
+    /// The server ends: what clients still had to say is not POSTed any more. Returns how much that
+    /// is, `close` included.
+    pub(super) fn abandon_lanes(&mut self) -> u64 {
+        let mut cut = 0;
+        for key in self.sockets.slab.keys().collect::<Vec<_>>() {
+            if let Some(socket) = self.sockets.slab.get_mut(key) {
+                cut += socket.lane.abandon() as u64;
+            }
+        }
+        cut
+    }
+
     /// Closes the clients of apps, or of places, that the active configuration does not have.
     pub(super) fn close_removed_sockets(&mut self) {
         if self.sockets.slab.is_empty() {

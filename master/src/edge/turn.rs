@@ -261,7 +261,8 @@ impl Edge {
     }
 
     fn patience(&self) -> Option<Duration> {
-        if !self.runnable.is_empty() || self.accept_later {
+        let has_more = !self.runnable.is_empty() || !self.sockets.touched.is_empty();
+        if has_more || self.accept_later {
             return Some(Duration::ZERO);
         }
         let next = self.wheel.next()?;
