@@ -213,7 +213,10 @@ impl Entry {
 
     /// Its host gets a certificate from whoever makes those of hosts that say nothing of it.
     fn certify(&self, config: &mut Config) {
-        if config.edge.https.is_empty() {
+        let is_it = |host: &String| *host == self.host;
+        let has_one = config.certs.iter().flat_map(|cert| &cert.hosts).any(is_it)
+            || config.acme_hosts.iter().chain(&config.auto_hosts).any(is_it);
+        if config.edge.https.is_empty() || has_one {
             return;
         }
         let is_public = public_name::refusal(&self.host).is_none();

@@ -2,7 +2,8 @@
 //!
 //! Each certificate claims names. For a name, what an operator said of it counts more than what was
 //! merely found, and every certificate that is good today more than those that are not: who has two
-//! for a name and lets one expire is served with the other.
+//! for a name and lets one expire is served with the other. What is made here, or got here, stands
+//! behind what an operator gave, even where that is for a wildcard.
 
 use super::select::ByName;
 
@@ -43,14 +44,15 @@ pub fn arrange(claims: &[Claim<'_>], refused: &[String]) -> ByName {
     let mut by_name = ByName::default();
     // What is declared counts more than the names of another certificate of the same origin.
     for tier in ranked.chunk_by(|(_, one), (_, other)| is_tier(one, other)) {
-        for (position, claim) in tier {
-            claim.hosts.iter().filter(|host| *host != "*").for_each(|host| {
-                by_name.add(host, *position);
-            });
-        }
-        for (position, claim) in tier {
-            claim.names.iter().for_each(|name| by_name.add(name, *position));
-        }
+        let hosts = tier.iter().flat_map(|(at, claim)| claim.hosts.iter().map(|host| (host, *at)));
+        let names = tier.iter().flat_map(|(at, claim)| claim.names.iter().map(|name| (name, *at)));
+        let is_given = tier.first().is_some_and(|(_, claim)| claim.origin <= Origin::Directory);
+        let claimed: Vec<_> = hosts
+            .filter(|(host, _)| *host != "*")
+            .chain(names)
+            .filter(|(name, _)| is_given || by_name.named(name).is_none())
+            .collect();
+        claimed.into_iter().for_each(|(name, position)| by_name.add(name, position));
     }
     let for_all = |(_, claim): &&(usize, &Claim<'_>)| claim.hosts.iter().any(|host| host == "*");
     if let Some((position, _)) = ranked.iter().find(for_all).or(ranked.first()) {
@@ -112,6 +114,25 @@ mod tests {
             assert_eq!(by_name.select(Some(name)), Some(expected), "{name}");
         }
         assert_eq!(by_name.select(None), Some(4), "the first of the best");
+    }
+
+    #[test]
+    fn a_wildcard_that_was_given_is_for_every_name_below_it() {
+        let (directory, acme, local) = (Origin::Directory, Origin::Acme, Origin::Local);
+        let by_name = arranged(
+            &[
+                (local, "b.x c.y", "b.x c.y"),
+                (acme, "a.x", "a.x"),
+                (directory, "", "*.x"),
+                (local, "*.y d.y", "*.y d.y"),
+            ],
+            "",
+        );
+        for (name, expected) in [("a.x", 2), ("b.x", 2), ("c.y", 0), ("d.y", 3), ("e.y", 3)] {
+            assert_eq!(by_name.select(Some(name)), Some(expected), "{name}");
+        }
+        let by_name = arranged(&[(directory, "-", "*.x"), (acme, "a.x", "a.x")], "");
+        assert_eq!(by_name.select(Some("a.x")), Some(1), "it has expired");
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub enum Failure {
 }
 
 impl Past {
+    /// Nothing is remembered but when the last order was begun.
+    pub fn only_attempted(attempted: Option<u64>) -> Self {
+        Self { attempted, ..Self::default() }
+    }
+
     pub(super) fn pace(&self) -> Pace {
         Pace::of(self.length)
     }

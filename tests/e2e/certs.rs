@@ -9,6 +9,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// A server with a pair of files `a` of the flags, and the port of its HTTPS.
 fn with_pair(identity: &Identity, words: &[&str]) -> (Server, Port) {
@@ -79,6 +81,39 @@ fn new_handshakes_get_the_new_leaf_and_old_connections_live_on() {
         server.wait_for_log(&format!("fingerprint={}", next.fingerprint));
         assert_eq!(certs(&server)["certs"][0]["fingerprint"], next.fingerprint.as_str());
     }
+}
+
+#[test]
+fn clients_notice_none_of_many_swaps() {
+    let identities: Vec<_> = (0..12).map(|_| identity(&["a.test"], 100)).collect();
+    let (server, port) = with_pair(&identities[0], &[]);
+    let number = port.number;
+    let is_over = AtomicBool::new(false);
+    let patience = Instant::now() + Duration::from_secs(60);
+    let known = |leaf: &str| identities.iter().any(|one| one.fingerprint == leaf);
+    let client = |keeps: bool| {
+        let mut asked = 0;
+        let mut connection = Secure::connect(number, Some("a.test")).unwrap();
+        while !is_over.load(Ordering::Relaxed) && Instant::now() < patience {
+            if !keeps {
+                connection = Secure::connect(number, Some("a.test")).unwrap();
+            }
+            assert!(known(&connection.fingerprint()));
+            assert_eq!(connection.get("a.test").unwrap(), 200);
+            asked += 1;
+        }
+        asked
+    };
+    let asked: u64 = std::thread::scope(|scope| {
+        let clients = [scope.spawn(|| client(true)), scope.spawn(|| client(false))];
+        for next in &identities[1..] {
+            next.write(&server.path("a"));
+            wait_for_leaf(number, "a.test", next);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        clients.map(|client| client.join().unwrap()).into_iter().sum()
+    });
+    assert!(asked > 20, "{asked}");
 }
 
 #[test]
@@ -268,6 +303,13 @@ fn the_local_authority_is_believed_by_those_who_are_told_and_outlives_the_master
     assert!(code == 0 && text.contains(&format!("curl --cacert {path}")), "{text}");
     let (code, text) = server.cli(&["ctl", "certs", "renew", "localhost"]);
     assert!(code == 1 && text.contains("made by the server itself"), "{text}");
+    let (code, text) = server.cli(&["add", "shop.test"]);
+    assert_eq!(code, 0, "{text}");
+    let mut shop = Command::new("curl");
+    shop.args(["-sS", "--cacert", &path, &format!("https://shop.test:{}/", port.number)]);
+    let got =
+        tools::finish(shop.arg("--resolve").arg(format!("shop.test:{}:127.0.0.1", port.number)));
+    assert!(got.status.success(), "a host that is added has one too: {}", tools::both(&got));
     let before = fs::read(&ca).unwrap();
     assert_eq!(server.stop(), 0);
     let server = start();

@@ -59,6 +59,8 @@ mod streaming;
 mod strict;
 mod stuck;
 mod timeouts;
+mod tls;
+mod tls_clients;
 mod traps;
 mod tunnel;
 mod verbs;

@@ -199,7 +199,7 @@ impl Edge {
                 return self.close_front(key);
             }
             let (exchange, socket) = (front.exchange, front.socket);
-            if self.waits_to_open(socket) {
+            if self.ends_with_client(socket) {
                 return self.close_front(key);
             }
             if let Some(exchange) = exchange
@@ -514,7 +514,13 @@ impl Edge {
         let Some(front) = self.fronts.get_mut(key) else { return false };
         let before = front.unsent();
         if before > 0 {
-            match front.transport.flush(&mut front.output, &mut self.tls) {
+            let result = match (front.exchange, front.ending) {
+                (None, Ending::Flushing { .. }) => {
+                    front.transport.flush_last(&mut front.output, &mut self.tls)
+                }
+                _ => front.transport.flush(&mut front.output, &mut self.tls),
+            };
+            match result {
                 Ok(Flush::Done) => {
                     front.deadlines.clear(Phase::Write);
                     if let Some(spare) = front.output.release() {

@@ -159,10 +159,26 @@ impl Transport {
         }
     }
 
-    /// What the client got is whole.
+    /// The same for an answer that is the last: its end leaves with it.
+    pub(super) fn flush_last(
+        &mut self,
+        output: &mut Outbox,
+        blocks: &mut TlsBlocks,
+    ) -> io::Result<Flush> {
+        if let Self::Tls(stream) = self
+            && output.flush(&mut Gathering { stream, blocks })? == Flush::Done
+        {
+            stream.farewell(blocks);
+        }
+        self.flush(output, blocks)
+    }
+
+    /// What the client got is whole: it is told so, as far as the kernel takes that at once.
     pub(super) fn farewell(&mut self, blocks: &mut TlsBlocks) {
         if let Self::Tls(stream) = self {
             stream.farewell(blocks);
+            // Whoever is not told of the end sees it.
+            let _ = stream.send(blocks);
         }
     }
 

@@ -413,8 +413,8 @@ impl TlsStream {
         Ok(true)
     }
 
-    /// Tells the client that it has everything, as far as the kernel takes that at once. Nothing
-    /// more can be written.
+    /// Tells the client that it has everything: behind what is unsent, with the next
+    /// [`Self::send`]. Nothing more can be written.
     pub fn farewell(&mut self, blocks: &mut TlsBlocks) {
         if self.is_ended || self.session.is_none() || self.is_handshaking() {
             return;
@@ -422,8 +422,8 @@ impl TlsStream {
         self.is_ended = true;
         let goodbye =
             self.with_session(blocks, 0, |traffic, into| traffic.queue_close_notify(into));
-        if let Err(error) = goodbye.and_then(|()| self.send(blocks)) {
-            log::trace!("a client was not told that it has everything: {error}");
+        if let Err(error) = goodbye {
+            log::trace!("a client is not told that it has everything: {error}");
         }
     }
 

@@ -185,4 +185,6 @@ fn a_host_gets_its_certificate_as_its_neighbours_do() {
     secure.auto_hosts.push("a.local".to_owned());
     let auto = ["a.local", "added.example.com", "added.local"].map(str::to_owned).to_vec();
     assert_eq!(made(&secure), (vec![], auto));
+    secure.auto_hosts.push("added.local".to_owned());
+    assert_eq!(made(&secure).1.len(), 3, "none is asked for twice");
 }

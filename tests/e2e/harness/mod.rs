@@ -17,6 +17,7 @@ pub mod renewal_stub;
 pub mod server;
 pub mod tls;
 pub mod tools;
+pub mod trusting;
 pub mod wait;
 
 pub use http::{Client, Response};

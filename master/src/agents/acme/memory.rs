@@ -17,6 +17,9 @@ pub struct Memory {
     /// The directory of the authority that gave the last certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
+    /// The directory of the authority that the orders were for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// How it was shown that the name is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub challenge: Option<Challenge>,
@@ -81,6 +84,7 @@ mod tests {
         (past.attempted, past.under_way) = (Some(7), true);
         let memory = Memory {
             authority: Some("https://ca.test/dir".to_owned()),
+            asked: Some("https://other.test/dir".to_owned()),
             challenge: Some(Challenge::Http),
             result: Some("ok".to_owned()),
             past,

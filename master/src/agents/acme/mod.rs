@@ -5,9 +5,11 @@
 //! nowhere else.
 
 mod account;
-mod care;
+mod asking;
+mod attempt;
 mod handshake;
 mod inbox;
+mod keeper;
 mod memory;
 mod order;
 mod patience;
@@ -27,6 +29,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+/// Takes a name, a moment and a result.
+pub type Note = Box<dyn Fn(&str, u64, &str) + Send>;
+/// Takes who waits, and what came of it.
+pub type Answer = Box<dyn Fn(CertTicket, Result<(), String>) + Send>;
+
 /// What the agent can do to the rest of the server.
 pub struct Means {
     /// The directory of certificates.
@@ -37,11 +44,11 @@ pub struct Means {
     pub load: Box<dyn Fn() + Send>,
     /// A certificate of this name was asked for at this moment, in seconds since 1970, with this
     /// result.
-    pub note: Box<dyn Fn(&str, u64, &str) + Send>,
+    pub note: Note,
     /// Tells what happened.
     pub tell: Box<dyn Fn(Event) + Send>,
     /// Answers who wanted a certificate renewed.
-    pub answer: Box<dyn Fn(CertTicket, Result<(), String>) + Send>,
+    pub answer: Answer,
     /// Chance.
     pub seed: u64,
 }
@@ -105,7 +112,7 @@ impl AcmeAgent {
             }
             let Some(means) = self.means.take() else { return Ok(()) };
             let inbox = self.inbox.clone();
-            let run = move || care::run(means, &inbox);
+            let run = move || keeper::run(means, &inbox);
             self.thread = Some(std::thread::Builder::new().name("acme".to_owned()).spawn(run)?);
         }
         self.inbox.send(Message::Follow(wish));
@@ -118,6 +125,12 @@ impl AcmeAgent {
         move |order| inbox.send(Message::Renew(order))
     }
 
+    /// Orders nothing any more: the listeners where an authority would look are about to close. Does
+    /// not wait for it.
+    pub fn stop(&self) {
+        self.inbox.send(Message::Stop);
+    }
+
     /// Whether it keeps certificates.
     pub fn is_awake(&self) -> bool {
         self.thread.is_some()
@@ -126,7 +139,7 @@ impl AcmeAgent {
 
 impl Drop for AcmeAgent {
     fn drop(&mut self) {
-        self.inbox.send(Message::Stop);
+        self.stop();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -8,7 +8,7 @@ use rip::contract::secret::Secret;
 #[derive(Args, Clone, Debug, Default)]
 pub struct RealtimeFlags {
     /// Where clients open them; no page is there [default: /realtime]
-    #[arg(long, value_name = "PATH", value_parser = value::path)]
+    #[arg(long, value_name = "PATH", value_parser = value::place)]
     pub realtime_path: Option<String>,
     /// What publishers present; seen by nobody in RIP_PUBLISH_SECRET
     #[arg(long, value_name = "SECRET", hide_env_values = true)]

@@ -221,7 +221,7 @@ fn check_listeners(
 }
 
 fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
-    let Start { app, restarts, replacing, changes, .. } = start;
+    let Start { app, restarts, replacing, changes, realtime, .. } = start;
     let given = [
         (app.select.is_some(), "--select", "select \"lifo\""),
         (app.listen.is_some(), "--listen", "listen \"port\""),
@@ -266,6 +266,7 @@ fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
         (!changes.watch.is_empty(), "--watch", "watch \"*.py\""),
         (changes.max_reloads.is_some(), "--max-reloads", "reload max=10"),
         (changes.setup.is_some(), "--setup", "setup \"make\" \"css\""),
+        (realtime.realtime_path.is_some(), "--realtime-path", "realtime path=\"/ws\""),
     ];
     match given.into_iter().find(|(is_given, ..)| *is_given) {
         None => Ok(()),

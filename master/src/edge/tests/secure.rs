@@ -687,3 +687,22 @@ fn whatever_comes_stops_no_loop() {
     house_turns(&house);
     wait_until("a connection stays", || house.shared.connections.open() == 0);
 }
+
+#[test]
+fn a_host_that_nobody_serves_here_may_be_somewhere_else() {
+    use rip::contract::route::{RouteAction, RouteRule};
+    let house = secure(
+        |config| {
+            let app = RouteAction::ToApp { app_id: config.apps[0].id.clone() };
+            config.routes = vec![RouteRule::new("localhost", "/*", app)];
+        },
+        mirror,
+    );
+    let mut client = connect(&house);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: other.test\r\n\r\n").unwrap();
+    assert!(response(&mut client).starts_with("HTTP/1.1 421 "));
+    // The connection is good for those that are served, whatever name began it.
+    client.write_all(ASK).unwrap();
+    assert!(response(&mut client).starts_with("HTTP/1.1 200 "));
+    assert_eq!(house.count(Counter::Refusal(Reason::Misdirected)), 1);
+}

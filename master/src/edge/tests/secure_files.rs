@@ -10,7 +10,7 @@ fn site(content: &[u8], adjust: impl FnOnce(&mut Config)) -> (House, TestDir) {
     let dir = TestDir::make();
     std::fs::write(dir.path().join("big"), content).unwrap();
     std::fs::write(dir.path().join("big.txt"), content).unwrap();
-    std::fs::write(dir.path().join("small"), &[b's'; 512]).unwrap();
+    std::fs::write(dir.path().join("small"), [b's'; 512]).unwrap();
     let files = StaticFiles {
         dir: dir.path().to_str().unwrap().to_owned(),
         index: "index.html".to_owned(),
