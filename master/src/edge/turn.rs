@@ -297,6 +297,7 @@ impl Edge {
             EdgeMessage::Stay(pool) => self.seats.stay(pool),
             EdgeMessage::EndRemoved => self.end_removed(),
             EdgeMessage::Forget(pool) => {
+                self.fail_own_requests(pool);
                 self.seats.forget(pool);
                 self.links.forget_pool(pool);
             }
