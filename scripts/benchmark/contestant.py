@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 
 import processes
-import tls
 
 SERVER_CPU, OTHER_CPU = 0, (1 if (os.cpu_count() or 1) > 1 else 0)
 EVERY_CPU = set(range(os.cpu_count() or 1))
@@ -299,12 +299,20 @@ def answers(port, path, secure=False):
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             if secure:
-                connection = tls.client().wrap_socket(connection, server_hostname="localhost")
+                connection = believing().wrap_socket(connection, server_hostname="localhost")
             connection.sendall(f"GET {path} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
             head = connection.recv(64)
     except OSError:
         return False
     return head.startswith(b"HTTP/1.1 ") and (path != "/status" or b" 200 " in head)
+
+
+def believing():
+    """What a client speaks TLS with that believes everybody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def wait_for(condition, name):

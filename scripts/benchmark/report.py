@@ -25,8 +25,7 @@ def markdown(machine, results):
                 f"| {result['scenario']} | {name} | {median(turns, 'cpuMicros'):.2f} "
                 f"| {median(turns, 'userMicros'):.1f} + {median(turns, 'systemMicros'):.1f} "
                 f"| {ratio} | {goal} | {median(turns, 'requestsPerSecond'):,.0f} "
-                f"| {median(turns, 'p50Seconds') * 1e3:.2f} ms "
-                f"| {median(turns, 'p99Seconds') * 1e3:.2f} ms "
+                f"| {milliseconds(turns, 'p50Seconds')} | {milliseconds(turns, 'p99Seconds')} "
                 f"| {median(turns, 'peakRssBytes') / 2**20:.1f} MiB |")
     for result in results:
         for name, calls in result["systemCalls"].items():
@@ -39,6 +38,10 @@ def ratio_of(ours, theirs):
     """The median over rounds of our CPU cost against theirs in the same round."""
     return statistics.median(
         mine["cpuMicros"] / its["cpuMicros"] for mine, its in zip(ours, theirs))
+
+
+def milliseconds(turns, name):
+    return "" if turns[0][name] is None else f"{median(turns, name) * 1e3:.2f} ms"
 
 
 def median(turns, name):

@@ -119,6 +119,6 @@ ALL = [
     Scenario("tls-32", TLS, "/server", 32, goals={"nginx": 0.75}, kind="https"),
     Scenario("tls-full", TLS, "/server", 32, {"Connection": "close"}, goals={"nginx": 0.5},
              kind="https"),
-    Scenario("tls-resumed", TLS, "/server", 8, goals={"nginx": 0.5}, kind="resumed"),
+    Scenario("tls-resumed", TLS, "/server", 4, goals={"nginx": 0.5}, kind="resumed"),
     Scenario("tls-100k", TLS_STATIC, "/100k.bin", 32, goals={"nginx": 0.5}, kind="https"),
 ]

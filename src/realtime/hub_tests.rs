@@ -553,7 +553,8 @@ fn another_configuration_keeps_what_it_can() {
 fn settings_of_several_endpoints_follow_each_other() {
     let endpoint = |pattern: &str, lossy: &str| -> RealtimeConfig {
         serde_json::from_value(serde_json::json!({
-            "hosts": ["a.test"], "path": "/realtime", "appId": "a", "lossy": [lossy],
+            "hosts": ["a.test"], "path": "/realtime", "appId": "a", "appPath": "/rt",
+            "lossy": [lossy],
             "history": [{"pattern": pattern, "messages": 1, "ttlMs": 1}],
         }))
         .unwrap()

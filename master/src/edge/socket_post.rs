@@ -181,6 +181,9 @@ impl Edge {
                 return self.post_again(key, Errand { word: mark, body });
             }
             result => {
+                if matches!(mark, "text" | "binary") {
+                    self.shard().add(Counter::SocketMessagesPosted, 1);
+                }
                 self.apply_reply(key, &request_id, result);
                 if let Some(socket) = self.sockets.slab.get_mut(key) {
                     socket.lane.answered();

@@ -26,7 +26,7 @@ impl Edge {
             let key = Key::from_u64(key);
             let Some(socket) = slab.get_mut(key) else { return false };
             if !std::mem::replace(&mut socket.is_touched, true) {
-                touched.push(key);
+                touched.push_back(key);
             }
             if socket.view.is_some() {
                 let front = socket.front.and_then(|front| fronts.get_mut(front));
@@ -66,10 +66,11 @@ impl Edge {
         }
     }
 
-    /// Looks after the clients that got something, or were closed, in this turn; and tells the hubs
-    /// what this loop has got through.
+    /// Looks after clients that got something or were closed, so many that others have their turn, and
+    /// tells the hubs what this loop has got through.
     pub(super) fn tend_sockets(&mut self) {
-        while let Some(key) = self.sockets.touched.pop() {
+        for _ in 0..TENDED_PER_TURN {
+            let Some(key) = self.sockets.touched.pop_front() else { break };
             let Some(socket) = self.sockets.slab.get_mut(key) else { continue };
             socket.is_touched = false;
             let (front, stage) = (socket.front, socket.stage);
@@ -80,7 +81,12 @@ impl Edge {
             } else if matches!(stage, Stage::Closing { .. }) {
                 self.see_off(key);
             }
-            if let Some(front) = front {
+            // One that takes no more now is told of when it does.
+            let is_blocked = |front| {
+                let front = self.fronts.get(front);
+                front.is_some_and(|front| front.deadlines.at(Phase::Write).is_some())
+            };
+            if let Some(front) = front.filter(|front| !is_blocked(*front)) {
                 self.flush_front(front);
             }
         }
@@ -150,8 +156,10 @@ impl Edge {
             match front.transport.flush(&mut front.output, &mut self.tls) {
                 Ok(Flush::Done) => {}
                 Ok(Flush::Blocked) => {
-                    let at = now + self.phases().write;
-                    self.front_deadline(front_key, Phase::Write, at);
+                    if has_moved || front.deadlines.at(Phase::Write).is_none() {
+                        let at = now + self.phases().write;
+                        self.front_deadline(front_key, Phase::Write, at);
+                    }
                     return true;
                 }
                 Err(_) => {
@@ -161,10 +169,10 @@ impl Edge {
             }
         }
         front.deadlines.clear(Phase::Write);
-        if let Stage::Closing { heard: true, failed } = socket.stage
+        if let Stage::Closing { heard: true } = socket.stage
             && socket.outbox.is_finished()
         {
-            self.end_socket(front_key, key, failed);
+            self.end_socket(front_key, key);
         }
         true
     }
@@ -203,5 +211,7 @@ impl Edge {
 
 /// Between two looks at what hubs keep.
 const ARCHIVE_PAUSE: Duration = Duration::from_secs(1);
+/// A message for many is written to so many of them before others have their turn.
+const TENDED_PER_TURN: usize = 1024;
 /// Frames written at once.
 const PIECES: usize = 16;

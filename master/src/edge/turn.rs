@@ -261,7 +261,8 @@ impl Edge {
     }
 
     fn patience(&self) -> Option<Duration> {
-        if !self.runnable.is_empty() || self.accept_later {
+        let has_more = !self.runnable.is_empty() || !self.sockets.touched.is_empty();
+        if has_more || self.accept_later {
             return Some(Duration::ZERO);
         }
         let next = self.wheel.next()?;
@@ -296,6 +297,7 @@ impl Edge {
             EdgeMessage::Stay(pool) => self.seats.stay(pool),
             EdgeMessage::EndRemoved => self.end_removed(),
             EdgeMessage::Forget(pool) => {
+                self.fail_own_requests(pool);
                 self.seats.forget(pool);
                 self.links.forget_pool(pool);
             }

@@ -6,7 +6,8 @@ use crate::shared::certs::{CertSet, Served};
 use rip::contract::cert::{CertSource, TlsCertRecord};
 use rip::tls::select::ByName;
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
@@ -31,7 +32,7 @@ fn key() -> CertifiedKey {
 }
 
 /// Puts the certificate for `localhost` in place, and for nobody else.
-fn certify(house: &House) {
+pub(super) fn certify(house: &House, source: CertSource) {
     let record = TlsCertRecord {
         id: "localhost".to_owned(),
         domains: vec!["localhost".to_owned()],
@@ -40,7 +41,7 @@ fn certify(house: &House) {
         fingerprint: String::new(),
         cert_path: String::new(),
         key_path: String::new(),
-        source: CertSource::Manual,
+        source,
         last_renew_attempt: None,
         last_renew_result: None,
     };
@@ -62,7 +63,7 @@ pub(super) fn secure(
         },
         serve,
     );
-    certify(&house);
+    certify(&house, CertSource::Manual);
     house
 }
 
@@ -84,13 +85,30 @@ fn answer(mut stream: UnixStream) {
     }
 }
 
-fn config(versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> ClientConfig {
+/// A client that seals with 32 bytes of key, and can be asked for them.
+fn open_hearted() -> Arc<ClientConfig> {
+    let mut provider = default_provider();
+    provider.cipher_suites = vec![cipher_suite::TLS13_AES_256_GCM_SHA384];
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots())
+        .with_no_client_auth();
+    config.enable_secret_extraction = true;
+    Arc::new(config)
+}
+
+fn roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(file("ca.pem")).unwrap()).unwrap();
+    roots
+}
+
+fn config(versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots())
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     config
@@ -177,7 +195,7 @@ fn bodies_of_any_size_pass_both_ways() {
         },
         |_, _| {},
     );
-    certify(&house);
+    certify(&house, CertSource::Manual);
     let mut client = connect(&house);
     for size in [0, 1, 16_383, 16_384, 16_385, 70_000, 5_000_000] {
         let body: Vec<u8> = (0..size).map(|at: usize| (at / 3 % 251) as u8).collect();
@@ -556,7 +574,7 @@ fn a_new_certificate_is_for_new_connections() {
     connect(&house).write_all(ASK).and_then(|()| connect(&house).read(&mut [0])).unwrap_err();
     old.write_all(ASK).unwrap();
     response(&mut old);
-    certify(&house);
+    certify(&house, CertSource::Manual);
     house_turns(&house);
 }
 
@@ -570,8 +588,7 @@ fn sealed(
     use rustls::ConnectionTrafficSecrets as Secrets;
     use rustls::crypto::cipher::{AeadKey, Iv, OutboundChunks, OutboundPlainMessage};
     let (key, iv) = match secrets {
-        Secrets::Aes128Gcm { key, iv } | Secrets::Aes256Gcm { key, iv } => (key, iv),
-        Secrets::Chacha20Poly1305 { key, iv } => (key, iv),
+        Secrets::Aes256Gcm { key, iv } => (key, iv),
         _ => panic!("the suite has other secrets"),
     };
     let key = <[u8; 32]>::try_from(key.as_ref()).unwrap();
@@ -597,9 +614,7 @@ fn a_message_in_halves_stops_nobody_from_being_answered() {
             }
         },
     );
-    let mut config = config(&[&rustls::version::TLS13], &[]);
-    config.enable_secret_extraction = true;
-    let mut client = connect_as(&house, "localhost", &Arc::new(config));
+    let mut client = connect_as(&house, "localhost", &open_hearted());
     client.write_all(b"GET /server HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     response(&mut client);
     let suite = client.conn.negotiated_cipher_suite().unwrap().tls13().unwrap();
@@ -634,9 +649,7 @@ fn whatever_comes_stops_no_loop() {
         |client: &Client| client.conn.negotiated_cipher_suite().unwrap().tls13().unwrap();
     for seed in 0..60 {
         let mut entropy = Xoshiro::new(seed);
-        let mut config = config(&[&rustls::version::TLS13], &[]);
-        config.enable_secret_extraction = true;
-        let mut client = connect_as(&house, "localhost", &Arc::new(config));
+        let mut client = connect_as(&house, "localhost", &open_hearted());
         client.write_all(b"GET /server HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         response(&mut client);
         let suite = suite_of(&client);

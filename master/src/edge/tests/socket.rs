@@ -406,6 +406,39 @@ fn a_client_of_an_app_that_is_gone_is_closed_and_asked_nothing_more() {
 }
 
 #[test]
+fn what_waits_for_a_pool_that_is_gone_is_waited_for_no_longer() {
+    let (go, gone) = mpsc::channel::<()>();
+    let answer = move |posted: &Posted| {
+        if posted.word() == "text" {
+            let _ = gone.recv_timeout(PATIENCE);
+        }
+        ok("{}")
+    };
+    let (house, told) = house(|_| {}, Box::new(answer));
+    let mut client = open(&house);
+    say(&mut client, 0x81, b"x");
+    assert_eq!((next(&told).word(), next(&told).word()), ("open", "text"));
+    let config = Config { apps: Vec::new(), ..house.shared.current.load().config.clone() };
+    let snapshot = Arc::new(Snapshot::new(2, config, Vec::new()));
+    house.shared.activate(snapshot, 50, Clock::read());
+    let edges = house.edges.lock().unwrap().take().unwrap();
+    edges.tell(|| EdgeMessage::Activated);
+    assert_eq!(hear(&mut client), close(1001, "no longer served"));
+    drop(client);
+    edges.tell(|| EdgeMessage::Forget(PoolNumber(0)));
+    edges.drain(Clock::read());
+    let is_drained = || {
+        let mut all = Vec::new();
+        house.mail.lock().unwrap().drain(&mut all);
+        all.iter().any(|message| matches!(message, ControlMessage::LoopDrained(_)))
+    };
+    wait_until("it never drains", is_drained);
+    drop(go);
+    edges.stop();
+    assert!(told.try_recv().is_err(), "nobody was there to be told of the end");
+}
+
+#[test]
 fn what_is_no_handshake_is_refused() {
     let (house, told) = house(|_| {}, Box::new(|_| ok("{}")));
     let whole_upgrade = format!("{UPGRADE}\r\n");
