@@ -1,9 +1,11 @@
 """The load generator, on a CPU of its own."""
 
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 

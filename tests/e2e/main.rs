@@ -51,6 +51,7 @@ mod realtime_limits;
 mod realtime_places;
 mod realtime_protocol;
 mod realtime_publish;
+mod realtime_queue;
 mod realtime_recovery;
 mod recycle;
 mod reload;

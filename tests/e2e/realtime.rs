@@ -501,3 +501,38 @@ fn a_client_waits_for_a_worker_like_any_request() {
     assert_eq!(busy.hear_json(), json!({"done": 1}));
     assert!(Socket::switched(client).is_ok());
 }
+
+#[test]
+fn answers_of_any_size_are_told_and_too_large_ones_are_not() {
+    let server = rooms();
+    let mut socket = Socket::open(&server, "/realtime");
+    socket.say("!size 3000000");
+    assert_eq!(socket.hear_text().len(), 3_000_000, "more than may wait, but it is alone");
+    socket.say("!size 5000000");
+    socket.assert_nothing_told();
+    let id = server.posted("text")[1].field("x-request-id").expect("an id").to_owned();
+    eventually("a word about it", || {
+        server.log().lines().any(|line| line.contains(&id) && line.contains("got no answer"))
+    });
+    server.wait_for_workers(2);
+}
+
+#[test]
+fn comings_and_goings_are_told() {
+    let server = rooms();
+    let mut socket = Socket::open(&server, "/realtime");
+    socket.close(4123, "had enough");
+    assert_eq!(socket.hear_close().0, 4123);
+    let close = server.wait_for_posts("close", 1);
+    server.wait_for_told("ws_open", 1);
+    server.wait_for_told("ws_close", 1);
+    let told = server.told("ws_open")[0].clone() + &server.told("ws_close")[0];
+    for word in ["app=rooms", "4123", "had enough"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    assert_eq!(told.matches(close[0].client()).count(), 2, "{told}");
+    // Both requests to the app are in the log, and the client's own.
+    for line in ["mark=open", "mark=close", " 101 "] {
+        server.wait_for_log(line);
+    }
+}

@@ -158,3 +158,27 @@ fn clients_keep_their_groups_through_rolls_and_reloads() {
     let opened = until("their opens", || Some(server.posted("open").len()));
     assert_eq!(opened, 5, "nobody came back: nobody was gone");
 }
+
+#[test]
+fn a_stop_that_is_too_short_for_every_close_counts_the_rest() {
+    const COUNT: usize = 20;
+    let mut server = Setup::rooms(REALTIME).flag("--drain-timeout-ms", 1500).start();
+    server.wait_for_workers(2);
+    let slow = format!("/realtime?close={}", quoted("{}"));
+    let mut clients: Vec<_> = (0..COUNT).map(|_| Socket::open(&server, &slow)).collect();
+    // Both workers are at something that takes longer than the stop.
+    for client in &mut clients[..2] {
+        client.say("!gate never {}");
+    }
+    server.wait_for_posts("text", 2);
+    server.signal(Signal::SIGTERM);
+    let code = server.exit_code();
+    assert!(matches!(code, 0 | 1), "{code}");
+    let told = server.posted("close").len();
+    assert!(told < COUNT, "{told} of {COUNT}");
+    let log = server.log();
+    let counted = log
+        .lines()
+        .any(|line| line.contains("close") && line.contains(&(COUNT - told).to_string()));
+    assert!(counted, "{} are not told of: {log}", COUNT - told);
+}

@@ -1,8 +1,12 @@
 //! What a WebSocket client may take: room, time, attention. Whoever takes more is told so by a code.
 
+use crate::harness::port::Port;
+use crate::harness::tls::identity;
 use crate::harness::websocket::{BINARY, PING, PONG, Socket, UPGRADE, masked, quoted, rooms};
-use crate::harness::{Client, Server, Setup, eventually, processes, within};
+use crate::harness::{Client, Server, Setup, eventually, processes, tools, within};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -125,6 +129,43 @@ fn different_messages_for_many_slow_clients_are_bounded_for_each() {
     assert!(more <= SLOW as u64 * 3 / 2 + 12, "{more} MiB for {SLOW} slow clients");
     eventually("the slow ones are closed", || server.posted("close").len() == SLOW);
     drop(clients);
+}
+
+#[test]
+fn slow_clients_behind_tls_are_closed_and_bounded_as_well() {
+    const SLOW: usize = 20;
+    let https = Port::free();
+    let source = std::fs::read_to_string(tools::app("rooms.py")).unwrap();
+    let setup = Setup::python(&source).workers(2).flag("--https-port", https.number);
+    let (stem, record) = (setup.path("pair"), setup.path("record"));
+    identity(&["localhost"], 10).write(&stem);
+    std::fs::create_dir_all(&record).unwrap();
+    let file = |extension| stem.with_extension(extension).display().to_string();
+    let server = setup
+        .flag("--cert", file("crt"))
+        .flag("--key", file("key"))
+        .word("--no-redirect-http")
+        .env("RECORD", record)
+        .start();
+    server.wait_for_workers(2);
+    let mut deaf = Command::new(tools::python());
+    deaf.arg(tools::app("realtime_client.py"));
+    deaf.arg(format!("wss://localhost:{}{}", https.number, joins("/g")));
+    deaf.args(["deaf", &file("crt"), &SLOW.to_string()]);
+    let mut deaf = deaf.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut heard = BufReader::new(deaf.stdout.take().unwrap());
+    let mut line = String::new();
+    heard.read_line(&mut line).unwrap();
+    assert_eq!(line, "there\n");
+    flood(&server, "/nobody", 5, 64 * 1024);
+    let before = processes::resident_bytes(server.pid());
+    flood(&server, "/g", 200, 64 * 1024);
+    let more = processes::resident_bytes(server.pid()).saturating_sub(before) >> 20;
+    eventually("the slow ones are closed", || server.posted("close").len() == SLOW);
+    drop(deaf.stdin.take());
+    deaf.wait().unwrap();
+    assert!(server.posted("close").iter().all(|close| close.body().contains("1013")));
+    assert!(more <= 24, "{more} MiB more for {SLOW} slow clients");
 }
 
 #[test]

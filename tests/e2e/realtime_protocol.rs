@@ -385,3 +385,32 @@ fn what_is_said_with_the_handshake_is_heard() {
     assert_eq!(socket.hear_text(), "at once");
     assert!(socket.is_silent_for(Duration::from_millis(50)));
 }
+
+#[test]
+fn garbage_ends_one_connection_and_nothing_else() {
+    let server = Setup::builtin("realtime").workers(2).start();
+    let mut witness = Socket::open(&server, "/realtime");
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..400 {
+        let mut socket = Socket::open(&server, "/realtime");
+        let length = random() % 300;
+        let mut garbage: Vec<u8> = (0..length).map(|_| random() as u8).collect();
+        if round % 2 == 0 {
+            // Something that begins well.
+            garbage.splice(0..0, masked(if round % 4 == 0 { 0x01 } else { BINARY }, b"fine"));
+        }
+        let _ = socket.send_bytes(&garbage);
+        let mut client = socket.into_client();
+        client.finish_sending();
+        // A close or an end, in the time that such a client has.
+        assert!(client.rest().is_ok() || client.closes(), "round {round}: {garbage:?}");
+    }
+    witness.say("untouched");
+    assert_eq!(witness.hear_text(), "untouched");
+}

@@ -3,14 +3,17 @@
     realtime_client.py URL echo            texts and bytes of many sizes come back
     realtime_client.py URL room COUNT      clients of one group hear everybody, in one order
     realtime_client.py URL secure CA       the same as `echo`, behind TLS
+    realtime_client.py URL deaf CA COUNT   clients behind TLS that read nothing, until a line comes
     realtime_client.py URL pings           pings are answered, also in the middle of a message
 """
 
 import asyncio
 import json
 import os
+import socket
 import ssl
 import sys
+import urllib.parse
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -60,6 +63,25 @@ async def pings(url):
         assert await connection.recv() == "abc"
 
 
+async def deaf(url, authority, count):
+    context = ssl.create_default_context(cafile=authority)
+    place = urllib.parse.urlsplit(url)
+    request = (f"GET {place.path}?{place.query} HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: Upgrade\r\n"
+               "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    clients = []
+    for _ in range(int(count)):
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.connect(("127.0.0.1", place.port))
+        client = context.wrap_socket(plain, server_hostname=place.hostname)
+        client.sendall(request.encode())
+        assert client.recv(20).startswith(b"HTTP/1.1 101 ")
+        clients.append(client)
+    print("there", flush=True)
+    sys.stdin.readline()
+
+
 URL, WHAT, *REST = sys.argv[1:]
-asyncio.run({"echo": echo, "room": room, "secure": secure, "pings": pings}[WHAT](URL, *REST))
+asyncio.run({"echo": echo, "room": room, "secure": secure, "deaf": deaf, "pings": pings}[WHAT](URL, *REST))
 print("fine", flush=True)
