@@ -269,13 +269,16 @@ fn a_client_that_open_closes_comes_in_and_is_closed() {
     assert_eq!(server.wait_for_posts("close", 1)[0].body(), r#"{"code":4403,"reason":"go"}"#);
 }
 
+/// Who closes, how, and the code that the app is told; 0 where it depends.
+type Way = (&'static str, fn(Socket), u16);
+
 #[test]
 fn close_is_told_once_whoever_closes_and_what_it_instructs_is_done() {
     let server = rooms();
     let (mut witness, _) = comes(&server, r#"{"+":["/g"]}"#);
     let leaving = quoted(r#"{"@":["/g"],"left":true}"#);
     let target = format!("/realtime?close={leaving}");
-    let ways: [(&str, fn(Socket), u16); 7] = [
+    let ways: [Way; 7] = [
         (
             "the client",
             |mut socket| {
