@@ -130,6 +130,15 @@ pub(super) fn is_closed(client: &mut TcpStream) -> bool {
     matches!(client.read(&mut [0]), Ok(0) | Err(_))
 }
 
+/// Waits for an access line that says so.
+pub(super) fn wait_until_told(house: &House, what: &str) {
+    let mut lines = String::new();
+    wait_until(what, || {
+        lines.push_str(&house.lines());
+        lines.contains(what)
+    });
+}
+
 #[test]
 fn the_app_is_asked_before_the_connection_switches_and_chooses_the_protocol() {
     let answer = |posted: &Posted| match posted.word() {
@@ -175,7 +184,7 @@ fn the_app_is_asked_before_the_connection_switches_and_chooses_the_protocol() {
     }
     assert_eq!(posted.head.matches("sec-websocket-frame").count(), 1);
     assert_eq!(posted.head.matches("rip-client-id").count(), 1);
-    assert!(house.lines().contains("\"mark\":\"open\""), "it is in the log");
+    wait_until_told(&house, "\"mark\":\"open\"");
     drop(client);
     let posted = next(&told);
     assert_eq!((posted.word(), posted.field("rip-client-id")), ("close", Some(&*id)));
