@@ -17,7 +17,7 @@ use rustls::Error;
 impl Front {
     /// What passes between the client and us is sealed.
     pub(super) fn is_secure(&self) -> bool {
-        self.transport.is_tls()
+        matches!(&self.transport, Transport::Tls(stream) if !stream.is_plain())
     }
 }
 

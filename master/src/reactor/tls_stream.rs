@@ -127,6 +127,11 @@ impl TlsStream {
         &mut self.socket
     }
 
+    /// Bytes pass as they are: before a hello, or because the client speaks HTTP.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.stage, Stage::Plain)
+    }
+
     /// Its hello was not answered yet.
     pub fn awaits_hello(&self) -> bool {
         matches!(self.stage, Stage::Hello(_))
