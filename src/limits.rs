@@ -185,6 +185,8 @@ pub const LANE_BYTES: usize = 1024 * 1024;
 pub const OUTBOX_BYTES: usize = 1024 * 1024;
 /// Groups a WebSocket client is in: it joins no more beyond.
 pub const CLIENT_GROUP_COUNT: usize = 256;
+/// Instructions in one answer or one request to publish: refused beyond.
+pub const INSTRUCTION_COUNT: usize = 10_000;
 /// The name of a group in bytes: refused beyond.
 pub const GROUP_NAME_BYTES: usize = 256;
 /// The reason in a Close frame in bytes: a control frame has 125, two of them for the code
@@ -234,6 +236,8 @@ pub const OUTPUT_BURST_BYTES: u64 = 4 * 1024 * 1024;
 /// Lines that wait to be written, for each of the standard streams; more are dropped and counted.
 pub const LOG_BYTES: usize = 4 * 1024 * 1024;
 
+/// What is published at once, in bytes: 413 beyond.
+pub const PUBLISH_BYTES: usize = 1024 * 1024;
 /// The answer of an app to a POST on behalf of a WebSocket client, in bytes: 502 `answer-too-large`
 /// beyond, and nothing of it is done.
 pub const REALTIME_REPLY_BYTES: usize = 4 * 1024 * 1024;

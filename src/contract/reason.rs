@@ -23,6 +23,8 @@ pub enum Reason {
     ExpectationFailed,
     /// A file could not be read, or not to its end.
     FileFailed,
+    /// The app did not allow to read the group.
+    GroupRefused,
     /// The head did not arrive in time.
     HeadTimeout,
     /// No site is for the host.
@@ -81,6 +83,8 @@ pub enum Reason {
     TlsRefused,
     /// The handshake took too long.
     TlsTimeout,
+    /// The secret was missing or wrong.
+    Unauthorized,
     /// An unknown transfer coding.
     UnknownCoding,
     /// Only WebSocket is spoken there.
@@ -113,7 +117,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 55] = [
         Self::AddressCap,
         Self::AnswerTooLarge,
         Self::AppAbandoned,
@@ -124,6 +128,7 @@ impl Reason {
         Self::EncodeFailed,
         Self::ExpectationFailed,
         Self::FileFailed,
+        Self::GroupRefused,
         Self::HeadTimeout,
         Self::HostNotFound,
         Self::IdleTimeout,
@@ -153,6 +158,7 @@ impl Reason {
         Self::TlsPlain,
         Self::TlsRefused,
         Self::TlsTimeout,
+        Self::Unauthorized,
         Self::UnknownCoding,
         Self::UpgradeRequired,
         Self::UpstreamConnect,
@@ -205,6 +211,7 @@ impl Reason {
                 ("expectation-failed", 417, "Only 100-continue can be expected.")
             }
             Self::FileFailed => ("file-failed", 500, "The file could not be read."),
+            Self::GroupRefused => ("group-refused", 403, "This group is not yours to read."),
             Self::HeadTimeout => ("head-timeout", 408, "The request head arrived too slowly."),
             Self::HostNotFound => ("host-not-found", 404, "Host not found"),
             Self::IdleTimeout => ("idle-timeout", 408, "The connection was idle for too long."),
@@ -223,6 +230,7 @@ impl Reason {
             Self::OriginRefused => {
                 ("origin-refused", 403, "Pages of another site are not served here.")
             }
+            Self::Unauthorized => ("unauthorized", 401, "The secret is missing or wrong."),
             Self::UpgradeRequired => ("upgrade-required", 426, "Only WebSocket is spoken here."),
             Self::QueueFull => ("queue-full", 503, "The server is busy; try again in a moment."),
             Self::QueueTimeout => ("queue-timeout", 504, "No worker was free in time."),

@@ -30,6 +30,8 @@ pub enum Counter {
     SocketDropped,
     /// Messages of WebSocket clients.
     SocketMessagesIn,
+    /// Those of them whose POST has ended; the others wait for it, or were dropped.
+    SocketMessagesPosted,
     /// WebSocket clients that came.
     SocketOpened,
     /// POSTs on behalf of WebSocket clients that got no answer, or a refusal.
@@ -52,9 +54,10 @@ impl Counter {
             Self::SocketDeliveries => FIRST_SOCKET,
             Self::SocketDropped => FIRST_SOCKET + 1,
             Self::SocketMessagesIn => FIRST_SOCKET + 2,
-            Self::SocketOpened => FIRST_SOCKET + 3,
-            Self::SocketReplyFailed => FIRST_SOCKET + 4,
-            Self::SocketReplyInvalid => FIRST_SOCKET + 5,
+            Self::SocketMessagesPosted => FIRST_SOCKET + 3,
+            Self::SocketOpened => FIRST_SOCKET + 4,
+            Self::SocketReplyFailed => FIRST_SOCKET + 5,
+            Self::SocketReplyInvalid => FIRST_SOCKET + 6,
             Self::SocketClosed(code) => FIRST_CLOSE + close_of(code),
         }
     }
@@ -123,7 +126,7 @@ pub const CLASS_COUNT: usize = 5;
 const FIRST_RESPONSE: usize = 5;
 const FIRST_REFUSAL: usize = FIRST_RESPONSE + CLASS_COUNT;
 const FIRST_SOCKET: usize = FIRST_REFUSAL + Reason::ALL.len();
-const FIRST_CLOSE: usize = FIRST_SOCKET + 6;
+const FIRST_CLOSE: usize = FIRST_SOCKET + 7;
 
 /// Codes that have a place of their own; all others share the first.
 const CLOSE_CODES: [u16; 12] =
@@ -165,6 +168,7 @@ mod tests {
             Counter::SocketDeliveries,
             Counter::SocketDropped,
             Counter::SocketMessagesIn,
+            Counter::SocketMessagesPosted,
             Counter::SocketOpened,
             Counter::SocketReplyFailed,
             Counter::SocketReplyInvalid,

@@ -417,12 +417,16 @@ impl Hub {
         };
         let mut frames = Vec::with_capacity(missed.len() + 1);
         if !resets.is_empty() {
-            frames.push(Frame::text(&recover::reset(&resets)));
+            let position = match *resets {
+                [(_, position)] => position,
+                _ => None,
+            };
+            frames.push((Frame::text(&recover::reset(&resets)), position));
         }
         for (message, mut notes) in missed.into_values() {
             if !had(&message) {
                 notes.sort_unstable();
-                frames.push(message.frame(&notes));
+                frames.push((message.frame(&notes), message.position(&notes)));
             }
         }
         let joins: Vec<GroupName> =

@@ -91,7 +91,7 @@ impl House {
                         let text = String::from_utf8_lossy(frame.payload()).into_owned();
                         format!("{key} {text}{}", if is_lossy { " lossy" } else { "" })
                     }
-                    Deed::SendMissed { frame } => {
+                    Deed::SendMissed { frame, .. } => {
                         format!("{key} missed {}", String::from_utf8_lossy(frame.payload()))
                     }
                     Deed::Close(close) => format!("{key} close {} {}", close.code, close.reason),
@@ -388,6 +388,39 @@ fn who_cannot_get_what_it_missed_is_told_where_to_begin() {
 }
 
 #[test]
+fn what_is_missed_comes_with_its_number() {
+    let mut house = House::new();
+    house.open(0, r#"{"+":["/kept/a","/kept/b"]}"#, &[]);
+    house.say(None, r#"[{"@":["/kept/a"],"x":1},{"@":["/kept/b","/kept/a"],"x":2}]"#);
+    let (a, b) = (house.position("/kept/a"), house.position("/kept/b"));
+    let mut notes = |positions: &[Position]| {
+        let (client, mut mail) = (ClientId::mint(&mut Xoshiro::new(9)), Vec::new());
+        let items = positions.iter().map(|at| Item::join(at.group.clone())).collect();
+        house.rolls[0].enter(client, 9);
+        let mut post = |_, letter| mail.push(letter);
+        house.hub.open(client, LoopIndex(0), items, positions, house.now, &mut post);
+        let mut notes = Vec::new();
+        for letter in mail {
+            house.rolls[0].apply(&letter, &mut |_, deed| {
+                if let Deed::SendMissed { note, .. } = deed {
+                    notes.push(note);
+                }
+                true
+            });
+        }
+        house.rolls[0].leave(client);
+        house.hub.close(client);
+        notes
+    };
+    let at = |position: &Position, offset| Some((position.epoch, offset));
+    let from = |position: &Position, offset| Position { offset, ..position.clone() };
+    assert_eq!(notes(&[from(&a, 0)]), [at(&a, 1), at(&a, 2)]);
+    assert_eq!(notes(&[from(&b, 0), from(&a, 1)]), [at(&b, 1)]);
+    assert_eq!(notes(&[from(&a, 9)]), [at(&a, 2)], "where it begins anew");
+    assert_eq!(notes(&[from(&a, 9), from(&b, 9)]), [None]);
+}
+
+#[test]
 fn who_missed_too_much_begins_anew() {
     let mut house = House::new();
     let long = "x".repeat(1 << 20);
@@ -520,7 +553,8 @@ fn another_configuration_keeps_what_it_can() {
 fn settings_of_several_endpoints_follow_each_other() {
     let endpoint = |pattern: &str, lossy: &str| -> RealtimeConfig {
         serde_json::from_value(serde_json::json!({
-            "hosts": ["a.test"], "path": "/realtime", "appId": "a", "lossy": [lossy],
+            "hosts": ["a.test"], "path": "/realtime", "appId": "a", "appPath": "/rt",
+            "lossy": [lossy],
             "history": [{"pattern": pattern, "messages": 1, "ttlMs": 1}],
         }))
         .unwrap()

@@ -17,7 +17,7 @@ use super::client_id::ClientId;
 use super::frame::Frame;
 use super::group::{GroupName, NoGroup};
 use super::item::{Close, Item, Payload, Targets};
-use crate::limits::{CLIENT_GROUP_COUNT, CLOSE_REASON_BYTES, GROUP_NAME_BYTES};
+use crate::limits::{CLIENT_GROUP_COUNT, CLOSE_REASON_BYTES, GROUP_NAME_BYTES, INSTRUCTION_COUNT};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -56,13 +56,22 @@ impl fmt::Display for Unreadable {
 /// none.
 ///
 /// # Errors
-/// It is not UTF-8, not JSON, or neither an object nor an array.
+/// It is not UTF-8, not JSON, neither an object nor an array, or an array of too many.
 pub fn parse(answer: &[u8]) -> Result<Vec<Result<Item, Invalid>>, Unreadable> {
     let text = std::str::from_utf8(answer).map_err(|_| Unreadable("it is not UTF-8".into()))?;
     let broken = |error: serde_json::Error| Unreadable(format!("it is no JSON: {error}"));
     let items: Vec<&RawValue> = match text.bytes().find(|byte| !b" \t\r\n".contains(byte)) {
         None => Vec::new(),
-        Some(b'[') => serde_json::from_str(text).map_err(broken)?,
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).map_err(broken)?;
+            if items.len() > INSTRUCTION_COUNT {
+                let count = items.len();
+                return Err(Unreadable(format!(
+                    "it has {count} items: {INSTRUCTION_COUNT} may be"
+                )));
+            }
+            items
+        }
         Some(b'{') => vec![serde_json::from_str(text).map_err(broken)?],
         Some(_) => {
             let value: &RawValue = serde_json::from_str(text).map_err(broken)?;

@@ -256,6 +256,14 @@ fn depth_and_size_are_passed_on_or_refused_but_never_overflow() {
 }
 
 #[test]
+fn items_are_bounded() {
+    let answer = |count: usize| format!("[{}]", vec!["{}"; count].join(","));
+    assert_eq!(lines(&answer(INSTRUCTION_COUNT)).unwrap().len(), INSTRUCTION_COUNT);
+    let refused = lines(&answer(INSTRUCTION_COUNT + 1)).unwrap_err();
+    assert_eq!(refused, "it has 10001 items: 10000 may be");
+}
+
+#[test]
 fn garbage_never_panics() {
     let seeds = [
         r#"[{"@":["/a","ID"],"+":["/b"],"-":["/c"],">":["ID"],"*":{"code":4000,"reason":"é"}}]"#,

@@ -64,8 +64,8 @@ pub(super) struct MissedParcel {
     pub(super) client: ClientId,
     /// It joins these.
     pub(super) joins: Vec<GroupName>,
-    /// In order.
-    pub(super) frames: Vec<Frame>,
+    /// In order, each with its number in the first of these groups.
+    pub(super) frames: Vec<(Frame, Option<(u64, u64)>)>,
     pub(super) weight: u64,
 }
 

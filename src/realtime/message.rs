@@ -66,6 +66,12 @@ impl Message {
         kept.map_or_else(make, |kept| kept.get_or_init(make).clone())
     }
 
+    /// Epoch and offset of the first of the notes at these places.
+    pub(super) fn position(&self, places: &[u32]) -> Option<(u64, u64)> {
+        let first = places.first().and_then(|place| self.notes.get(*place as usize));
+        first.map(|note| (note.epoch, note.offset))
+    }
+
     /// What it takes while it is kept, in bytes.
     pub(super) fn byte_count(&self) -> usize {
         self.frame.byte_count()

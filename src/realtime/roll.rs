@@ -87,6 +87,8 @@ pub enum Deed<'a> {
     SendMissed {
         /// The frame.
         frame: &'a Frame,
+        /// As with [`Deed::Send`]; where the client has to begin anew in one group: where that is.
+        note: Option<(u64, u64)>,
     },
     /// It is closed, after what it got before.
     Close(&'a Close),
@@ -264,8 +266,8 @@ impl Roll {
                 self.join(index, group);
             }
             let key = self.members[index as usize].key;
-            for frame in &parcel.frames {
-                sink(key, Deed::SendMissed { frame });
+            for (frame, note) in &parcel.frames {
+                sink(key, Deed::SendMissed { frame, note: *note });
             }
         }
         self.drop_vacant(&parcel.joins);
@@ -481,8 +483,7 @@ impl Numbered {
     }
 
     fn of(&mut self, message: &Message) -> (&Frame, Option<(u64, u64)>) {
-        let first = self.places.first().and_then(|place| message.notes().get(*place as usize));
-        let note = first.map(|note| (note.epoch, note.offset));
+        let note = message.position(&self.places);
         (self.frame.get_or_insert_with(|| message.frame(&self.places)), note)
     }
 }

@@ -6,7 +6,7 @@ use crate::contract::config::{Config, Hsts};
 use crate::http1::encode;
 use crate::http1::head::RequestHead;
 use crate::http1::method::Method;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What requests at plain listeners are answered with where HTTPS is served as well.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct ToHttps {
     port: u16,
     /// `None` where every host is sent on.
     plain: Option<PlainHosts>,
+    /// Hosts whose certificates an authority makes.
+    ordered: HashSet<Vec<u8>>,
 }
 
 impl ToHttps {
@@ -22,7 +24,14 @@ impl ToHttps {
     pub fn of(config: &Config) -> Option<Self> {
         let first = config.edge.https.first().filter(|_| config.edge.tls.redirect_http)?;
         let is_any = !config.plain_hosts.is_empty();
-        Some(Self { port: first.port, plain: is_any.then(|| PlainHosts::of(config)) })
+        let plain = is_any.then(|| PlainHosts::of(config));
+        let ordered = config.acme_hosts.iter().map(|host| host.clone().into_bytes()).collect();
+        Some(Self { port: first.port, plain, ordered })
+    }
+
+    /// Whether an authority makes the certificate of `host`: it may not have come yet.
+    pub fn is_ordered(&self, host: &[u8]) -> bool {
+        self.ordered.contains(host)
     }
 
     /// Whether requests for `host`, as [`normalize`](super::host::normalize) leaves it, are sent on.
@@ -167,7 +176,11 @@ mod tests {
         }
         let to = ToHttps::of(&config(&hosts, &["*"], 443)).unwrap();
         assert!(to.takes(b"a.test") && to.takes(b"y.b.test") && !to.takes(b"other.test"));
-        assert!(ToHttps::of(&config(&hosts, &[], 443)).unwrap().takes(b"anything"));
+        let mut config = config(&hosts, &[], 443);
+        config.acme_hosts.push("c.test".to_owned());
+        let to = ToHttps::of(&config).unwrap();
+        assert!(to.takes(b"anything"));
+        assert!(to.is_ordered(b"c.test") && !to.is_ordered(b"a.test"));
     }
 
     fn location(host: &str, port: u16, text: &str) -> String {

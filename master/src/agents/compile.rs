@@ -7,6 +7,7 @@ use crate::shared::certs::StagedCerts;
 use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::mail::ControlMessage;
 use crate::shared::pools::AppPool;
+use crate::shared::secrets::Secrets;
 use crate::shared::snapshot::Snapshot;
 use crate::shared::upstreams::{Upstream, prepare};
 use rip::contract::app::AppDescriptor;
@@ -80,7 +81,9 @@ impl Task {
             .map_err(|why| Unmade::Rejected(Failure::new(AttemptCode::Invalid, why)))?;
         let certs = self.certs.take().map(|keeper| keeper.stage(&config)).transpose();
         let certs = certs.map_err(Unmade::Rejected)?;
-        Ok(self.draft(config, upstreams, certs, warnings))
+        let secrets = Secrets::read(&config)
+            .map_err(|details| Unmade::Rejected(Failure { code: AttemptCode::Invalid, details }))?;
+        Ok(self.draft(config, upstreams, secrets, certs, warnings))
     }
 
     /// Takes up what the process has found out.
@@ -146,6 +149,7 @@ impl Task {
         self,
         config: Config,
         upstreams: Vec<Arc<Upstream>>,
+        secrets: Secrets,
         certs: Option<StagedCerts>,
         warnings: Vec<String>,
     ) -> Draft {
@@ -178,7 +182,9 @@ impl Task {
             pools.push(pool);
         }
         let urls = config.apps.iter().map(|app| config.urls_of(app)).collect();
-        let snapshot = Snapshot::new(self.version, config, pools).with_upstreams(upstreams);
+        let snapshot = Snapshot::new(self.version, config, pools)
+            .with_upstreams(upstreams)
+            .with_secrets(secrets);
         let snapshot = Arc::new(snapshot);
         Draft { base: self.base, overlay: self.overlay, snapshot, certs, urls, plan, work }
     }

@@ -7,7 +7,6 @@ mod realtime;
 pub use edgefile::{
     AddHost, Check, EdgefileFlags, Fmt, PlanReload, RemoveHost, ReportForm, Schema, Why,
 };
-
 pub use https::HttpsFlags;
 pub use realtime::RealtimeFlags;
 

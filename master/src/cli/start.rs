@@ -283,9 +283,9 @@ fn refuse_app_flags(start: &Start, files: &Files) -> Result<(), Failure> {
         ("--ready", app.ready.is_some()),
         ("--health-path", app.health_path.is_some()),
         ("--env", !app.env.is_empty()),
-        ("--realtime-path", start.realtime.realtime_path.is_some()),
         ("--setup", changes.setup.is_some()),
         ("--reload", changes.reload.is_some()),
+        ("--realtime-path", start.realtime.realtime_path.is_some()),
     ];
     match given.into_iter().find(|(_, is_given)| *is_given) {
         None => Ok(()),

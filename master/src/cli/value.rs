@@ -192,6 +192,12 @@ pub fn directory_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// A path without a query, at which something is served.
+pub fn place(text: &str) -> Result<String, String> {
+    let is_one = path(text).is_ok_and(|path| path.len() > 1 && !path.contains(['?', '*', '%']));
+    if is_one { Ok(text.to_owned()) } else { Err("not a path such as /realtime".to_owned()) }
+}
+
 fn within<T>(text: &str, least: T, most: T) -> Result<T, String>
 where
     T: FromStr + PartialOrd + Display + Copy,

@@ -34,6 +34,7 @@ use crate::shared::mail::{ControlMessage, Listening};
 use crate::shared::pages::Pages;
 use crate::shared::pools::AppPool;
 use crate::shared::renewals::Renewals;
+use crate::shared::secrets::Secrets;
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use crate::shared::tls::Tls;
@@ -100,9 +101,12 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let gear = Gear { registry: registry()?, log: log.sink(), mail: control.clone() };
     let mut crews = Crews::new(gear);
     let upstreams = prepare(&settings.config, &[], &control).map_err(StartError::configuration)?;
+    let secrets = Secrets::read(&settings.config)
+        .map_err(|wrong| StartError::configuration(wrong.join("; ")))?;
     let snapshot = first_snapshot(&settings.config, &mut crews, &control, clock.now())
         .map_err(step("the control loop"))?
-        .with_upstreams(upstreams);
+        .with_upstreams(upstreams)
+        .with_secrets(secrets);
     let shared = Arc::new(Shared {
         current: Current::new(Arc::new(snapshot)),
         access_log: edge.log.access && !settings.quiet,
@@ -113,6 +117,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         spool_disk: Budget::new(edge.limits.spool_disk_bytes),
         spool_dir: spool_dir(edge.spool_dir.as_deref()),
         pages: Pages::default(),
+        publish_secret: settings.publish_secret.clone(),
         hubs: Hubs::default(),
         tls: Arc::new(tls),
         renewals: Renewals::default(),

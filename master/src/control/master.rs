@@ -389,6 +389,7 @@ impl Master {
             self.state.stop_reason = Some(reason);
             self.reload.pipeline.stop();
             self.reload.closing.clear();
+            self.acme.stop();
             self.mdns.withdraw();
             self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
         }

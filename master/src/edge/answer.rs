@@ -299,7 +299,7 @@ impl Edge {
             exchange.record.status = reason.status();
         }
         if let Some(own) = exchange.own.take() {
-            self.answer_own(*own, exchange.request_id, &mut exchange.record, reason);
+            self.answer_own(*own, &mut exchange, reason);
         }
         let front = exchange.front.unwrap_or_else(|| Key::from_u64(0));
         if let Some(pool) = self.seats.pool(exchange.pool).cloned() {
@@ -308,6 +308,8 @@ impl Edge {
             self.tell_of(&exchange, front, app, reason);
         } else if let Some(proxied) = &exchange.proxied {
             self.tell_of(&exchange, front, &proxied.upstream.id, reason);
+        } else if let Some(publishing) = &exchange.publishing {
+            self.tell_of(&exchange, front, publishing.hub.app.as_str(), reason);
         }
         self.close_tunnel(&mut exchange);
         self.snapshots.unpin(exchange.snapshot);

@@ -14,6 +14,7 @@
 
 use super::compress::Coding;
 use super::proxy::Proxied;
+use super::publish::Publishing;
 use super::snapshots::SnapshotKey;
 use super::spool::Spool;
 use super::subrequest::OwnRequest;
@@ -55,6 +56,8 @@ pub(super) struct Exchange {
     pub(super) link: Option<Key>,
     /// It goes to an upstream.
     pub(super) proxied: Option<Box<Proxied>>,
+    /// It publishes, and goes to nobody.
+    pub(super) publishing: Option<Box<Publishing>>,
     /// It asks for WebSocket.
     pub(super) upgrade: bool,
     /// It got it.
@@ -183,6 +186,7 @@ impl Exchange {
             lease: None,
             link: None,
             proxied: None,
+            publishing: None,
             upgrade: false,
             tunnel: None,
             request_id: RequestId::default(),

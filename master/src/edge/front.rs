@@ -199,7 +199,7 @@ impl Edge {
                 return self.close_front(key);
             }
             let (exchange, socket) = (front.exchange, front.socket);
-            if self.waits_to_open(socket) {
+            if self.ends_with_client(socket) {
                 return self.close_front(key);
             }
             if let Some(exchange) = exchange

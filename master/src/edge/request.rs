@@ -36,6 +36,7 @@ impl Edge {
             || self.refuse_for_rate(front, head, buf)
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)
+            || self.begin_publish(front, head, buf)
         {
             return;
         }
@@ -134,12 +135,18 @@ impl Edge {
             return self.ask_for_backend(exchange);
         }
         if body_follows {
-            if front.server.wants_continue() {
-                output(&mut front.output, &mut self.blocks).extend_from_slice(encode::CONTINUE);
-                front.server.continue_sent();
-                self.flush_front(key);
-            }
+            self.invite_body(key);
             self.await_body(key, exchange);
+        }
+    }
+
+    /// The client may send the body it holds back.
+    pub(super) fn invite_body(&mut self, key: Key) {
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        if front.server.wants_continue() {
+            output(&mut front.output, &mut self.blocks).extend_from_slice(encode::CONTINUE);
+            front.server.continue_sent();
+            self.flush_front(key);
         }
     }
 
@@ -148,6 +155,9 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         if exchange.upload.is_some() {
             return self.upload_complete(key);
+        }
+        if exchange.publishing.is_some() {
+            return self.publish(key);
         }
         exchange.state = State::Storing;
         if self.write_spool(key) {

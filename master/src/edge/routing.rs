@@ -136,6 +136,16 @@ impl Edge {
         }
     }
 
+    /// The rule that would take a `GET` of `path` at the host noted last.
+    pub(super) fn rule_at(&mut self, path: &[u8]) -> Option<usize> {
+        let snapshot = self.snapshots.active();
+        let Routing { host, scratch, .. } = &mut self.routing;
+        match snapshot.table.find(host, path, b"GET", scratch) {
+            Found::Rule(rule) => Some(rule),
+            _ => None,
+        }
+    }
+
     /// Appends the rules that change heads of the request looked at last, which `rule` takes.
     pub(super) fn collect_changes(&self, rule: usize, changes: &mut Vec<usize>) {
         let snapshot = self.snapshots.active();

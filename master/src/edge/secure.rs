@@ -6,6 +6,7 @@ use super::front::Front;
 use super::snapshots::Snapshots;
 use super::turn::Edge;
 use crate::reactor::slab::Key;
+use rip::contract::cert::CertSource;
 use rip::contract::reason::Reason;
 use rip::guard::client_ip::Scheme;
 use rip::http1::FieldWriter;
@@ -29,6 +30,9 @@ impl Edge {
             return false;
         }
         if self.is_builtin(head, buf) && host::is_ip_or_localhost(noted) {
+            return false;
+        }
+        if to_https.is_ordered(noted) && !self.has_certificate(noted) {
             return false;
         }
         let asked = match client.is_proxied {
@@ -56,6 +60,17 @@ impl Edge {
             fields.field(b"Location", &location);
         });
         true
+    }
+}
+
+impl Edge {
+    /// Whether `host` has a certificate of its own that somebody else made. While it waits for one,
+    /// nobody is sent where browsers warn, for good: they remember a 301.
+    fn has_certificate(&self, host: &[u8]) -> bool {
+        let certs = self.shared.tls.certs.load();
+        let named = str::from_utf8(host).ok().and_then(|host| certs.by_name.named(host));
+        let served = named.and_then(|position| certs.served.get(position));
+        served.is_some_and(|served| served.record.source != CertSource::Auto)
     }
 }
 

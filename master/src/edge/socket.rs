@@ -15,6 +15,7 @@
 
 use super::frames::Frames;
 use super::socket_open::Opening;
+use super::socket_post::Errand;
 use super::turn::Edge;
 use crate::reactor::slab::{Key, Slab};
 use crate::shared::hub::AppHub;
@@ -28,7 +29,9 @@ use rip::realtime::bucket::Bucket;
 use rip::realtime::lane::{Lane, Post};
 use rip::realtime::outbox::Outbox;
 use rip::realtime::pulse::Pulse;
-use rip::realtime::{ClientId, Frame, Roll};
+use rip::realtime::{ClientId, Frame, GroupName, Roll};
+use rip::time::Instant;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -45,10 +48,14 @@ pub(super) struct Socket {
     /// Fields of every POST on its behalf, each a line with its end.
     pub(super) fields: Box<[u8]>,
     pub(super) ip: Option<IpAddr>,
+    /// It is no WebSocket: it reads this group as server-sent events.
+    pub(super) view: Option<GroupName>,
     /// What is needed until it is open.
     pub(super) opening: Option<Box<Opening>>,
     /// Whose workers were asked last.
     pub(super) pool: Option<PoolNumber>,
+    /// The POST that waits for its turn.
+    pub(super) errand: Option<Box<Errand>>,
     /// The POST that is in flight.
     pub(super) call: Option<Key>,
     pub(super) lane: Lane,
@@ -89,7 +96,9 @@ pub(super) struct Sockets {
     /// By the hub's number.
     pub(super) halls: Vec<Option<Hall>>,
     /// Those that got something in this turn.
-    pub(super) touched: Vec<Key>,
+    pub(super) touched: VecDeque<Key>,
+    /// When what hubs keep is looked at.
+    pub(super) archives: Option<Instant>,
     random: Option<File>,
 }
 
@@ -97,6 +106,12 @@ pub(super) struct Sockets {
 pub(super) struct Hall {
     pub(super) hub: Arc<AppHub>,
     pub(super) roll: Roll,
+    /// POSTs on behalf of clients that are in flight.
+    pub(super) in_flight: usize,
+    /// Clients whose POST waits for its turn.
+    pub(super) waiting: VecDeque<Key>,
+    /// A timer will look after them.
+    pub(super) is_pausing: bool,
 }
 
 impl Sockets {
@@ -111,7 +126,13 @@ impl Sockets {
         if self.halls.len() <= index {
             self.halls.resize_with(index + 1, || None);
         }
-        self.halls[index].get_or_insert_with(|| Hall { hub: Arc::clone(hub), roll: Roll::new() })
+        self.halls[index].get_or_insert_with(|| Hall {
+            hub: Arc::clone(hub),
+            roll: Roll::new(),
+            in_flight: 0,
+            waiting: VecDeque::new(),
+            is_pausing: false,
+        })
     }
 
     /// Every app's clients.
@@ -175,7 +196,7 @@ impl Edge {
     /// app is told.
     pub(super) fn part(&mut self, key: Key) {
         let Some(socket) = self.sockets.slab.get(key) else { return };
-        let (id, hub) = (socket.id, Arc::clone(&socket.hub));
+        let (id, hub, is_view) = (socket.id, Arc::clone(&socket.hub), socket.view.is_some());
         if let Some(hall) = self.sockets.hall(hub.number)
             && hall.roll.leave(id).is_some()
         {
@@ -184,7 +205,9 @@ impl Edge {
             if let Some(settled) = settled {
                 hub.settle(self.index, settled);
             }
-            self.tell_closed(key);
+            if !is_view {
+                self.tell_closed(key);
+            }
         }
         self.post_next(key);
     }
@@ -193,9 +216,13 @@ impl Edge {
     pub(super) fn socket_gone(&mut self, key: Key) {
         let Some(socket) = self.sockets.slab.get_mut(key) else { return };
         socket.front = None;
-        let (stage, call) = (std::mem::replace(&mut socket.stage, Stage::Gone), socket.call);
+        let stage = std::mem::replace(&mut socket.stage, Stage::Gone);
+        let (call, hub) = (socket.call, socket.hub.number);
         // Where no close was said this is how it ended (RFC 6455 §7.1.5).
         socket.note_close(1006, "");
+        // What it was not told any more is let go at once.
+        socket.outbox = Outbox::new();
+        socket.frames = Frames::default();
         if stage == Stage::Opening {
             if let Some(call) = call
                 && !self.was_sent(call)
@@ -203,12 +230,11 @@ impl Edge {
                 // The app knows nothing of it.
                 self.stop_asking(call);
                 self.sockets.slab.remove(key);
+                self.post_ended(hub);
+                self.post_waiting(hub);
             }
             return;
         }
-        // What it was not told any more is let go at once.
-        socket.outbox = Outbox::new();
-        socket.frames = Frames::default();
         self.part(key);
     }
 

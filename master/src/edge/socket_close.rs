@@ -73,6 +73,18 @@ impl Edge {
         }
     }
 
+    /// The server ends: what clients still had to say is not POSTed any more. Returns how much that
+    /// is, `close` included.
+    pub(super) fn abandon_lanes(&mut self) -> u64 {
+        let mut cut = 0;
+        for key in self.sockets.slab.keys().collect::<Vec<_>>() {
+            if let Some(socket) = self.sockets.slab.get_mut(key) {
+                cut += socket.lane.abandon() as u64;
+            }
+        }
+        cut
+    }
+
     /// Closes the clients of apps, or of places, that the active configuration does not have.
     pub(super) fn close_removed_sockets(&mut self) {
         if self.sockets.slab.is_empty() {
@@ -84,6 +96,11 @@ impl Edge {
             let front = socket.front;
             match active.realtime.succeeds(&socket.config) {
                 Some(config) => socket.config = Arc::clone(config),
+                None if socket.stage == Stage::Open && socket.view.is_some() => {
+                    if let Some(front) = front {
+                        self.end_view(front, key);
+                    }
+                }
                 None if socket.stage == Stage::Open => {
                     self.close_socket(key, 1001, "no longer served");
                     if let Some(front) = front {
@@ -95,11 +112,12 @@ impl Edge {
         }
     }
 
-    /// The app has not said yet whether the client may come in.
-    pub(super) fn waits_to_open(&self, socket: Option<Key>) -> bool {
+    /// Where the client sends nothing more it is gone: the app has not said yet whether it may come
+    /// in, or it only reads.
+    pub(super) fn ends_with_client(&self, socket: Option<Key>) -> bool {
         socket
             .and_then(|key| self.sockets.slab.get(key))
-            .is_some_and(|socket| socket.stage == Stage::Opening)
+            .is_some_and(|socket| socket.stage == Stage::Opening || socket.view.is_some())
     }
 
     /// Everything was said on both sides, or is not expected any more: the connection ends.

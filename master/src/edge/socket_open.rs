@@ -31,20 +31,28 @@ use rip::realtime::lane::Lane;
 use rip::realtime::outbox::Outbox;
 use rip::realtime::pulse::Pulse;
 use rip::realtime::recover;
-use rip::realtime::{Item, Position, instruct, origin};
+use rip::realtime::{GroupName, Item, Position, instruct, origin};
 use std::sync::Arc;
 
-/// What is kept of the handshake until the app has answered.
+/// What is kept of the request until the app has answered.
+#[derive(Default)]
 pub(super) struct Opening {
     pub(super) id: RequestId,
     accept: Accept,
     /// The subprotocols it speaks.
     offered: Vec<Box<[u8]>>,
     /// Where it was in groups that keep history.
-    recover: Vec<Position>,
+    pub(super) recover: Vec<Position>,
     /// Its `Accept`.
     wanted: Box<[u8]>,
-    record: Record,
+    pub(super) record: Record,
+}
+
+impl Opening {
+    /// That of a reader, who has what came up to `position`.
+    pub(super) fn of_view(position: Option<Position>) -> Self {
+        Self { recover: position.into_iter().collect(), ..Self::default() }
+    }
 }
 
 impl Edge {
@@ -62,6 +70,7 @@ impl Edge {
                 self.refuse_with(key, Reason::UpgradeRequired, (head, buf), UPGRADE);
             }
             Part::Socket => return false,
+            Part::Events => self.open_view(key, (head, buf), config, rule),
         }
         true
     }
@@ -109,6 +118,24 @@ impl Edge {
         if !origin::allows(from, head.authority(buf), &config.hosts, &config.origins) {
             return self.refuse(key, Reason::OriginRefused, "", Some((head, buf)));
         }
+        let opening = Opening {
+            accept,
+            offered: handshake::offered(head, buf).map(Into::into).collect(),
+            recover: recover::parse(head.path().query.of(buf)),
+            ..Opening::default()
+        };
+        self.ask_to_open(key, (head, buf), (config, rule), opening, None);
+    }
+
+    /// Asks the app whether a client may come in; as a reader of a group, or to speak.
+    pub(super) fn ask_to_open(
+        &mut self,
+        key: Key,
+        (head, buf): (&RequestHead, &[u8]),
+        (config, rule): (Arc<RealtimeConfig>, Option<usize>),
+        mut opening: Opening,
+        view: Option<GroupName>,
+    ) {
         if self.drain.is_some() {
             return self.refuse(key, Reason::Stopping, "", Some((head, buf)));
         }
@@ -119,15 +146,17 @@ impl Edge {
                 return self.refuse(key, Reason::Stopping, "", Some((head, buf)));
             }
         };
+        let word = if view.is_some() { "subscribe" } else { "open" };
         let id = self.request_id(head, buf);
         let query = head.path().query.of(buf);
         let mut fields = self.fields_of_client(key, (head, buf), rule);
         encode::line(b"Rip-Client-Id", client.to_string().as_bytes(), &mut fields);
         encode::line(b"Rip-Realtime-Query", query, &mut fields);
         fields.extend_from_slice(b"Rip-Edge: realtime\r\n");
-        let mut record = Record::default();
-        record.begin(head, buf, self.clock.now(), self.clock.wall());
-        record.peer = self.client_ip(key, Some((head, buf)));
+        opening.id = id;
+        opening.wanted = head.find(Known::Accept).unwrap_or_default().of(buf).into();
+        opening.record.begin(head, buf, self.clock.now(), self.clock.wall());
+        opening.record.peer = self.client_ip(key, Some((head, buf)));
         let seed = self.entropy.next_u64();
         let settings = || self.snapshots.active().realtime.settings_of(&config.app_id);
         let hub = self.shared.hubs.of(&config.app_id, settings, seed);
@@ -138,16 +167,11 @@ impl Edge {
             hub,
             config,
             fields: fields.into_boxed_slice(),
-            ip: record.peer,
-            opening: Some(Box::new(Opening {
-                id,
-                accept,
-                offered: handshake::offered(head, buf).map(Into::into).collect(),
-                recover: recover::parse(query),
-                wanted: head.find(Known::Accept).unwrap_or_default().of(buf).into(),
-                record,
-            })),
+            ip: opening.record.peer,
+            view,
+            opening: Some(Box::new(opening)),
             pool: None,
+            errand: None,
             call: None,
             lane: Lane::new(),
             held: None,
@@ -162,9 +186,9 @@ impl Edge {
         if let Some(front) = self.fronts.get_mut(key) {
             front.socket = Some(socket);
         }
-        if !self.post(socket, "open", None, Vec::new(), id) {
+        if !self.post(socket, word, Vec::new(), id) {
             let reason = Reason::NotFound;
-            self.refuse_socket(socket, Unanswered { reason, retry_after_secs: None });
+            self.refuse_socket(socket, Unanswered::for_reason(reason));
         }
     }
 
@@ -209,7 +233,11 @@ impl Edge {
     /// The app has answered `open`, or not.
     pub(super) fn open_answered(&mut self, key: Key, result: Result<OwnAnswer, Unanswered>) {
         match result {
-            Ok(answer) if (200..300).contains(&answer.status) => self.admit(key, &answer),
+            Ok(answer) if (200..300).contains(&answer.status) => {
+                let is_view =
+                    self.sockets.slab.get(key).is_some_and(|socket| socket.view.is_some());
+                if is_view { self.admit_view(key, &answer) } else { self.admit(key, &answer) }
+            }
             Ok(answer) => self.refuse_as_told(key, &answer),
             Err(unanswered) => self.refuse_socket(key, unanswered),
         }
@@ -283,10 +311,10 @@ impl Edge {
     }
 
     /// The app could not be asked, or did not answer.
-    fn refuse_socket(&mut self, key: Key, unanswered: Unanswered) {
+    pub(super) fn refuse_socket(&mut self, key: Key, unanswered: Unanswered) {
         let Some((front_key, app, opening)) = self.unopened(key) else { return };
         let Opening { id, wanted, mut record, .. } = *opening;
-        let Unanswered { reason, retry_after_secs } = unanswered;
+        let Unanswered { reason, retry_after_secs, .. } = unanswered;
         let refusal = Refusal {
             reason,
             accept: &wanted,

@@ -29,6 +29,10 @@ impl Edge {
                     return false;
                 }
             }
+            if socket.view.is_some() {
+                input.consume(input.len());
+                return true;
+            }
             if socket.held.is_some() && socket.stage == Stage::Open {
                 return false;
             }

@@ -1,7 +1,7 @@
 //! What clients are told: letters from the hub into outboxes, and outboxes to the kernel.
 
 use super::socket::{Hall, Sockets, Stage};
-use super::turn::Edge;
+use super::turn::{Edge, Timer};
 use crate::reactor::outbox::Flush;
 use crate::reactor::slab::Key;
 use rip::guard::phase::Phase;
@@ -9,7 +9,9 @@ use rip::observe::counter::Counter;
 use rip::realtime::outbox::Pushed;
 use rip::realtime::pulse::Beat;
 use rip::realtime::{Deed, Frame, Letter};
+use rip::time::Instant;
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 impl Edge {
     /// A hub says something to clients of this loop.
@@ -19,15 +21,22 @@ impl Edge {
             return;
         };
         let (mut delivered, mut dropped) = (0, 0);
+        let (fronts, blocks) = (&mut self.fronts, &mut self.blocks);
         let count = roll.apply(letter, &mut |key, deed| {
             let key = Key::from_u64(key);
             let Some(socket) = slab.get_mut(key) else { return false };
             if !std::mem::replace(&mut socket.is_touched, true) {
-                touched.push(key);
+                touched.push_back(key);
+            }
+            if socket.view.is_some() {
+                let front = socket.front.and_then(|front| fronts.get_mut(front));
+                let shown = front.is_some_and(|front| socket.show(deed, front, blocks));
+                delivered += u64::from(shown);
+                return shown;
             }
             let pushed = match deed {
                 Deed::Send { frame, is_lossy, .. } => socket.outbox.push(frame, is_lossy),
-                Deed::SendMissed { frame } => return socket.outbox.push_missed(frame),
+                Deed::SendMissed { frame, .. } => return socket.outbox.push_missed(frame),
                 Deed::Close(close) => {
                     socket.say_close(close.code, &close.reason);
                     return true;
@@ -52,30 +61,61 @@ impl Edge {
         let shard = self.shard();
         shard.add(Counter::SocketDeliveries, delivered);
         shard.add(Counter::SocketDropped, dropped);
-        let _ = count;
+        if let Some(count) = count {
+            self.send_count(count);
+        }
     }
 
-    /// Looks after the clients that got something, or were closed, in this turn; and tells the hubs
-    /// what this loop has got through.
+    /// Looks after clients that got something or were closed, so many that others have their turn, and
+    /// tells the hubs what this loop has got through.
     pub(super) fn tend_sockets(&mut self) {
-        while let Some(key) = self.sockets.touched.pop() {
+        for _ in 0..TENDED_PER_TURN {
+            let Some(key) = self.sockets.touched.pop_front() else { break };
             let Some(socket) = self.sockets.slab.get_mut(key) else { continue };
             socket.is_touched = false;
             let (front, stage) = (socket.front, socket.stage);
-            if std::mem::take(&mut socket.is_slow) {
+            if socket.view.is_some() {
+                self.tend_view(key);
+            } else if std::mem::take(&mut socket.is_slow) {
                 self.close_slow_socket(key);
             } else if matches!(stage, Stage::Closing { .. }) {
                 self.see_off(key);
             }
-            if let Some(front) = front {
+            // One that takes no more now is told of when it does.
+            let is_blocked = |front| {
+                let front = self.fronts.get(front);
+                front.is_some_and(|front| front.deadlines.at(Phase::Write).is_some())
+            };
+            if let Some(front) = front.filter(|front| !is_blocked(*front)) {
                 self.flush_front(front);
             }
         }
         let index = self.index;
-        for Hall { hub, roll } in self.sockets.halls() {
-            if let Some(settled) = roll.take_settled() {
-                hub.settle(index, settled);
-            }
+        let settle = |Hall { hub, roll, .. }: &mut Hall| hub.settle(index, roll.take_settled()?);
+        if let Some(at) = self.sockets.halls().filter_map(settle).min() {
+            self.watch_archives(at);
+        }
+    }
+
+    /// Makes sure that what hubs keep is looked at when some of it is too old.
+    fn watch_archives(&mut self, at: Instant) {
+        // Not for each message by itself.
+        let at = at.max(self.clock.now() + ARCHIVE_PAUSE);
+        if self.sockets.archives.is_none_or(|armed| at < armed) {
+            self.sockets.archives = Some(at);
+            self.wheel.schedule(Timer::Archives, at);
+        }
+    }
+
+    /// Something that hubs keep is too old.
+    pub(super) fn tidy_archives(&mut self) {
+        let now = self.clock.now();
+        if self.sockets.archives.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        let next = self.sockets.halls().filter_map(|hall| hall.hub.forget_old(now)).min();
+        if let Some(at) = next {
+            self.watch_archives(at);
         }
     }
 
@@ -116,8 +156,10 @@ impl Edge {
             match front.transport.flush(&mut front.output, &mut self.tls) {
                 Ok(Flush::Done) => {}
                 Ok(Flush::Blocked) => {
-                    let at = now + self.phases().write;
-                    self.front_deadline(front_key, Phase::Write, at);
+                    if has_moved || front.deadlines.at(Phase::Write).is_none() {
+                        let at = now + self.phases().write;
+                        self.front_deadline(front_key, Phase::Write, at);
+                    }
                     return true;
                 }
                 Err(_) => {
@@ -140,6 +182,9 @@ impl Edge {
     pub(super) fn socket_pulse(&mut self, front_key: Key, key: Key) {
         let now = self.clock.now();
         let Some(socket) = self.sockets.slab.get_mut(key) else { return };
+        if socket.view.is_some() {
+            return self.view_pulse(front_key, key);
+        }
         match socket.stage {
             Stage::Closing { .. } | Stage::Gone => return self.close_front(front_key),
             Stage::Opening => return,
@@ -164,5 +209,9 @@ impl Edge {
     }
 }
 
+/// Between two looks at what hubs keep.
+const ARCHIVE_PAUSE: Duration = Duration::from_secs(1);
+/// A message for many is written to so many of them before others have their turn.
+const TENDED_PER_TURN: usize = 1024;
 /// Frames written at once.
 const PIECES: usize = 16;

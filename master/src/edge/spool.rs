@@ -83,6 +83,9 @@ impl Edge {
         }
         let limit = exchange.body_limit;
         exchange.record.bytes_in += data.len() as u64;
+        if let Some(publishing) = &mut exchange.publishing {
+            return publishing.push(data);
+        }
         if exchange.spool.total_bytes() + data.len() as u64 > limit {
             return Err(Reason::BodyTooLarge);
         }

@@ -25,6 +25,7 @@ use rip::limits;
 use rip::pool::Bounce;
 use rip::time::Instant;
 use std::io::{self, Read};
+use std::mem::take;
 use std::net::IpAddr;
 
 /// Who waits for the answer.
@@ -84,16 +85,26 @@ pub(super) struct OwnAnswer {
 }
 
 /// Why there is no answer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Unanswered {
     pub(super) reason: Reason,
     pub(super) retry_after_secs: Option<u32>,
+    /// The request's body, where the queue was full: no worker has taken it.
+    pub(super) body: Vec<u8>,
+}
+
+impl Unanswered {
+    /// Nobody was asked, for this reason.
+    pub(super) fn for_reason(reason: Reason) -> Self {
+        Self { reason, retry_after_secs: None, body: Vec::new() }
+    }
 }
 
 /// What came of a request of the edge's own.
 pub(super) struct Answered {
     pub(super) owner: Owner,
     pub(super) request_id: RequestId,
+    pub(super) mark: &'static str,
     pub(super) result: Result<OwnAnswer, Unanswered>,
 }
 
@@ -170,19 +181,23 @@ impl Edge {
     pub(super) fn answer_own(
         &mut self,
         own: OwnRequest,
-        id: RequestId,
-        record: &mut Record,
+        exchange: &mut Exchange,
         reason: Option<Reason>,
     ) {
-        if record.mark.is_empty() {
-            record.mark.extend_from_slice(own.mark.as_bytes());
+        let OwnRequest { owner, answer, mark, retry_after_secs, .. } = own;
+        if exchange.record.mark.is_empty() {
+            exchange.record.mark.extend_from_slice(mark.as_bytes());
         }
-        let retry_after_secs = own.retry_after_secs;
         let result = match reason {
-            None => Ok(own.answer),
-            Some(reason) => Err(Unanswered { reason, retry_after_secs }),
+            None => Ok(answer),
+            Some(reason) => {
+                let is_unseen = reason == Reason::QueueFull;
+                let body = if is_unseen { take(&mut exchange.spool.memory) } else { Vec::new() };
+                Err(Unanswered { reason, retry_after_secs, body })
+            }
         };
-        self.answered.push_back(Answered { owner: own.owner, request_id: id, result });
+        let request_id = exchange.request_id;
+        self.answered.push_back(Answered { owner, request_id, mark, result });
     }
 
     /// Sets when waiting is over.

@@ -3,6 +3,7 @@
 mod clients;
 mod compression;
 mod proxy;
+mod publish;
 mod secure;
 mod secure_files;
 mod socket;
@@ -91,7 +92,9 @@ impl House {
         let pool = Arc::new(AppPool::new(PoolNumber(0), &config.apps[0], control.clone()));
         let limits = config.edge.limits;
         let upstreams = prepare(&config, &[], &control).unwrap();
-        let snapshot = Snapshot::new(1, config, vec![pool]).with_upstreams(upstreams);
+        let secrets = crate::shared::secrets::Secrets::read(&config).unwrap_or_default();
+        let snapshot =
+            Snapshot::new(1, config, vec![pool]).with_upstreams(upstreams).with_secrets(secrets);
         let shared = Arc::new(Shared {
             tls: Arc::new(Tls::new().unwrap()),
             current: Current::new(Arc::new(snapshot)),
@@ -104,6 +107,7 @@ impl House {
             spool_dir: dir.clone(),
             renewals: Default::default(),
             pages: Default::default(),
+            publish_secret: None,
             hubs: Default::default(),
             files,
             log,

@@ -48,6 +48,10 @@ pub(super) enum Timer {
     Link(Key),
     /// A worker connection whose exchange was abandoned.
     Stuck(Key),
+    /// What hubs keep gets too old.
+    Archives,
+    /// POSTs on behalf of WebSocket clients may be made again, of the hub with this number.
+    Posts(u32),
     /// A request of the edge's own.
     Own(Key),
     /// Upstreams are to be asked how they are.
@@ -257,7 +261,8 @@ impl Edge {
     }
 
     fn patience(&self) -> Option<Duration> {
-        if !self.runnable.is_empty() || self.accept_later {
+        let has_more = !self.runnable.is_empty() || !self.sockets.touched.is_empty();
+        if has_more || self.accept_later {
             return Some(Duration::ZERO);
         }
         let next = self.wheel.next()?;
@@ -273,6 +278,7 @@ impl Edge {
             EdgeMessage::Refused { key, reason, retry_after_secs } => {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
+            EdgeMessage::Counted(count) => self.take_count(count),
             EdgeMessage::Realtime { hub, letter } => self.receive_letter(hub, &letter),
             EdgeMessage::Beneath(done) => self.beneath_done(done),
             EdgeMessage::File(done) => self.file_done(done),
@@ -305,6 +311,8 @@ impl Edge {
             Timer::Link(key) => self.link_timer(key),
             Timer::Checks => self.checks_due(),
             Timer::Stuck(key) => self.tell_stuck(key),
+            Timer::Archives => self.tidy_archives(),
+            Timer::Posts(hub) => self.pause_over(hub),
             Timer::Own(key) => self.own_timer(key),
             Timer::Pauses(pool) => {
                 let now = self.clock.now();

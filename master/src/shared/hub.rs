@@ -51,6 +51,18 @@ impl Hubs {
         hub
     }
 
+    /// How many loops there are, at least one.
+    pub fn loop_count(&self) -> usize {
+        self.loops.get().map_or(1, Vec::len).max(1)
+    }
+
+    /// Sends a loop a message.
+    pub fn mail(&self, to: LoopIndex, message: EdgeMessage) {
+        if let Some(sender) = self.loops.get().and_then(|loops| loops.get(usize::from(to.0))) {
+            sender.send(message);
+        }
+    }
+
     /// Every hub there is.
     pub fn all(&self) -> Vec<Arc<AppHub>> {
         let hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,12 +119,15 @@ impl AppHub {
         self.lock().close(client);
     }
 
-    /// What a loop has got through, and which groups it has nobody in any more.
-    pub fn settle(&self, at: LoopIndex, settled: Settled) {
-        self.lock().settle(at, settled);
+    /// What a loop has got through, and which groups it has nobody in any more. Returns when
+    /// something that is kept gets too old.
+    pub fn settle(&self, at: LoopIndex, settled: Settled) -> Option<Instant> {
+        let mut hub = self.lock();
+        hub.settle(at, settled);
+        hub.next_deadline()
     }
 
-    /// Forgets what is kept no longer. Returns when there is more of it.
+    /// Forgets what is too old to be kept. Returns when there is more of it.
     pub fn forget_old(&self, now: Instant) -> Option<Instant> {
         let mut hub = self.lock();
         if hub.next_deadline().is_some_and(|at| at <= now) {

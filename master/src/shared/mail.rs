@@ -9,7 +9,7 @@ use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
 use rip::ids::{LoopIndex, PoolNumber, WorkerId};
 use rip::pool::Lease;
-use rip::realtime::Letter;
+use rip::realtime::{Count, Letter};
 use rip::time::Instant;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -38,6 +38,8 @@ pub enum EdgeMessage {
         /// When to come again.
         retry_after_secs: u32,
     },
+    /// A loop has counted whom something that this loop published has reached.
+    Counted(Count),
     /// A hub has something for clients of this loop.
     Realtime {
         /// The hub's number.

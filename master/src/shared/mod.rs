@@ -18,6 +18,7 @@ pub mod pools;
 pub mod rates;
 pub mod realtime;
 pub mod renewals;
+pub mod secrets;
 pub mod sites;
 pub mod snapshot;
 pub mod stats;
@@ -31,6 +32,7 @@ use crate::reactor::mailbox::Sender;
 use crate::shared::log::LogSink;
 use connections::Connections;
 use mail::ControlMessage;
+use rip::contract::secret::Secret;
 use rip::observe::status::{Health, Status};
 use rip::pool::Pool;
 use rip::time::Instant;
@@ -63,6 +65,8 @@ pub struct Shared {
     pub tls: Arc<tls::Tls>,
     /// Certificates that somebody wants renewed now.
     pub renewals: renewals::Renewals,
+    /// What who publishes has to know, unless a site or the configuration has a file of its own.
+    pub publish_secret: Option<Secret>,
     /// What WebSocket clients are told.
     pub hubs: hub::Hubs,
     /// Jobs for the files agent.

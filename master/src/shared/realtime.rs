@@ -29,6 +29,8 @@ struct Place {
 pub enum Part {
     /// WebSocket.
     Socket,
+    /// A group, to be read as it goes on.
+    Events,
 }
 
 impl Realtimes {
@@ -76,8 +78,17 @@ impl Realtimes {
     pub fn at(&self, host: &[u8], path: &[u8]) -> Option<(&Arc<RealtimeConfig>, Part)> {
         self.of_host(host, |config| {
             let rest = path.strip_prefix(config.path.as_bytes())?;
-            rest.is_empty().then_some(Part::Socket)
+            match rest {
+                b"" => Some(Part::Socket),
+                EVENTS if config.explicit => Some(Part::Events),
+                _ => None,
+            }
         })
+    }
+
+    /// What the configuration names for a normalized host, whatever the path.
+    pub fn of_whole_host(&self, host: &[u8]) -> Option<&Arc<RealtimeConfig>> {
+        self.of_host(host, |_| Some(())).map(|(config, ())| config)
     }
 
     /// What the app has whom the configuration does not name.
@@ -121,5 +132,6 @@ impl Realtimes {
     }
 }
 
-const UNASKED_PATH: &[u8] = rip::contract::realtime::PATH.as_bytes();
+/// Where apps have realtime that did not ask for it.
+pub const UNASKED_PATH: &[u8] = rip::contract::realtime::PATH.as_bytes();
 const EVENTS: &[u8] = b"/events";

@@ -3,6 +3,7 @@
 use super::pools::AppPool;
 use super::rates::RateLimits;
 use super::realtime::Realtimes;
+use super::secrets::Secrets;
 use super::sites::Site;
 use super::upstreams::Upstream;
 use rip::contract::app::AppDescriptor;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub trusted: CidrSet,
     /// Where realtime is served.
     pub realtime: Realtimes,
+    /// Who may publish.
+    pub secrets: Secrets,
     /// How often clients may ask.
     pub rates: RateLimits,
     /// What plain listeners answer where HTTPS is served as well.
@@ -78,6 +81,7 @@ impl Snapshot {
             body_bytes,
             trusted,
             realtime,
+            secrets: Secrets::default(),
             rates,
             to_https,
             hsts,
@@ -93,6 +97,11 @@ impl Snapshot {
     /// nothing is served.
     pub fn with_upstreams(self, upstreams: Vec<Arc<Upstream>>) -> Self {
         Self { upstreams, ..self }
+    }
+
+    /// The same with the secrets that its configuration names. Without them nobody knows them.
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
     }
 
     /// The upstream a rule hands requests to, and its position.

@@ -60,9 +60,10 @@ impl Pebble {
     #[track_caller]
     pub fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a log");
-        let mut command = Command::new("pebble");
+        // It ends with the test, however that ends.
+        let mut command = Command::new("setpriv");
         command
-            .args(["-strict=false", "-config"])
+            .args(["--pdeathsig", "KILL", "pebble", "-strict=false", "-config"])
             .arg(self.dir.join("config.json"))
             .args(["-dnsserver", &self.dns.address().to_string()])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -72,10 +73,15 @@ impl Pebble {
             .stdout(log);
         let child = match command.spawn() {
             Ok(child) => child,
-            Err(error) => panic!("pebble: {error}: run scripts/setup"),
+            Err(error) => panic!("setpriv: {error}"),
         };
         self.child = Some(child);
-        until("the authority", || self.try_get(&self.directory()));
+        until("the authority", || {
+            let child = self.child.as_mut().expect("a child");
+            let ended = child.try_wait().expect("its state");
+            assert!(ended.is_none(), "pebble ended ({ended:?}); run scripts/setup: {}", self.log());
+            self.try_get(&self.directory())
+        });
     }
 
     /// Ends it: nobody answers any more.

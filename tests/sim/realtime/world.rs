@@ -350,10 +350,10 @@ impl World {
                     }
                     connection.received.push(value);
                 }
-                Deed::SendMissed { frame } => {
-                    connection
-                        .received
-                        .push(serde_json::from_slice(frame.payload()).expect("JSON"));
+                Deed::SendMissed { frame, note } => {
+                    let value: Value = serde_json::from_slice(frame.payload()).expect("JSON");
+                    assert!(note.is_some() || value.get("reset").is_some());
+                    connection.received.push(value);
                 }
                 Deed::Close(close) => {
                     connection.received.push(format!("close {}", close.code).into());

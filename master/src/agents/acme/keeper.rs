@@ -64,6 +64,13 @@ impl Keeper {
     }
 
     async fn run(mut self, inbox: &Inbox) {
+        self.keep(inbox).await;
+        for ticket in self.cares.into_values().flat_map(|care| care.waiting) {
+            (self.means.answer)(ticket, Err("the server ends".to_owned()));
+        }
+    }
+
+    async fn keep(&mut self, inbox: &Inbox) {
         loop {
             for message in inbox.take() {
                 match message {

@@ -125,6 +125,12 @@ impl AcmeAgent {
         move |order| inbox.send(Message::Renew(order))
     }
 
+    /// Orders nothing any more: the listeners where an authority would look are about to close. Does
+    /// not wait for it.
+    pub fn stop(&self) {
+        self.inbox.send(Message::Stop);
+    }
+
     /// Whether it keeps certificates.
     pub fn is_awake(&self) -> bool {
         self.thread.is_some()
@@ -133,7 +139,7 @@ impl AcmeAgent {
 
 impl Drop for AcmeAgent {
     fn drop(&mut self) {
-        self.inbox.send(Message::Stop);
+        self.stop();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

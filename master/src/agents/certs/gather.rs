@@ -164,7 +164,7 @@ impl<'g> Search<'g> {
             self.watch(&cert);
             let is_known = self.live_of(&cert, &key).is_some();
             // Until the first one has come there is nothing to complain of.
-            if is_known || cert.exists() || key.exists() {
+            if !self.is_found(&cert) && (is_known || cert.exists() || key.exists()) {
                 // What is wrong with it is told as a fault.
                 let _ = self.take(Origin::Acme, &cert, &key, std::slice::from_ref(host));
             }

@@ -358,6 +358,34 @@ fn an_authority_that_breaks_takes_nothing_away() {
 }
 
 #[test]
+fn what_is_made_here_is_made_anew_in_time() {
+    let dir = TestDir::make();
+    let mut gatherer = Gatherer::new(dir.path().join("certs")).without_mkcert();
+    let config = with_acme(&["a.x"], Fallback::SelfSigned);
+    let config = Config { auto_hosts: vec!["b.x".to_owned()], ..config };
+    let sources = CertSources::of(&config);
+    let (mut live, mut seen, mut authorities) = (CertSet::default(), BTreeSet::new(), 0);
+    let day = 24 * 60 * 60;
+    for at in (0..3800).map(|days| 1_800_000_000 + days * day) {
+        let gathered = gatherer.gather(&sources, &live, at);
+        assert!(gathered.faults.is_empty(), "{:?}", gathered.faults);
+        live = gathered.set;
+        for name in ["a.x", "b.x"] {
+            let record = &live.select(Some(name)).unwrap().record;
+            assert!((record.not_before..record.not_after - day).contains(&at), "{record:?}");
+            seen.insert((name, record.fingerprint.clone()));
+        }
+        authorities +=
+            u32::from(matches!(gathered.authority, Some(Event::CertAuthority { made: true, .. })));
+    }
+    assert_eq!(authorities, 2, "the second follows the first before that ends");
+    let count = |of: &str| seen.iter().filter(|(name, _)| *name == of).count();
+    // Every 60 and every 5 days, or a little more often.
+    assert!((60..=75).contains(&count("b.x")), "{}", count("b.x"));
+    assert!((700..=970).contains(&count("a.x")), "{}", count("a.x"));
+}
+
+#[test]
 fn a_start_without_the_authority_it_needs_says_so() {
     let unusable = Stand::try_new(false, |root| {
         fs::write(root.join("state"), "a file").unwrap();

@@ -58,6 +58,8 @@ impl Watcher {
                 if is_stopped {
                     return;
                 }
+                // What was left when there was too much is not told of again.
+                self.notice();
                 let wait = self.wait();
                 if is_wanted || wait.is_zero() {
                     break;
@@ -93,7 +95,7 @@ impl Watcher {
     fn notice(&mut self) -> bool {
         let Some(tree) = &mut self.tree else { return false };
         let mut seen = Vec::new();
-        loop {
+        for _ in 0..TURN_COUNT {
             match tree.turn(&mut seen) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -158,6 +160,8 @@ fn existing(place: &Path) -> Option<PathBuf> {
     place.ancestors().find(|place| place.is_dir()).map(Path::to_owned)
 }
 
+/// Pieces of what the kernel has to tell that are taken before anything is done about them.
+const TURN_COUNT: usize = 64;
 const TREE: Token = Token(WAKER.0 + 1);
 /// Changes have come to rest.
 const QUIET: Duration = Duration::from_millis(250);

@@ -184,10 +184,9 @@ fn listeners(start: &Start, world: &World) -> Result<Listeners, Failure> {
         port.map(|port| https::addresses(Some(port), protocol, start, world)).transpose()
     };
     let http = at(said.http.or(said.env), Protocol::Http)?;
-    let usual = (said.mode == Mode::Secure).then_some(443);
     let https = match said.mode {
         Mode::Plain => Some(Vec::new()),
-        Mode::Secure | Mode::Either => at(said.https.or(usual), Protocol::Https)?,
+        Mode::Secure | Mode::Either => at(said.https, Protocol::Https)?,
     };
     let only = at(said.bare, Protocol::Http)?;
     if http.is_none() && https.is_none() && only.is_none() && !start.edge.host.is_empty() {
@@ -205,7 +204,8 @@ fn check_listeners(
     are_new: bool,
 ) -> Result<(), Failure> {
     let edge = &config.edge;
-    if !edge.https.is_empty() && !config.has_cert_source() {
+    let is_bare = !edge.https.is_empty() && !config.has_cert_source();
+    if is_bare || (edge.https.is_empty() && start.https.https) {
         return Err(https::no_source());
     }
     if let Some(why) = config.listener_trouble() {

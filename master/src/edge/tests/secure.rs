@@ -32,7 +32,7 @@ fn key() -> CertifiedKey {
 }
 
 /// Puts the certificate for `localhost` in place, and for nobody else.
-fn certify(house: &House) {
+pub(super) fn certify(house: &House, source: CertSource) {
     let record = TlsCertRecord {
         id: "localhost".to_owned(),
         domains: vec!["localhost".to_owned()],
@@ -41,7 +41,7 @@ fn certify(house: &House) {
         fingerprint: String::new(),
         cert_path: String::new(),
         key_path: String::new(),
-        source: CertSource::Manual,
+        source,
         last_renew_attempt: None,
         last_renew_result: None,
     };
@@ -63,7 +63,7 @@ pub(super) fn secure(
         },
         serve,
     );
-    certify(&house);
+    certify(&house, CertSource::Manual);
     house
 }
 
@@ -195,7 +195,7 @@ fn bodies_of_any_size_pass_both_ways() {
         },
         |_, _| {},
     );
-    certify(&house);
+    certify(&house, CertSource::Manual);
     let mut client = connect(&house);
     for size in [0, 1, 16_383, 16_384, 16_385, 70_000, 5_000_000] {
         let body: Vec<u8> = (0..size).map(|at: usize| (at / 3 % 251) as u8).collect();
@@ -574,7 +574,7 @@ fn a_new_certificate_is_for_new_connections() {
     connect(&house).write_all(ASK).and_then(|()| connect(&house).read(&mut [0])).unwrap_err();
     old.write_all(ASK).unwrap();
     response(&mut old);
-    certify(&house);
+    certify(&house, CertSource::Manual);
     house_turns(&house);
 }
 

@@ -11,18 +11,18 @@ const UPGRADE: &str = "GET /realtime?room=7 HTTP/1.1\r\nHost: a\r\nConnection: U
 
 /// One POST as the worker got it.
 #[derive(Clone, Debug)]
-struct Posted {
+pub(super) struct Posted {
     /// In lower case.
     head: String,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Posted {
-    fn field(&self, name: &str) -> Option<&str> {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    fn word(&self) -> &str {
+    pub(super) fn word(&self) -> &str {
         self.field("sec-websocket-frame").unwrap_or_default()
     }
 }
@@ -41,15 +41,15 @@ fn whole(status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-fn ok(body: &str) -> Vec<u8> {
+pub(super) fn ok(body: &str) -> Vec<u8> {
     whole("200 OK", "Content-Type: application/json\r\n", body.as_bytes())
 }
 
 /// What every POST is answered with.
-type Answer = dyn FnMut(&Posted) -> Vec<u8> + Send;
+pub(super) type Answer = dyn FnMut(&Posted) -> Vec<u8> + Send;
 
 /// A house whose worker answers what `answer` says, and tells what it was asked.
-fn house(
+pub(super) fn house(
     adjust: impl FnOnce(&mut Config),
     mut answer: Box<Answer>,
 ) -> (House, mpsc::Receiver<Posted>) {
@@ -75,18 +75,24 @@ fn upgrade(house: &House) -> TcpStream {
 }
 
 fn open(house: &House) -> TcpStream {
-    let mut client = upgrade(house);
+    open_at(house, "?room=7")
+}
+
+pub(super) fn open_at(house: &House, query: &str) -> TcpStream {
+    let mut client = house.client();
+    client.write_all(UPGRADE.replace("?room=7", query).as_bytes()).unwrap();
+    client.write_all(b"\r\n").unwrap();
     let head = head(&mut client).unwrap();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     client
 }
 
-fn next(told: &mpsc::Receiver<Posted>) -> Posted {
+pub(super) fn next(told: &mpsc::Receiver<Posted>) -> Posted {
     told.recv_timeout(PATIENCE).expect("a POST")
 }
 
 /// A masked frame with at most 125 bytes.
-fn say(client: &mut TcpStream, first: u8, payload: &[u8]) {
+pub(super) fn say(client: &mut TcpStream, first: u8, payload: &[u8]) {
     let mask = [9, 8, 7, 6];
     let mut frame = vec![first, 0x80 | payload.len() as u8];
     frame.extend(mask);
@@ -95,7 +101,7 @@ fn say(client: &mut TcpStream, first: u8, payload: &[u8]) {
 }
 
 /// The next frame: its first byte and its payload.
-fn hear(client: &mut TcpStream) -> (u8, Vec<u8>) {
+pub(super) fn hear(client: &mut TcpStream) -> (u8, Vec<u8>) {
     let mut head = [0; 2];
     client.read_exact(&mut head).expect("a frame");
     let length = match head[1] {
@@ -120,7 +126,7 @@ fn close(code: u16, reason: &str) -> (u8, Vec<u8>) {
     (0x88, [&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-fn is_closed(client: &mut TcpStream) -> bool {
+pub(super) fn is_closed(client: &mut TcpStream) -> bool {
     matches!(client.read(&mut [0]), Ok(0) | Err(_))
 }
 
@@ -536,6 +542,42 @@ fn who_says_too_much_in_too_short_a_time_is_closed() {
     }
     assert!(said > 200, "it was closed after {said}");
     assert_eq!(hear(&mut client), close(1008, "too many messages"));
+}
+
+#[test]
+fn a_full_queue_loses_nothing_that_clients_said() {
+    let (go, gone) = mpsc::channel::<()>();
+    let answer = move |posted: &Posted| {
+        if posted.head.starts_with("get /slow") {
+            let _ = gone.recv_timeout(PATIENCE);
+        }
+        let text = String::from_utf8_lossy(&posted.body).into_owned();
+        if posted.word() == "text" { ok(&format!(r#"{{"$text":"{text}"}}"#)) } else { ok("{}") }
+    };
+    let (house, told) = house(|config| config.apps[0].max_queue = 2, Box::new(answer));
+    let mut clients: Vec<_> = (0..30).map(|_| open(&house)).collect();
+    // One is asked, and two wait: no room is left.
+    let mut slow: Vec<_> = (0..3).map(|_| house.client()).collect();
+    for client in &mut slow {
+        client.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        house.turn();
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        say(client, 0x81, format!("{number}").as_bytes());
+        say(client, 0x81, format!("{number} again").as_bytes());
+    }
+    house.turn();
+    drop(go);
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(hear(client), (0x81, format!("{number}").into_bytes()));
+        assert_eq!(hear(client), (0x81, format!("{number} again").into_bytes()));
+    }
+    assert!(house.count(Counter::Refusal(Reason::QueueFull)) > 0, "the queue was full");
+    drop(clients);
+    let closes = told.iter().filter(|posted| posted.word() == "close").take(30).count();
+    assert_eq!(closes, 30);
+    assert_eq!(house.count(Counter::SocketReplyFailed), 0);
+    wait_until("the lease never ends", || house.inflight() == 0);
 }
 
 #[test]

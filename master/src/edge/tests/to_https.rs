@@ -1,6 +1,8 @@
 //! Plain HTTP where HTTPS is served as well.
 
+use super::secure::certify;
 use super::{House, head, response};
+use rip::contract::cert::CertSource;
 use rip::contract::config::{Config, Hsts};
 use rip::contract::listen::ListenAddress;
 use std::io::{Read, Write};
@@ -137,4 +139,26 @@ fn plain_hosts_and_servers_stay_plain() {
     assert!(answer.ends_with("POST"), "{answer}");
     // The app's own word passes.
     assert!(answer.contains("\r\nStrict-Transport-Security: max-age=1\r\n"), "{answer}");
+}
+
+#[test]
+fn nobody_is_sent_to_a_certificate_that_has_not_come() {
+    let house = House::new(
+        |config| {
+            secure(443)(config);
+            config.acme_hosts = vec!["localhost".to_owned()];
+        },
+        serve,
+    );
+    let mut client = house.client();
+    let mut is_sent = |host: &str| {
+        let answer = ask(&mut client, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        answer.starts_with("HTTP/1.1 301 ")
+    };
+    assert!(!is_sent("localhost"), "there is none");
+    assert!(is_sent("a.test"), "nobody asks for one");
+    certify(&house, CertSource::Auto);
+    assert!(!is_sent("LOCALHOST:80"), "it is a temporary one");
+    certify(&house, CertSource::Acme);
+    assert!(is_sent("localhost"));
 }

@@ -4,6 +4,8 @@ use crate::cli::entry::tests::Tree;
 use crate::cli::port::Rights;
 use rip::contract::app::{AppDescriptor, Reload};
 use rip::contract::https_flags::HttpsFlags;
+use rip::contract::route::{RouteAction, RouteRule};
+use rip::ids::AppId;
 use std::time::Duration;
 
 fn world(tree: &Tree) -> World {
@@ -190,4 +192,59 @@ fn config() -> Config {
     let mut config = Config { apps: vec![app], ..Config::default() };
     config.edge.http = vec![ListenAddress { ip: None, port: 80 }];
     config
+}
+
+#[test]
+fn https_stands_above_a_file_as_the_words_say() {
+    let tree = tree("edgefile-https");
+    let rights = Rights { unprivileged_from: 0, bind_service: true, change_user: false };
+    let world = World { rights, ..world(&tree) };
+    let every = |port| vec![ListenAddress { ip: None, port }];
+    let with = |line: &str, config: Config| {
+        let start = start(line);
+        let overrides = overrides(&start, &world)?;
+        let edge = settings(&start, &world, "/srv/Edgefile", overrides, config)?.config.edge;
+        Ok::<_, Failure>((edge.http, edge.https))
+    };
+    let config = || {
+        let action = RouteAction::ToApp { app_id: AppId::new("api") };
+        Config { routes: vec![RouteRule::new("*", "/*", action)], ..config() }
+    };
+    let secure = || {
+        let mut config = config();
+        config.edge.https = every(4433);
+        config.auto_hosts.push("a.test".to_owned());
+        config
+    };
+    for (line, http, https) in [
+        ("start", every(80), every(4433)),
+        ("start https", every(80), every(4433)),
+        ("start https:8443", every(80), every(8443)),
+        ("start http:8080", every(8080), vec![]),
+        ("start http:8080 https", every(8080), every(4433)),
+        ("start http:8080 https:8443", every(8080), every(8443)),
+        ("start 8443", vec![], every(8443)),
+        ("start http", every(80), vec![]),
+    ] {
+        assert_eq!(with(line, secure()).unwrap(), (http, https), "{line}");
+    }
+    assert_eq!(with("start 8443", config()).unwrap(), (every(8443), vec![]));
+    assert_eq!(with("start --auto-tls", config()).unwrap(), (every(80), every(443)));
+    for (line, said) in [
+        ("start https", "https needs a certificate"),
+        ("start https:8443", "https needs a certificate"),
+        ("start https:80 --auto-tls", "together with these flags *:80 cannot be that of HTTPS"),
+        ("start --acme", "--acme has no public host"),
+    ] {
+        let failure = with(line, config()).unwrap_err();
+        assert_eq!(failure.exit.code(), 2, "{line}");
+        assert!(failure.message.starts_with(said), "{line}: {}", failure.message);
+    }
+    let plain = Rights { unprivileged_from: 1024, bind_service: false, change_user: false };
+    let world = World { rights: plain, ..world.clone() };
+    let start = start("start --auto-tls");
+    let overrides = overrides(&start, &world).unwrap();
+    let failure = settings(&start, &world, "/srv/Edgefile", overrides, config()).unwrap_err();
+    assert_eq!(failure.exit.code(), 77);
+    assert!(failure.message.starts_with("port 443 needs"), "{}", failure.message);
 }

@@ -1,0 +1,212 @@
+//! `POST /publish`: messages for WebSocket clients from who holds no worker.
+//!
+//! The app is that of the host's realtime. The request is an exchange without a pool: its body is
+//! read like any other's, its instructions are carried out by the hub, and it is answered when every
+//! loop has said how many of its clients got something.
+
+use super::answer::OwnAnswer;
+use super::exchange::{Exchange, State};
+use super::identity::Entry;
+use super::turn::Edge;
+use crate::reactor::slab::Key;
+use crate::shared::hub::AppHub;
+use crate::shared::mail::EdgeMessage;
+use rip::contract::realtime::RealtimeConfig;
+use rip::contract::reason::Reason;
+use rip::entropy::Entropy;
+use rip::guard::client_ip::is_local;
+use rip::http1::Method;
+use rip::http1::head::{BodyLength, RequestHead};
+use rip::ids::PoolNumber;
+use rip::limits;
+use rip::realtime::publish::{self, Tally, bearer, is_same_secret};
+use rip::realtime::{Count, CountFor};
+use std::sync::Arc;
+
+/// What an exchange knows that publishes.
+pub(super) struct Publishing {
+    pub(super) hub: Arc<AppHub>,
+    body: Vec<u8>,
+    tally: Tally,
+}
+
+impl Publishing {
+    /// Takes in a piece of the body.
+    pub(super) fn push(&mut self, data: &[u8]) -> Result<(), Reason> {
+        if self.body.len() + data.len() > limits::PUBLISH_BYTES {
+            return Err(Reason::BodyTooLarge);
+        }
+        self.body.extend_from_slice(data);
+        Ok(())
+    }
+}
+
+impl Edge {
+    /// Begins to publish if that is what the request is for. False when it is not.
+    pub(super) fn begin_publish(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> bool {
+        let path = head.path().path(buf);
+        let own = self.snapshots.active().config.edge.publish.path.as_deref();
+        let is_own = own.is_some_and(|own| own.as_bytes() == path);
+        if !is_own || head.method_kind() != Method::Post {
+            return false;
+        }
+        let Some(config) = self.realtime_of_host() else {
+            self.refuse(key, Reason::NotFound, "", Some((head, buf)));
+            return true;
+        };
+        if !self.may_publish(key, (head, buf), &config) {
+            let fields = b"WWW-Authenticate: Bearer\r\n";
+            self.refuse_with(key, Reason::Unauthorized, (head, buf), fields);
+            return true;
+        }
+        match head.body() {
+            BodyLength::Length(length) if length > limits::PUBLISH_BYTES as u64 => {
+                self.refuse(key, Reason::BodyTooLarge, "", Some((head, buf)));
+            }
+            _ => self.read_what_is_published(key, head, buf, &config),
+        }
+        true
+    }
+
+    /// The realtime of the host noted last.
+    fn realtime_of_host(&mut self) -> Option<Arc<RealtimeConfig>> {
+        let active = self.snapshots.active();
+        if let Some(config) = active.realtime.of_whole_host(self.routing.host()) {
+            return Some(Arc::clone(config));
+        }
+        let rule = self.rule_at(crate::shared::realtime::UNASKED_PATH)?;
+        let active = self.snapshots.active();
+        let (app, _) = active.app_of(rule)?;
+        active.realtime.unasked(&app.id).cloned()
+    }
+
+    fn may_publish(
+        &self,
+        key: Key,
+        (head, buf): (&RequestHead, &[u8]),
+        config: &RealtimeConfig,
+    ) -> bool {
+        let active = self.snapshots.active();
+        let given = head
+            .fields()
+            .iter()
+            .find(|field| field.name.of(buf).eq_ignore_ascii_case(b"authorization"))
+            .and_then(|field| bearer(field.value.of(buf)))
+            .unwrap_or_default();
+        let publish = &active.config.edge.publish;
+        match (&config.publish_secret_file, &self.shared.publish_secret, &publish.secret_file) {
+            (Some(file), ..) | (None, None, Some(file)) => active.secrets.is_in(file, given),
+            (None, Some(secret), _) => is_same_secret(given, secret.expose().as_bytes()),
+            (None, None, None) => {
+                publish.open
+                    || self.fronts.get(key).is_some_and(|front| {
+                        // Whoever a PROXY header stands for does not ask from here.
+                        let scheme = front.client(head, buf, active).scheme;
+                        front.entry == Entry::Direct
+                            && is_local(head, buf, front.peer.ip(), scheme, &active.config.hosts())
+                    })
+            }
+        }
+    }
+
+    fn read_what_is_published(
+        &mut self,
+        key: Key,
+        head: &RequestHead,
+        buf: &[u8],
+        config: &RealtimeConfig,
+    ) {
+        let id = self.request_id(head, buf);
+        let seed = self.entropy.next_u64();
+        let settings = || self.snapshots.active().realtime.settings_of(&config.app_id);
+        let hub = self.shared.hubs.of(&config.app_id, settings, seed);
+        let peer = self.client_ip(key, Some((head, buf)));
+        let mut exchange = self.blanks.pop().unwrap_or_else(|| Box::new(Exchange::blank()));
+        exchange.front = Some(key);
+        exchange.pool = PoolNumber::NONE;
+        exchange.rule = usize::MAX;
+        exchange.snapshot = self.snapshots.pin();
+        exchange.request_id = id;
+        exchange.state = State::Receiving;
+        exchange.body_limit = limits::PUBLISH_BYTES as u64;
+        exchange.publishing =
+            Some(Box::new(Publishing { hub, body: Vec::new(), tally: Tally::new() }));
+        exchange.record.begin(head, buf, self.clock.now(), self.clock.wall());
+        exchange.record.peer = peer;
+        let exchange = self.exchanges.insert(exchange);
+        let Some(front) = self.fronts.get_mut(key) else { return };
+        front.exchange = Some(exchange);
+        if !matches!(head.body(), BodyLength::None | BodyLength::Length(0)) {
+            self.invite_body(key);
+            self.await_body(key, exchange);
+        }
+    }
+
+    /// Everything that is to be published has come.
+    pub(super) fn publish(&mut self, key: Key) {
+        let now = self.clock.now();
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.state = State::Answering;
+        let Some(publishing) = &mut exchange.publishing else { return };
+        let items = match publish::parse(&std::mem::take(&mut publishing.body)) {
+            Ok(items) => items,
+            Err(why) => {
+                return self.answer_publish(key, 400, PLAIN, &format!("{why}\n").into_bytes());
+            }
+        };
+        items.iter().for_each(|item| publishing.tally.name(item));
+        let hub = Arc::clone(&publishing.hub);
+        let count = CountFor { at: self.index, key: key.as_u64() };
+        let letters = hub.apply(items, None, Some(count), now);
+        publishing.tally.expect(letters);
+        self.answer_publish_if_counted(key);
+    }
+
+    /// Tells the loop that wants to know how many of this loop's clients got something.
+    pub(super) fn send_count(&self, count: Count) {
+        if count.count_for.at == self.index {
+            self.own.send(EdgeMessage::Counted(count));
+        } else {
+            self.shared.hubs.mail(count.count_for.at, EdgeMessage::Counted(count));
+        }
+    }
+
+    /// A loop has counted.
+    pub(super) fn take_count(&mut self, count: Count) {
+        let key = Key::from_u64(count.count_for.key);
+        if let Some(exchange) = self.exchanges.get_mut(key)
+            && let Some(publishing) = &mut exchange.publishing
+        {
+            publishing.tally.count(count);
+            self.answer_publish_if_counted(key);
+        }
+    }
+
+    fn answer_publish_if_counted(&mut self, key: Key) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let Some(publishing) = &exchange.publishing else { return };
+        if publishing.tally.is_complete() {
+            let body = publishing.tally.json();
+            self.answer_publish(key, 200, "application/json", &body);
+        }
+    }
+
+    fn answer_publish(&mut self, key: Key, status: u16, content_type: &str, body: &[u8]) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let Some(front) = exchange.front else { return };
+        let id = exchange.request_id;
+        let own = OwnAnswer { status, content_type, body, changes: None };
+        let Some((after, body_bytes)) = self.write_answer(front, &id, &own, |_| {}) else { return };
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            let record = &mut exchange.record;
+            record.status = status;
+            record.bytes_out = body_bytes;
+            record.media_type.extend_from_slice(content_type.as_bytes());
+        }
+        self.forget(key, None);
+        self.answer_ended(front, after);
+        self.flush_and_go_on(front);
+    }
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
