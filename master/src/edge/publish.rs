@@ -157,7 +157,7 @@ impl Edge {
         items.iter().for_each(|item| publishing.tally.name(item));
         let hub = Arc::clone(&publishing.hub);
         let count = CountFor { at: self.index, key: key.as_u64() };
-        let letters = hub.apply(items, None, Some(count), now);
+        let letters = hub.apply(self.index, items, None, Some(count), now);
         publishing.tally.expect(letters);
         self.answer_publish_if_counted(key);
     }
@@ -165,7 +165,7 @@ impl Edge {
     /// Tells the loop that wants to know how many of this loop's clients got something.
     pub(super) fn send_count(&self, count: Count) {
         if count.count_for.at == self.index {
-            self.own.send(EdgeMessage::Counted(count));
+            self.own.leave(EdgeMessage::Counted(count));
         } else {
             self.shared.hubs.mail(count.count_for.at, EdgeMessage::Counted(count));
         }

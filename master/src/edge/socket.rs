@@ -79,11 +79,9 @@ pub(super) enum Stage {
     /// The app is asked whether it may come in.
     Opening,
     Open,
-    /// A close frame is on its way to it; with `heard` nothing is expected of it any more, and with
-    /// `failed` it may still be talking.
+    /// A close frame is on its way to it; with `heard` nothing it says counts any more.
     Closing {
         heard: bool,
-        failed: bool,
     },
     /// Its connection is closed.
     Gone,
@@ -178,7 +176,7 @@ impl Socket {
         if self.stage != Stage::Open {
             return;
         }
-        self.stage = Stage::Closing { heard: false, failed: false };
+        self.stage = Stage::Closing { heard: false };
         self.note_close(code, reason);
         self.frames.closes(self.message_bytes());
         self.outbox.close(Frame::close(code, reason));

@@ -33,7 +33,7 @@ impl Edge {
         let Some(socket) = self.sockets.slab.get_mut(key) else { return };
         log::debug!("{}: the client broke the protocol: {what}", socket.id);
         socket.say_close(code, "");
-        socket.stage = Stage::Closing { heard: true, failed: true };
+        socket.stage = Stage::Closing { heard: true };
         self.see_off(key);
     }
 
@@ -44,7 +44,7 @@ impl Edge {
             socket.note_close(code, reason);
             socket.outbox.close(Frame::close(code, reason));
         }
-        socket.stage = Stage::Closing { heard: true, failed: false };
+        socket.stage = Stage::Closing { heard: true };
         self.see_off(key);
     }
 
@@ -121,11 +121,12 @@ impl Edge {
     }
 
     /// Everything was said on both sides, or is not expected any more: the connection ends.
-    pub(super) fn end_socket(&mut self, front_key: Key, key: Key, failed: bool) {
+    pub(super) fn end_socket(&mut self, front_key: Key, key: Key) {
         if let Some(front) = self.fronts.get_mut(front_key) {
             front.socket = None;
         }
-        self.answer_ended(front_key, if failed { After::Linger } else { After::Close });
+        // With bytes unread a close is a reset, and our close frame may be lost to it.
+        self.answer_ended(front_key, After::Linger);
         self.socket_gone(key);
         self.forget_socket_if_over(key);
     }

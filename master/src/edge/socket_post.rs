@@ -209,7 +209,7 @@ impl Edge {
             Ok(answer) if (200..300).contains(&answer.status) => {
                 let items = self.instructions(&hub.app, id, &answer.body);
                 if !items.is_empty() {
-                    hub.apply(items, Some(client), None, self.clock.now());
+                    hub.apply(self.index, items, Some(client), None, self.clock.now());
                 }
             }
             Ok(answer) => {

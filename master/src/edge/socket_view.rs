@@ -28,7 +28,7 @@ impl Socket {
             Deed::Send { frame, note, .. } => (frame, note, false),
             Deed::SendMissed { frame, note } => (frame, note, true),
             Deed::Close(_) | Deed::Overflow => {
-                self.stage = Stage::Closing { heard: true, failed: false };
+                self.stage = Stage::Closing { heard: true };
                 return false;
             }
             Deed::GroupLimit => return false,

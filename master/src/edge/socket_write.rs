@@ -169,10 +169,10 @@ impl Edge {
             }
         }
         front.deadlines.clear(Phase::Write);
-        if let Stage::Closing { heard: true, failed } = socket.stage
+        if let Stage::Closing { heard: true } = socket.stage
             && socket.outbox.is_finished()
         {
-            self.end_socket(front_key, key, failed);
+            self.end_socket(front_key, key);
         }
         true
     }

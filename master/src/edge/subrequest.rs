@@ -171,6 +171,16 @@ impl Edge {
         }
     }
 
+    /// The pool is gone: requests for apps that were removed may still wait for its workers.
+    pub(super) fn fail_own_requests(&mut self, pool: PoolNumber) {
+        for key in self.exchanges.keys().collect::<Vec<_>>() {
+            let is_its = |exchange: &Exchange| exchange.own.is_some() && exchange.pool == pool;
+            if self.exchanges.get(key).is_some_and(|exchange| is_its(exchange)) {
+                self.fail(key, Reason::RouteRemoved);
+            }
+        }
+    }
+
     /// Whether a worker may have seen the request.
     pub(super) fn was_sent(&self, key: Key) -> bool {
         let sent = |exchange: &Exchange| exchange.sent > 0 || exchange.state == State::Answering;

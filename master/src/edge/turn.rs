@@ -261,7 +261,8 @@ impl Edge {
     }
 
     fn patience(&self) -> Option<Duration> {
-        let has_more = !self.runnable.is_empty() || !self.sockets.touched.is_empty();
+        let has_more =
+            !self.runnable.is_empty() || !self.sockets.touched.is_empty() || self.mail.has_mail();
         if has_more || self.accept_later {
             return Some(Duration::ZERO);
         }
@@ -297,6 +298,7 @@ impl Edge {
             EdgeMessage::Stay(pool) => self.seats.stay(pool),
             EdgeMessage::EndRemoved => self.end_removed(),
             EdgeMessage::Forget(pool) => {
+                self.fail_own_requests(pool);
                 self.seats.forget(pool);
                 self.links.forget_pool(pool);
             }

@@ -27,20 +27,27 @@ impl<M> Sender<M> {
     /// Leaves `message`; never blocks for longer than a swap takes. When the receiver is gone the
     /// message is dropped here.
     pub fn send(&self, message: M) {
+        if self.leave(message)
+            && let Err(error) = self.shared.waker.wake()
+        {
+            log::error!("an event loop cannot be woken: {error}");
+        }
+    }
+
+    /// The same for the receiver's own loop, which is awake and looks ([`Receiver::has_mail`]) before
+    /// it sleeps: it is not woken. True when the box was empty.
+    pub fn leave(&self, message: M) -> bool {
         let mut letters = self.shared.lock();
         if letters.closed {
             drop(letters);
-            return;
+            return false;
         }
         letters.waiting.push(message);
         let first = letters.waiting.len() == 1;
         if first {
             self.shared.any.store(true, Ordering::Release);
         }
-        drop(letters);
-        if first && let Err(error) = self.shared.waker.wake() {
-            log::error!("an event loop cannot be woken: {error}");
-        }
+        first
     }
 }
 
@@ -149,6 +156,20 @@ mod tests {
         assert!(woken(&mut poll, Duration::from_secs(5)));
         receiver.drain(&mut out);
         assert_eq!(out, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_letter_to_oneself_rings_nowhere_and_is_there() {
+        let (mut poll, sender, mut receiver) = poll_and_box();
+        assert!(sender.leave(1));
+        sender.send(2);
+        assert!(!woken(&mut poll, Duration::ZERO));
+        assert!(receiver.has_mail());
+        let mut out = Vec::new();
+        receiver.drain(&mut out);
+        assert_eq!(out, [1, 2]);
+        sender.send(3);
+        assert!(woken(&mut poll, Duration::from_secs(5)));
     }
 
     #[test]

@@ -97,20 +97,22 @@ impl AppHub {
         recover: &[Position],
         now: Instant,
     ) {
-        self.lock().open(client, at, items, recover, now, &mut |to, letter| self.post(to, letter));
+        let post = &mut |to, letter| self.post(to, letter, at);
+        self.lock().open(client, at, items, recover, now, post);
     }
 
-    /// Carries out instructions that came together, one after the other. Returns how many letters
-    /// were posted.
+    /// Carries out instructions that came together, one after the other, for loop `from`. Returns how
+    /// many letters were posted.
     pub fn apply(
         &self,
+        from: LoopIndex,
         items: impl IntoIterator<Item = Item>,
         origin: Option<ClientId>,
         count: Option<CountFor>,
         now: Instant,
     ) -> usize {
         let mut hub = self.lock();
-        let mut post = |to, letter| self.post(to, letter);
+        let mut post = |to, letter| self.post(to, letter, from);
         items.into_iter().map(|item| hub.apply(item, origin, count, now, &mut post)).sum()
     }
 
@@ -141,9 +143,14 @@ impl AppHub {
         self.lock().counts()
     }
 
-    fn post(&self, to: LoopIndex, letter: Letter) {
-        if let Some(sender) = self.loops.get().and_then(|loops| loops.get(usize::from(to.0))) {
-            sender.send(EdgeMessage::Realtime { hub: self.number, letter });
+    fn post(&self, to: LoopIndex, letter: Letter, from: LoopIndex) {
+        let loops = self.loops.get();
+        let Some(sender) = loops.and_then(|loops| loops.get(usize::from(to.0))) else { return };
+        let message = EdgeMessage::Realtime { hub: self.number, letter };
+        if to == from {
+            sender.leave(message);
+        } else {
+            sender.send(message);
         }
     }
 

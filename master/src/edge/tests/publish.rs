@@ -1,6 +1,6 @@
 //! Publishing to groups, reading them as events, and coming back to them.
 
-use super::socket::{Posted, hear, house, is_closed, next, ok, open_at, say};
+use super::socket::{Posted, hear, house, is_closed, next, ok, open_at, say, wait_until_told};
 use super::*;
 use rip::contract::realtime::{HistoryRule, RealtimeConfig};
 
@@ -72,8 +72,7 @@ fn what_is_published_reaches_the_members_and_is_counted() {
     }
     assert_eq!(hear(&mut other), (0x82, vec![0, 1]));
     assert_eq!(published(&house, r#"{"n":2}"#), r#"{"delivered":0,"groups":{}}"#);
-    let lines = house.lines();
-    assert!(lines.contains(r#""path":"/publish","status":200"#), "{lines}");
+    wait_until_told(&house, r#""path":"/publish","status":200"#);
 }
 
 #[test]

@@ -130,6 +130,15 @@ pub(super) fn is_closed(client: &mut TcpStream) -> bool {
     matches!(client.read(&mut [0]), Ok(0) | Err(_))
 }
 
+/// Waits for an access line that says so.
+pub(super) fn wait_until_told(house: &House, what: &str) {
+    let mut lines = String::new();
+    wait_until(what, || {
+        lines.push_str(&house.lines());
+        lines.contains(what)
+    });
+}
+
 #[test]
 fn the_app_is_asked_before_the_connection_switches_and_chooses_the_protocol() {
     let answer = |posted: &Posted| match posted.word() {
@@ -175,7 +184,7 @@ fn the_app_is_asked_before_the_connection_switches_and_chooses_the_protocol() {
     }
     assert_eq!(posted.head.matches("sec-websocket-frame").count(), 1);
     assert_eq!(posted.head.matches("rip-client-id").count(), 1);
-    assert!(house.lines().contains("\"mark\":\"open\""), "it is in the log");
+    wait_until_told(&house, "\"mark\":\"open\"");
     drop(client);
     let posted = next(&told);
     assert_eq!((posted.word(), posted.field("rip-client-id")), ("close", Some(&*id)));
@@ -403,6 +412,39 @@ fn a_client_of_an_app_that_is_gone_is_closed_and_asked_nothing_more() {
     assert_eq!(hear(&mut client), close(1001, "no longer served"));
     assert_eq!(next(&told).word(), "close", "its app is there until it had its time");
     edges.as_ref().unwrap().tell(|| EdgeMessage::EndRemoved);
+}
+
+#[test]
+fn what_waits_for_a_pool_that_is_gone_is_waited_for_no_longer() {
+    let (go, gone) = mpsc::channel::<()>();
+    let answer = move |posted: &Posted| {
+        if posted.word() == "text" {
+            let _ = gone.recv_timeout(PATIENCE);
+        }
+        ok("{}")
+    };
+    let (house, told) = house(|_| {}, Box::new(answer));
+    let mut client = open(&house);
+    say(&mut client, 0x81, b"x");
+    assert_eq!((next(&told).word(), next(&told).word()), ("open", "text"));
+    let config = Config { apps: Vec::new(), ..house.shared.current.load().config.clone() };
+    let snapshot = Arc::new(Snapshot::new(2, config, Vec::new()));
+    house.shared.activate(snapshot, 50, Clock::read());
+    let edges = house.edges.lock().unwrap().take().unwrap();
+    edges.tell(|| EdgeMessage::Activated);
+    assert_eq!(hear(&mut client), close(1001, "no longer served"));
+    drop(client);
+    edges.tell(|| EdgeMessage::Forget(PoolNumber(0)));
+    edges.drain(Clock::read());
+    let is_drained = || {
+        let mut all = Vec::new();
+        house.mail.lock().unwrap().drain(&mut all);
+        all.iter().any(|message| matches!(message, ControlMessage::LoopDrained(_)))
+    };
+    wait_until("it never drains", is_drained);
+    drop(go);
+    edges.stop();
+    assert!(told.try_recv().is_err(), "nobody was there to be told of the end");
 }
 
 #[test]
