@@ -1,6 +1,7 @@
 """The servers: each is started on a free port, with its edge pinned to the server's CPU, and ended
 by pid. Apps behind an edge may run anywhere, except where only the edge is measured."""
 
+import glob
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ SERVER_CPU, OTHER_CPU = 0, (1 if (os.cpu_count() or 1) > 1 else 0)
 EVERY_CPU = set(range(os.cpu_count() or 1))
 RIP = os.path.abspath("target/release/rip-master")
 VENV = os.path.abspath(".cache/venv-bench/bin")
+NODE = os.path.abspath(".cache/node-bench/node_modules")
+HUBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hubs")
 HELLO = """def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "13")])
     return [b"Hello, world!"]
@@ -161,6 +164,45 @@ def nginx_gunicorn(directory, _running):
     wait_for(lambda: os.path.exists(path), "gunicorn")
     port, process = nginx(directory, upstream(path), proxy_location())
     return Contestant("nginx+gunicorn", port, [gunicorn, process])
+
+
+def rip_hub(directory, _running):
+    """Clients of one group; what one says is POSTed to a native worker, whose answer tells them all."""
+    place = 'realtime "/realtime" app="hub" rate=1000000 burst=1000000'
+    port = free_port()
+    home = os.path.join(directory, "hub")
+    os.makedirs(home, exist_ok=True)
+    write(home, "Edgefile", f"""version 1
+edge {{ http "127.0.0.1:{port}" }}
+app "hub" {{ entry "builtin:realtime"; workers 1 }}
+site "*" {{ {place} }}
+""")
+    runtime = os.path.join(directory, "run")
+    os.makedirs(runtime, mode=0o700, exist_ok=True)
+    master = start(directory, "rip-master", [
+        RIP, "start", home, "--name", "bench", "--no-watch", "--loops", "1", "--no-access-log",
+    ], XDG_RUNTIME_DIR=runtime)
+    wait_for(lambda: answers(port, "/status"), "rip-master")
+    return Contestant("rip-master", port, [master])
+
+
+def bun_hub(directory, _running):
+    """Bun's own publish and subscribe."""
+    programs = glob.glob(os.path.join(NODE, "@oven/bun-linux-*/bin/bun"))
+    if not programs:
+        raise SystemExit("Bun is missing: run scripts/setup bench")
+    return hub(directory, "Bun", [programs[0], os.path.join(HUBS, "bun.js")])
+
+
+def ws_hub(directory, _running):
+    return hub(directory, "node ws", ["node", os.path.join(HUBS, "ws.cjs")], NODE_PATH=NODE)
+
+
+def hub(directory, name, command, **environment):
+    port = free_port()
+    process = start(directory, name, [*command, str(port)], **environment)
+    wait_for(lambda: answers(port, "/"), name)
+    return Contestant(name, port, [process])
 
 
 def site(directory):

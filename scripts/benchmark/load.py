@@ -1,9 +1,11 @@
 """The load generator, on a CPU of its own."""
 
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -17,6 +19,9 @@ def turn(port, path, connections, fields, seconds, kind="http"):
     seconds where they are known."""
     if kind == "resumed":
         return returning(port, path, connections, seconds)
+    if kind == "fanout":
+        with FanOut(port, path, connections, seconds) as clients:
+            return clients.go()
     text = wrk(port, path, connections, fields, seconds, kind)
     if "Non-2xx" in text or "Socket errors" in text and not only_close(text, fields):
         raise SystemExit(f"wrk saw errors on port {port}:\n{text}")
@@ -26,6 +31,30 @@ def turn(port, path, connections, fields, seconds, kind="http"):
         "p50Seconds": latency(text, "50%"),
         "p99Seconds": latency(text, "99%"),
     }
+
+
+class FanOut:
+    """Clients of a hub that are all there, and say nothing before they are told to."""
+
+    def __init__(self, port, path, connections, seconds):
+        command = [sys.executable, os.path.join(os.path.dirname(__file__), "fanout.py"),
+                   str(port), path, str(connections), str(seconds)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CPU}))
+        if self.process.stdout.readline() != "there\n":
+            raise SystemExit(f"the clients do not get to port {port}")
+
+    def __enter__(self):
+        return self
+
+    def go(self):
+        print("go", file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(20)
 
 
 def returning(port, path, connections, seconds):

@@ -77,6 +77,22 @@ class Scenario:
         return result
 
 
+class FanOut(Scenario):
+    """One client says something, and all of them hear it; a request is one of them hearing it.
+    Coming and going does not count."""
+
+    def turn(self, one, seconds):
+        pids = one.measured()
+        with load.FanOut(one.port, self.path, self.connections, seconds) as clients:
+            before = processes.cpu_seconds(pids)
+            result = clients.go()
+            after = processes.cpu_seconds(pids)
+        user, system = (1e6 * (b - a) / result["requests"] for a, b in zip(before, after))
+        result.update(cpuMicros=user + system, userMicros=user, systemMicros=system)
+        result["peakRssBytes"] = processes.peak_rss_bytes(pids)
+        return result
+
+
 def names():
     return list(dict.fromkeys(one.name.partition("-")[0] for one in ALL)) + [o.name for o in ALL]
 
@@ -86,6 +102,7 @@ WORKER = [contestant.rip_worker, contestant.nginx_to_worker]
 STATIC = [contestant.rip_static, contestant.nginx_static, contestant.nginx_static_cached]
 TLS = [contestant.rip_tls, contestant.nginx_tls]
 TLS_STATIC = [contestant.rip_tls_static, contestant.nginx_tls_static]
+HUBS = [contestant.rip_hub, contestant.bun_hub, contestant.ws_hub]
 PYTHON = [contestant.rip_python, contestant.nginx_uwsgi, contestant.nginx_gunicorn]
 
 ALL = [

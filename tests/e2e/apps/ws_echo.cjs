@@ -17,6 +17,8 @@ sockets.on('connection', (socket) => {
       socket.close(Number(code), reason.join(' '));
     } else socket.send(data, { binary: isBinary });
   });
+  // Whoever breaks the protocol ends no other's connection.
+  socket.on('error', () => {});
   socket.on('close', (code, reason) => {
     last = `${code} ${reason}`;
   });

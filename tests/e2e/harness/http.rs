@@ -60,7 +60,8 @@ impl Client {
         Self::over(socket.into()).expect("a connection to the server")
     }
 
-    fn over(stream: TcpStream) -> io::Result<Self> {
+    /// Speaks over this connection.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(wait::SOON))?;
         stream.set_write_timeout(Some(wait::SOON))?;
@@ -81,6 +82,15 @@ impl Client {
             Stream::Unix(stream) => stream.set_read_timeout(Some(limit)),
         };
         done.expect("a read timeout");
+    }
+
+    /// Longest wait for the server to take bytes from here on.
+    pub fn write_patience(&mut self, limit: Duration) {
+        let done = match &self.stream {
+            Stream::Tcp(stream) => stream.set_write_timeout(Some(limit)),
+            Stream::Unix(stream) => stream.set_write_timeout(Some(limit)),
+        };
+        done.expect("a write timeout");
     }
 
     /// Sends these bytes as they are.
@@ -157,7 +167,8 @@ impl Client {
         self.try_head().expect("the head of an answer")
     }
 
-    fn try_head(&mut self) -> io::Result<Head> {
+    /// Reads a head only, or tells why there is none.
+    pub fn try_head(&mut self) -> io::Result<Head> {
         let end = loop {
             if let Some(end) = find(&self.unread, b"\r\n\r\n") {
                 break end;
@@ -182,7 +193,8 @@ impl Client {
         Ok(Head { version: version.to_owned(), status, fields })
     }
 
-    fn body(&mut self, method: &str, head: &Head) -> io::Result<Vec<u8>> {
+    /// Reads the body of an answer whose head was read.
+    pub fn body(&mut self, method: &str, head: &Head) -> io::Result<Vec<u8>> {
         if method == "HEAD" || matches!(head.status, 204 | 304) {
             return Ok(Vec::new());
         }

@@ -2,6 +2,7 @@
 //! misbehave, and waiting for conditions instead of for time.
 
 pub mod control;
+pub mod crowd;
 pub mod curl;
 pub mod dns;
 pub mod edgefile;
@@ -19,6 +20,7 @@ pub mod tls;
 pub mod tools;
 pub mod trusting;
 pub mod wait;
+pub mod websocket;
 
 pub use http::{Client, Response};
 pub use ledger::{Kind, Ledger};
