@@ -267,7 +267,9 @@ impl Edge {
                 }
                 Err(Failure::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(Failure::Io(_)) => return self.close_front(key),
-                Err(Failure::Tls(error)) => return self.tls_failed(key, was_handshaking, &error),
+                Err(Failure::Tls(error)) => {
+                    return self.tls_failed(key, (awaited_hello, was_handshaking), &error);
+                }
             }
             if was_handshaking {
                 self.handshake_moved(key, awaited_hello);
