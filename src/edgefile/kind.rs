@@ -59,6 +59,8 @@ pub(super) enum Kind {
     Path,
     /// `/a`, `/a/*`, `/a/*/b`.
     Pattern,
+    /// Where something is served, and nothing below it: `/realtime`.
+    Place,
     /// `/a`.
     Prefix,
     RedirectStatus,
@@ -159,6 +161,7 @@ impl Kind {
             Self::Origins => "origins such as \"https://example.com\" or \"*\"".to_owned(),
             Self::Path => "a path such as \"certs/site.pem\"".to_owned(),
             Self::Pattern => "a path such as \"/a\", \"/a/*\" or \"/a/*/b\"".to_owned(),
+            Self::Place => "a path such as \"/realtime\"".to_owned(),
             Self::Prefix => "a path such as \"/v2\"".to_owned(),
             Self::RedirectStatus => "301, 302, 303, 307 or 308".to_owned(),
             Self::Size { .. } => "a size such as \"512MiB\" or \"64KiB\"".to_owned(),
@@ -213,7 +216,7 @@ impl Kind {
             Self::NumberOr { least, most, words: found } => {
                 return words(&range(least, most), found);
             }
-            Self::FilePath | Self::Path | Self::Prefix | Self::UrlPath => "path",
+            Self::FilePath | Self::Path | Self::Place | Self::Prefix | Self::UrlPath => "path",
             Self::Pattern => "pattern",
             Self::RedirectStatus => "301, 302, 303, 307, 308",
             Self::Size { .. } => "size",
@@ -254,6 +257,7 @@ impl Kind {
             Self::Network => "10.0.0.0/8",
             Self::Path => "path/to/it",
             Self::Pattern => "/*",
+            Self::Place => "/realtime",
             Self::Prefix => "/v2",
             Self::Size { .. } => "64MiB",
             Self::Template => "/new/{path}",
@@ -321,6 +325,7 @@ impl Kind {
             Self::Network => names::network(text).map(Typed::Text),
             Self::Origins => names::origins(text).map(Typed::Texts),
             Self::Pattern => names::pattern(text).map(|()| own(text)),
+            Self::Place => names::place(text).map(|()| own(text)),
             Self::Prefix => names::prefix(text).map(Typed::Text),
             Self::Template => names::template(text).map(|()| own(text)),
             Self::Upstream if text.contains([':', '/']) => url::url(text).map(|()| own(text)),

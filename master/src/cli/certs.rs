@@ -24,7 +24,12 @@ pub fn certs(flags: &ListCerts) -> Result<Exit, Failure> {
         None => show(&Question::new(&flags.ask)?.get("/certs")?, flags.ask.json),
         Some(CertVerb::Reload(order)) => {
             let what = What::new("reload of certificates", "/control/certs/reload", order);
-            done(&what.give(Map::new())?, order, "certificates are being loaded")
+            let reply = what.give(Map::new())?;
+            done(&reply, order, "certificates are being loaded")?;
+            match order.no_wait || understood::<Certs>(&reply)?.faults.is_empty() {
+                true => Ok(Exit::Done),
+                false => Err(Failure::new(Exit::Failed, "not everything that is there is served")),
+            }
         }
         Some(CertVerb::Renew(renew)) => {
             let what = What::new("renewal", "/control/certs/renew", &renew.order);

@@ -130,9 +130,11 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
     let hosts = words.hosts()?;
     let tls = https::flags(start, world)?;
     let ports = https::Ports::choose(start, world, tls.has_source())?;
+    https::warn_of_idle(start, &tls, ports);
     let edge = EdgeConfig {
-        http: https::addresses(ports.http, Protocol::Http, start, world)?,
+        // First: whoever moves it to a port of its own has no need of port 80.
         https: https::addresses(ports.https, Protocol::Https, start, world)?,
+        http: https::addresses(ports.http, Protocol::Http, start, world)?,
         mdns: true,
         loops: start.edge.loops,
         limits: edge_limits(start),

@@ -5,6 +5,7 @@ use super::exit::Failure;
 use super::start::World;
 use super::{authorities, changes, python};
 use crate::shared::cert_files::{self, Wrong};
+use crate::sys::regular;
 use nix::unistd::{User, geteuid};
 use rip::contract::app::Runtime;
 use rip::contract::attempt::AttemptCode;
@@ -12,8 +13,7 @@ use rip::contract::listen::FreePorts;
 use rip::edgefile::surroundings::Asked;
 use rip::edgefile::{Resolved, Surroundings, Trouble};
 use rip::time::UnixMillis;
-use std::fs::File;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// This machine, seen from the directory of an Edgefile.
@@ -123,7 +123,8 @@ impl Surroundings for Machine<'_> {
 
     fn readable_file(&self, path: &str) -> Result<(String, bool), Trouble> {
         let place = self.path(path);
-        let (_, mode) = open(&place).map_err(|error| missing(path, &place, &error))?;
+        let (_, found) = regular::open(&place).map_err(|error| missing(path, &place, &error))?;
+        let mode = found.permissions().mode();
         Ok((entry::text(&place).map_err(trouble)?, mode & BY_OTHERS != 0))
     }
 
@@ -226,20 +227,6 @@ fn resolved(found: Entry, asked: &Asked<'_>) -> Result<Resolved, Trouble> {
     }
     let watch = changes::by_default(launch.runtime);
     Ok(Resolved { shown: found.shown, launch, watch })
-}
-
-/// Opens a file for reading; with its mode. What is no regular file is an error: opening a pipe
-/// would wait for ever.
-fn open(path: &Path) -> std::io::Result<(File, u32)> {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let found = file.metadata()?;
-    if found.is_dir() {
-        return Err(std::io::Error::other("it is a directory"));
-    }
-    if !found.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    Ok((file, found.permissions().mode()))
 }
 
 /// What is in a file of certificates or keys, which is at `place` and called `path` in the Edgefile.

@@ -6,6 +6,9 @@ use super::ctl::say;
 use super::exit::{Exit, Failure};
 use rip::contract::config::Config;
 use rip::contract::listen::FreePorts;
+use rip::contract::realtime::{PATH, RealtimeConfig};
+use rip::contract::route::RouteAction;
+use rip::route::Found;
 use rip::route::host::{HostPattern, is_ip_or_localhost, normalize};
 use rip::route::path::{PathRoom, resolve};
 use rip::route::secure::ToHttps;
@@ -22,11 +25,12 @@ pub fn why(flags: &Why) -> Result<Exit, Failure> {
     let (host, path) = (request.host.as_slice(), request.path.as_slice());
     let explanation = explain(&config.routes, host, path, flags.method.as_bytes());
     let own = own_endpoint(&config, host, path);
+    let notes = notes(&config, &request, &flags.method, &explanation);
     let sent_to = sent_to(&config, &request, own);
     let sent_to = sent_to.as_deref();
     let text = match flags.json {
-        true => json(&explanation, own, sent_to)?,
-        false => text(&explanation, own, sent_to),
+        true => json(&explanation, own, sent_to, &notes)?,
+        false => text(&explanation, own, sent_to, &notes),
     };
     say(&text)
 }
@@ -85,6 +89,53 @@ fn own_endpoint(config: &Config, host: &[u8], path: &[u8]) -> Option<&'static st
     is_served.then_some(name)
 }
 
+/// What else becomes of the request, or of others like it, than the rules say.
+fn notes(
+    config: &Config,
+    request: &Request,
+    method: &str,
+    explanation: &Explanation,
+) -> Vec<String> {
+    let path = request.path.as_slice();
+    let mut notes = Vec::new();
+    let app = explanation.winner.and_then(|winner| match &config.routes.get(winner)?.action {
+        RouteAction::ToApp { app_id } => Some(app_id),
+        _ => None,
+    });
+    let hidden = config.apps.iter().find(|app| app.realtime_path.as_bytes() == path);
+    if let (Some(hidden), Some(_)) = (hidden, app) {
+        let id = &hidden.id;
+        notes.push(format!(
+            "it is answered 404: there the server tells app {id} of its WebSocket clients"
+        ));
+    }
+    let knows = |host: &String| HostPattern::new(host).takes(&request.host);
+    let named = |endpoint: &&RealtimeConfig| endpoint.hosts.iter().any(knows);
+    let at = |endpoint: &&RealtimeConfig| endpoint.path.as_bytes() == path;
+    let unasked = app.filter(|app| {
+        path == PATH.as_bytes() && !config.realtime.iter().any(|known| known.app_id == **app)
+    });
+    if let Some(endpoint) = config.realtime.iter().filter(named).find(at) {
+        let id = &endpoint.app_id;
+        notes.push(format!(
+            "it is a realtime endpoint: the server holds WebSockets for app {id}, and answers \
+             anything else 426"
+        ));
+    } else if let Some(id) = unasked {
+        notes.push(format!(
+            "upgrades to WebSocket are not given to app {id}: the server holds them for it"
+        ));
+    }
+    let publishes = config.edge.publish.path.as_ref().is_some_and(|own| own.as_bytes() == path);
+    if publishes && method == "POST" {
+        notes.push("the server takes it: it is published to WebSocket clients".to_owned());
+    }
+    if request.is_secure && explanation.found == Found::UnknownHost {
+        notes.push("over TLS that is a 421: the connection is not for this host".to_owned());
+    }
+    notes
+}
+
 /// Where the request is sent before anything else, as it is in the edge, because it comes in the
 /// clear: an origin.
 fn sent_to(config: &Config, request: &Request, own: Option<&str>) -> Option<String> {
@@ -96,8 +147,14 @@ fn sent_to(config: &Config, request: &Request, own: Option<&str>) -> Option<Stri
     Some(String::from_utf8_lossy(&origin).into_owned()).filter(|_| !host.is_empty())
 }
 
-fn text(explanation: &Explanation, own: Option<&str>, sent_to: Option<&str>) -> String {
-    let told = rule_text(explanation, own);
+fn text(
+    explanation: &Explanation,
+    own: Option<&str>,
+    sent_to: Option<&str>,
+    notes: &[String],
+) -> String {
+    let notes: String = notes.iter().map(|note| format!("{note}\n")).collect();
+    let told = notes + &rule_text(explanation, own);
     match sent_to {
         Some(origin) => format!("over plain HTTP it is sent on to {origin}; there:\n{told}"),
         None => told,
@@ -117,6 +174,7 @@ fn json(
     explanation: &Explanation,
     own: Option<&str>,
     sent_to: Option<&str>,
+    notes: &[String],
 ) -> Result<String, Failure> {
     let mut value = serde_json::to_value(explanation)
         .map_err(|error| Failure::new(Exit::Failed, format!("it cannot be told: {error}")))?;
@@ -126,6 +184,9 @@ fn json(
     if let (Some(object), Some(origin)) = (value.as_object_mut(), sent_to) {
         object.insert("sentTo".to_owned(), origin.into());
     }
+    if let (Some(object), false) = (value.as_object_mut(), notes.is_empty()) {
+        object.insert("notes".to_owned(), notes.into());
+    }
     Ok(value.to_string())
 }
 
@@ -133,7 +194,7 @@ fn json(
 mod tests {
     use super::*;
     use rip::contract::config::EdgeConfig;
-    use rip::contract::route::{RouteAction, RouteRule};
+    use rip::contract::route::RouteRule;
     use rip::ids::AppId;
 
     #[test]
@@ -169,10 +230,10 @@ mod tests {
         assert_eq!(own("example.com", "/statuses"), None);
 
         let explanation = explain(&config.routes, b"example.com", b"/status", b"GET");
-        let told = text(&explanation, Some("status"), None);
+        let told = text(&explanation, Some("status"), None, &[]);
         assert!(told.starts_with("the server answers it itself (builtin status=)"), "{told}");
         assert!(told.contains("GET example.com/status → app api, by example.com/* (line 3)"));
-        let told = json(&explanation, Some("status"), Some("https://x")).unwrap();
+        let told = json(&explanation, Some("status"), Some("https://x"), &[]).unwrap();
         assert!(told.contains(r#""builtin":"status""#) && told.contains(r#""winner":0"#), "{told}");
         assert!(told.contains(r#""sentTo":"https://x""#), "{told}");
     }
@@ -197,7 +258,39 @@ mod tests {
         config.plain_hosts.push("example.com".to_owned());
         assert_eq!(sent("http://example.com/a", &config), None);
         let explanation = explain(&config.routes, b"example.com", b"/a", b"GET");
-        let told = text(&explanation, None, to.as_deref());
+        let told = text(&explanation, None, to.as_deref(), &[]);
         assert!(told.starts_with("over plain HTTP it is sent on to https://example.com:8443;"));
+    }
+
+    #[test]
+    fn what_the_server_does_with_websockets_is_told() {
+        let route = |host: &str, app: &str| {
+            let action = RouteAction::ToApp { app_id: AppId::new(app) };
+            RouteRule::new(host, "/*", action)
+        };
+        let mut live = RealtimeConfig::new("/live", AppId::new("api"), "/hear");
+        live.hosts = vec!["example.com".to_owned()];
+        let routes = vec![route("example.com", "api"), route("other.com", "web")];
+        let config = Config { routes, realtime: vec![live], ..Config::default() };
+        let told = |url: &str, method: &str| {
+            let request = Request::read(url).unwrap();
+            let (host, path) = (&request.host, &request.path);
+            let explanation = explain(&config.routes, host, path, method.as_bytes());
+            notes(&config, &request, method, &explanation).join("; ")
+        };
+        for (url, method, expected) in [
+            ("http://example.com/live", "GET", "holds WebSockets for app api"),
+            ("http://other.com/realtime", "GET", "not given to app web"),
+            ("http://example.com/realtime", "GET", ""),
+            ("http://other.com/live", "GET", ""),
+            ("http://other.com/publish", "POST", "it is published"),
+            ("http://other.com/publish", "GET", ""),
+            ("https://nobody.com/", "GET", "a 421"),
+            ("http://nobody.com/", "GET", ""),
+        ] {
+            let told = told(url, method);
+            let is_it = if expected.is_empty() { told.is_empty() } else { told.contains(expected) };
+            assert!(is_it, "{method} {url}: {told}");
+        }
     }
 }

@@ -43,7 +43,7 @@ use crate::sys::listen::{self, ListenError, tcp_listener_at};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
 use mio::{Interest, Poll, Registry, Waker};
-use rip::contract::config::Config;
+use rip::contract::config::{Config, EdgeConfig};
 use rip::contract::listen::ListenAddress;
 use rip::contract::settings::{self, Settings};
 use rip::guard::caps::Caps;
@@ -72,7 +72,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let (control, mail) = mailbox(Arc::new(waker));
     let tls = Tls::new().map_err(|error| step("TLS")(io::Error::other(error)))?;
     let (certs, watch) = load_certs(&settings, &tls, control.clone())?;
-    let listeners = bind_all(&settings.config.edge.listeners())?;
+    let listeners = bind_all(&settings.config.edge)?;
     let control_path = runtime.control_socket();
     let control_listener = listen::unix_listener(&control_path, 0o600)
         .map_err(|error| StartError::system(control_path.display(), &error))?;
@@ -238,23 +238,26 @@ fn load_certs(
     })
 }
 
-fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listening>, StartError> {
+fn bind_all(edge: &EdgeConfig) -> Result<Vec<Listening>, StartError> {
+    let addresses = edge.listeners();
     let bound = addresses.iter().map(|address| {
-        let listener =
-            tcp_listener_at(*address).map_err(|error| cannot_listen(*address, &error))?;
+        let listener = tcp_listener_at(*address)
+            .map_err(|error| cannot_listen(*address, edge.is_secure(*address), &error))?;
         Ok(Listening { address: *address, listener })
     });
     bound.collect()
 }
 
-fn cannot_listen(address: ListenAddress, error: &ListenError) -> StartError {
+fn cannot_listen(address: ListenAddress, is_secure: bool, error: &ListenError) -> StartError {
     if error.is_busy() {
         let holder = match &error.holder {
             Some(holder) => format!("{address} is taken by {holder}"),
             None => format!("{address} is taken by a process we may not see"),
         };
-        return StartError::unavailable(holder)
-            .hint("stop it, or choose another port: rip-master start … http:PORT");
+        return StartError::unavailable(holder).hint(format!(
+            "stop it, or choose another port: rip-master start … {}:PORT",
+            if is_secure { "https" } else { "http" }
+        ));
     }
     let message = format!("cannot listen at {address}: {}", error.source);
     match error.source.kind() {

@@ -58,6 +58,8 @@ pub(super) struct Front {
     pub(super) readable: bool,
     /// The client will send nothing more.
     pub(super) read_closed: bool,
+    /// The site it asks is one of plain HTTP, though it may ask over TLS.
+    pub(super) stays_plain: bool,
     /// It stands in the list of those that go on at the end of this turn.
     pub(super) runs_later: bool,
 }
@@ -154,6 +156,7 @@ impl Edge {
             // Most clients have asked by now; one that also leaves at once is never registered.
             readable: true,
             read_closed: false,
+            stays_plain: false,
             runs_later: false,
         });
         if is_secure || entry == Entry::HeaderAwaited {
@@ -264,7 +267,9 @@ impl Edge {
                 }
                 Err(Failure::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(Failure::Io(_)) => return self.close_front(key),
-                Err(Failure::Tls(error)) => return self.tls_failed(key, was_handshaking, &error),
+                Err(Failure::Tls(error)) => {
+                    return self.tls_failed(key, (awaited_hello, was_handshaking), &error);
+                }
             }
             if was_handshaking {
                 self.handshake_moved(key, awaited_hello);

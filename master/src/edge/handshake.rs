@@ -17,7 +17,7 @@ use rustls::Error;
 impl Front {
     /// What passes between the client and us is sealed.
     pub(super) fn is_secure(&self) -> bool {
-        self.transport.is_tls()
+        matches!(&self.transport, Transport::Tls(stream) if !stream.is_plain())
     }
 }
 
@@ -46,8 +46,15 @@ impl Edge {
     }
 
     /// The session failed: its alert is sent, then the connection ends. What the client still says
-    /// is read and thrown away, or the alert would be lost to a reset.
-    pub(super) fn tls_failed(&mut self, key: Key, was_handshaking: bool, error: &Error) {
+    /// is read and thrown away, or the alert would be lost to a reset. Where a hello was
+    /// awaited it may have been answered before, and counts.
+    pub(super) fn tls_failed(
+        &mut self,
+        key: Key,
+        (awaited_hello, was_handshaking): (bool, bool),
+        error: &Error,
+    ) {
+        self.hellos_left = self.hellos_left.saturating_sub(u32::from(awaited_hello));
         let Some(front) = self.fronts.get(key) else { return };
         log::debug!("TLS with {} failed: {error}", front.peer);
         let reason = if was_handshaking { reason(error) } else { Reason::TlsBroken };

@@ -20,13 +20,15 @@ impl Edge {
     pub(super) fn send_to_https(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> bool {
         let snapshot = self.snapshots.active();
         let Some(to_https) = &snapshot.to_https else { return false };
-        let Some(front) = self.fronts.get(key).filter(|front| !front.is_secure()) else {
+        let Some(front) = self.fronts.get_mut(key) else { return false };
+        let noted = self.routing.host();
+        front.stays_plain = !to_https.takes(noted);
+        if front.stays_plain || front.is_secure() {
             return false;
-        };
+        }
         // A proxy in front may have taken the seal off.
         let client = front.client(head, buf, snapshot);
-        let noted = self.routing.host();
-        if client.scheme == Scheme::Https || !to_https.takes(noted) {
+        if client.scheme == Scheme::Https {
             return false;
         }
         if self.is_builtin(head, buf) && host::is_ip_or_localhost(noted) {
@@ -77,7 +79,7 @@ impl Edge {
 /// The line that tells a browser at `front` to come back over HTTPS only; empty where none is said.
 pub(super) fn hsts<'s>(front: &Front, snapshots: &'s Snapshots) -> &'s [u8] {
     match &snapshots.active().hsts {
-        Some(line) if front.is_secure() => line,
+        Some(line) if front.is_secure() && !front.stays_plain => line,
         _ => b"",
     }
 }

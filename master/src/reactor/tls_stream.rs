@@ -41,6 +41,8 @@ pub struct TlsStream {
     unsent: Buffer,
     /// The client was told that we say nothing more, or never will be.
     is_ended: bool,
+    /// The client was told to say another hello.
+    is_asked_again: bool,
 }
 
 enum Stage {
@@ -104,6 +106,7 @@ impl TlsStream {
             received: Buffer::default(),
             unsent: Buffer::default(),
             is_ended: false,
+            is_asked_again: false,
         }
     }
 
@@ -127,7 +130,12 @@ impl TlsStream {
         &mut self.socket
     }
 
-    /// Its hello was not answered yet.
+    /// Bytes pass as they are: before a hello, or because the client speaks HTTP.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.stage, Stage::Plain)
+    }
+
+    /// Its hello was not answered yet, or only by the wish for another one.
     pub fn awaits_hello(&self) -> bool {
         matches!(self.stage, Stage::Hello(_))
     }
@@ -183,7 +191,8 @@ impl TlsStream {
             // What came before the end is taken first.
             Stage::Ended if input.len() == before => Ok(Got::End),
             Stage::Hello(_)
-                if self.received.filled().first().is_some_and(u8::is_ascii_alphabetic) =>
+                if self.session.is_none()
+                    && self.received.filled().first().is_some_and(u8::is_ascii_alphabetic) =>
             {
                 self.received = Buffer::default();
                 self.stage = Stage::Plain;
@@ -254,13 +263,13 @@ impl TlsStream {
     /// Begins the session of the client whose hello begins with `hello`. False while it cannot be
     /// told which one.
     fn choose(&mut self, hello: &[u8], handshakes: &impl Handshakes) -> Result<bool, Failure> {
+        if self.session.is_some() {
+            return Ok(true);
+        }
         if hello.first().is_none_or(u8::is_ascii_alphabetic) {
             return Ok(false);
         }
         let Stage::Hello(looking) = &mut self.stage else { return Ok(true) };
-        if self.session.is_some() {
-            return Ok(true);
-        }
         let at_once = if looking.is_none() { handshakes.for_all() } else { None };
         let config = match at_once {
             Some(config) => config,
@@ -334,6 +343,11 @@ impl TlsStream {
                     Some(ACME_TLS) => Stage::Ended,
                     _ => Stage::Open,
                 }
+            }
+            // It was asked for another hello, and that is the one that costs.
+            Stage::Hello(_) if !self.is_asked_again && asks_again(session) => {
+                self.is_asked_again = true;
+                return Ok(());
             }
             Stage::Hello(_) if !self.unsent.is_empty() => Stage::Shaking,
             _ => return Ok(()),
@@ -503,6 +517,11 @@ impl TlsStream {
 type Traffic<'a> = WriteTraffic<'a, ServerConnectionData>;
 type Encode<'a> = EncodeTlsData<'a, ServerConnectionData>;
 
+/// The client was told to say another hello (RFC 8446 §4.1.4).
+fn asks_again(session: &UnbufferedServerConnection) -> bool {
+    session.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
+}
+
 /// Appends a record of the session's own.
 fn encode(mut data: Encode<'_>, unsent: &mut Buffer) {
     loop {
@@ -584,3 +603,6 @@ const SEAL_BYTES: usize = 4 * BLOCK_BYTES;
 /// Room for it, for a head before it, and for what a handshake says.
 const OUTGOING_BYTES: usize = 2 * SEAL_BYTES;
 const SPARE_COUNT: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! This reads and writes files: not for a loop.
 
+use crate::sys::regular;
 use rip::contract::cert::{CertSource, TlsCertRecord};
 use rip::time::Civil;
 use rip::tls::fingerprint::fingerprint;
@@ -105,10 +106,11 @@ pub fn parse(chain: &[u8], key: &[u8]) -> Result<Leaf, Wrong> {
     let certificates = certificates(chain)
         .map_err(|error| Wrong::new(format!("the certificate is no PEM: {error}"), HALF))?;
     let Some(own) = certificates.first().cloned() else {
-        return Err(Wrong::new(
-            "the file has no certificate in it",
-            "a chain begins with -----BEGIN CERTIFICATE-----, the server's own first",
-        ));
+        let hint = match private_key(chain) {
+            Ok(_) => "it holds a private key: certificate and key are the wrong way round",
+            Err(_) => "a chain begins with -----BEGIN CERTIFICATE-----, the server's own first",
+        };
+        return Err(Wrong::new("the file has no certificate in it", hint));
     };
     let key = default_provider()
         .key_provider
@@ -157,20 +159,12 @@ pub fn read(cert: &Path, key: &Path) -> Result<Leaf, Wrong> {
     parse(&content(cert)?, &content(key)?)
 }
 
-/// What is in a file of certificates or keys. Only regular files are read: opening a pipe would wait
-/// for ever.
+/// What is in a file of certificates or keys, which has to be a regular one.
 ///
 /// # Errors
 /// Those of the system, in words.
 pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let found = file.metadata()?;
-    if found.is_dir() {
-        return Err(io::Error::other("it is a directory"));
-    }
-    if !found.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
+    let (file, _) = regular::open(path)?;
     let mut content = Vec::new();
     file.take(PEM_BYTES).read_to_end(&mut content)?;
     Ok(content)

@@ -1,11 +1,11 @@
 //! Who may publish: secrets that were read from files when their configuration was made ready.
 
+use crate::sys::regular;
 use rip::contract::config::Config;
 use rip::realtime::publish::is_same_secret;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// The secrets of one configuration, by the path of their file.
 #[derive(Default)]
@@ -42,11 +42,7 @@ impl Secrets {
 /// What the file holds, without the end of its line.
 fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut secret = Vec::new();
-    // Opening a pipe would wait for ever.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
+    let (file, _) = regular::open(Path::new(path))?;
     file.take(SECRET_BYTES + 1).read_to_end(&mut secret)?;
     let length = secret.trim_ascii_end().len();
     if length == 0 || secret.len() as u64 > SECRET_BYTES {

@@ -19,6 +19,7 @@ pub mod outlet;
 pub mod peer;
 pub mod places;
 pub mod proc;
+pub mod regular;
 pub mod signals;
 pub mod spawn;
 #[cfg(test)]

@@ -408,6 +408,18 @@ pub(super) fn url_path(text: &str) -> Result<(), Wrong> {
     Err(Wrong::new(format!("\"{}\" is no path", shown(text)), hint))
 }
 
+/// A path at which something is served.
+pub(super) fn place(text: &str) -> Result<(), Wrong> {
+    url_path(text)?;
+    if text.contains(['*', '?', '%']) || text.len() == 1 {
+        return Err(Wrong::new(
+            format!("\"{}\" is no single path", shown(text)),
+            "write one without * ? and %, such as \"/realtime\"",
+        ));
+    }
+    clean_path(text)
+}
+
 /// `Location` of a redirect: what can be filled in is known, and it stays a path or a URL.
 pub(super) fn template(text: &str) -> Result<(), Wrong> {
     let wrong = |message: String, hint: &str| Err(Wrong::new(message, hint));

@@ -103,7 +103,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
                 let found = site::site(node, &names, bench);
                 candidates.extend(found.rules);
                 secure.add_site(node, &found.hosts, has_acme, bench);
-                realtime.extend(realtime::endpoints(node, &found.hosts, &names, bench));
+                realtime.extend(realtime::endpoints(node, &found.hosts, &names, &edge, bench));
                 if let Some(limit) = found.rate_limit {
                     rate_limits.extend(found.hosts.into_iter().map(|host| (host, limit)));
                 }

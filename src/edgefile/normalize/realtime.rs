@@ -4,6 +4,7 @@ use super::Bench;
 use super::site::Names;
 use crate::contract::app::AppDescriptor;
 use crate::contract::attempt::AttemptCode;
+use crate::contract::config::EdgeConfig;
 use crate::contract::realtime::{HistoryRule, MessageRate, PublishConfig, RealtimeConfig};
 use crate::edgefile::kind::Typed;
 use crate::edgefile::span::Span;
@@ -18,6 +19,7 @@ pub(super) fn endpoints(
     node: &Checked,
     hosts: &[String],
     names: &Names,
+    edge: &EdgeConfig,
     bench: &mut Bench<'_, '_>,
 ) -> Vec<RealtimeConfig> {
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
@@ -29,6 +31,11 @@ pub(super) fn endpoints(
             let message = format!("the path {path} is taken; first on line {line}");
             bench.report.error(span, &endpoint.path, message, "choose another one");
             continue;
+        }
+        let own = [&edge.builtin.server, &edge.builtin.status, &edge.publish.path];
+        if own.into_iter().flatten().any(|own| own == path) {
+            let message = format!("the server answers {path} itself");
+            bench.report.error(span, &endpoint.path, message, "choose another one");
         }
         let app = app(endpoint, names, bench);
         let secret = secret(endpoint, "publish-secret-file", bench);

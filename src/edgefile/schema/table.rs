@@ -286,7 +286,7 @@ const APP: &[NodeRule] = &[
         property("core", Kind::Size { least: 0 }, "a core dump"),
     ]),
     node("realtime-path", "where the app hears of WebSockets; from outside it is 404")
-        .one("PATH", Kind::UrlPath)
+        .one("PATH", Kind::Place)
         .default("\"/v1/realtime\""),
     node("turn-path", "where the app hears of turns").one("PATH", Kind::UrlPath).later(),
 ];
@@ -356,7 +356,7 @@ const SITE: &[NodeRule] = &[
         ])
         .children(ROUTE),
     node("realtime", "where clients open WebSockets whose app hears of them by HTTP")
-        .one("PATH", Kind::UrlPath)
+        .one("PATH", Kind::Place)
         .many()
         .properties(&[
             property("app", Kind::AppName, "who hears of them").default("the only app there is"),

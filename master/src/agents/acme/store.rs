@@ -9,10 +9,11 @@ use crate::shared::cert_files::{self, CHAIN_FILE, KEY_FILE, Leaf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use rip::tls::validity::Validity;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The directory of certificates, one directory for each name.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ impl Store {
 
     /// What there is for `name`: a certificate that belongs to its key and is good for the name.
     pub fn read(&self, name: &str) -> Option<Leaf> {
+        let _turn = self.turn();
         let dir = self.dir.join(name);
         let leaf = cert_files::read(&dir.join(CHAIN_FILE), &dir.join(KEY_FILE)).ok()?;
         covers(&leaf, name).then_some(leaf)
@@ -54,6 +56,7 @@ impl Store {
 
     /// Finishes what was interrupted when `name` was written last. To be called before the first read.
     pub fn mend(&self, name: &str) {
+        let _turn = self.turn();
         let (own, new, old) = self.places(name);
         if !own.exists() {
             let whole = |dir: &PathBuf| {
@@ -72,6 +75,7 @@ impl Store {
 
     fn swap_in(&self, name: &str, chain: &[u8], key: &[u8]) -> io::Result<()> {
         make_dir(&self.dir)?;
+        let _turn = self.turn();
         let (own, new, old) = self.places(name);
         remove(&new);
         make_dir(&new)?;
@@ -91,6 +95,26 @@ impl Store {
             Err(error) => return Err(error.into()),
         }
         File::open(&self.dir)?.sync_all()
+    }
+
+    /// Other servers of this user prepare theirs at the same places: one of them at a time. It lasts
+    /// until the answer is dropped; one that stands still there, or a file system without locks, is
+    /// not waited for.
+    fn turn(&self) -> Option<File> {
+        let dir = File::open(&self.dir).ok()?;
+        let until = Instant::now() + TURN_WAIT;
+        loop {
+            match dir.try_lock() {
+                Ok(()) => return Some(dir),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(TURN_PAUSE);
+                }
+                Err(error) => {
+                    log::warn!("{} cannot be locked: {error}", self.dir.display());
+                    return None;
+                }
+            }
+        }
     }
 
     /// Where the certificate of `name` is, where the next one is prepared, and where the one before
@@ -141,6 +165,10 @@ fn remove(dir: &Path) {
     }
 }
 
+/// A pair is written in much less.
+const TURN_WAIT: Duration = Duration::from_secs(5);
+const TURN_PAUSE: Duration = Duration::from_millis(2);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +202,25 @@ mod tests {
         assert_eq!((mode(own.join(KEY_FILE)), mode(own.join(CHAIN_FILE))), (0o600, 0o644));
         assert_eq!(fs::read_dir(dir.path().join("certs")).unwrap().count(), 1);
         assert!(store.read("b.x").is_none());
+    }
+
+    #[test]
+    fn servers_that_write_at_once_leave_a_pair() {
+        let dir = TestDir::make();
+        let made: Vec<_> = (0..4).map(|_| made("a.x")).collect();
+        std::thread::scope(|scope| {
+            for (chain, key) in &made {
+                scope.spawn(|| {
+                    let store = Store::new(dir.path().join("certs"));
+                    for _ in 0..20 {
+                        store.mend("a.x");
+                        store.write("a.x", chain, key).unwrap();
+                        assert!(store.read("a.x").is_some(), "half of each");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(dir.path().join("certs")).unwrap().count(), 1);
     }
 
     #[test]

@@ -137,6 +137,7 @@ pub fn trust(path: &Path) -> Vec<String> {
         ),
         format!("curl: curl --cacert {path} URL"),
         format!("Python: SSL_CERT_FILE={path} (requests: REQUESTS_CA_BUNDLE={path})"),
+        format!("Node.js: NODE_EXTRA_CA_CERTS={path}"),
     ]
 }
 

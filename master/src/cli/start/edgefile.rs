@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 /// What the file beside an entry is called.
 pub const NAME: &str = "Edgefile";
 
-/// The Edgefile that `start` means, if it means one: that of `--file`, else the one of the directory
-/// that is named, or of the current one. A file, a module or a command that is named is started
+/// The Edgefile that `start` means, if it means one: that of `--file`, else the one that is named, or
+/// of the directory that is, or of the current one. Another file, a module or a command that is named is started
 /// without.
 ///
 /// # Errors
@@ -38,11 +38,11 @@ pub fn named(start: &Start, world: &World) -> Result<Option<PathBuf>, Failure> {
         return Ok(None);
     }
     let words = Words::sort(&start.words, false, &world.places)?;
-    let directory = cwd.join(words.entry.unwrap_or("."));
-    let path = directory.join(NAME);
+    let place = cwd.join(words.entry.unwrap_or("."));
+    let is_one = place.file_name().is_some_and(|name| name == NAME) && !place.is_dir();
+    let path = if is_one { place } else { place.join(NAME) };
     // A link that leads nowhere is somebody's Edgefile all the same.
-    let is_there = path.symlink_metadata().is_ok() && !path.is_dir();
-    if !directory.is_dir() || !is_there {
+    if path.symlink_metadata().is_err() || path.is_dir() {
         return Ok(None);
     }
     let odd = |what: &str, tip: &str| {

@@ -169,6 +169,27 @@ pub(super) fn addresses(
     })
 }
 
+/// Tells of flags that do nothing, because HTTPS is not served.
+pub(super) fn warn_of_idle(start: &Start, flags: &HttpsFlags, ports: Ports) {
+    if ports.https.is_some() {
+        return;
+    }
+    let given = [
+        ("--cert", start.https.cert.is_some()),
+        ("--auto-tls", start.https.auto_tls),
+        ("--acme", flags.acme.is_some()),
+        ("--hsts", start.https.hsts),
+    ];
+    if let Some((flag, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+        let port = ports.http.map_or_else(String::new, |port| format!(" http:{port}"));
+        eprintln!("warning: {flag} does nothing: plain HTTP alone is served");
+        match flags.has_source() {
+            true => eprintln!("  tip: name a port for HTTPS as well: https:8443{port}"),
+            false => eprintln!("  tip: HTTPS needs a certificate: --auto-tls, --acme or --cert"),
+        }
+    }
+}
+
 /// HTTPS that there is nothing for.
 pub(super) fn no_source() -> Failure {
     Failure::usage("https needs a certificate, and nothing says which")

@@ -43,6 +43,7 @@ fn a_directory_with_an_edgefile_means_it() {
         ("start w:2 8080", place("./Edgefile")),
         ("start .", place("./Edgefile")),
         ("start shop", place("shop/Edgefile")),
+        ("start shop/Edgefile", place("shop/Edgefile")),
         ("start --file shop/Edgefile", place("shop/Edgefile")),
         ("start --file shop", place("shop/Edgefile")),
         ("start --file elsewhere.kdl", place("elsewhere.kdl")),
