@@ -175,7 +175,7 @@ def rip_hub(directory, _running):
     write(home, "Edgefile", f"""version 1
 edge {{ http "127.0.0.1:{port}" }}
 app "hub" {{ entry "builtin:realtime"; workers 1 }}
-site "*" {{ {place} }}
+site "*" {{ {place}; route "/*" {{ to-app "hub" }} }}
 """)
     runtime = os.path.join(directory, "run")
     os.makedirs(runtime, mode=0o700, exist_ok=True)

@@ -121,4 +121,6 @@ ALL = [
              kind="https"),
     Scenario("tls-resumed", TLS, "/server", 4, goals={"nginx": 0.5}, kind="resumed"),
     Scenario("tls-100k", TLS_STATIC, "/100k.bin", 32, goals={"nginx": 0.5}, kind="https"),
+    FanOut("ws-fanout", HUBS, "/realtime?join=/all", 1000, goals={"Bun": 1.0, "node ws": 0.6},
+           kind="fanout"),
 ]
