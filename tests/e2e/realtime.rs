@@ -1,6 +1,6 @@
 //! WebSocket clients of an app that speaks HTTP: what it instructs is what they are told.
 
-use crate::harness::websocket::{BINARY, CLOSE, Socket, TEXT, quoted};
+use crate::harness::websocket::{BINARY, CLOSE, Socket, TEXT, UPGRADE, masked, quoted};
 use crate::harness::{Server, Setup, eventually};
 use serde_json::json;
 use std::time::Duration;
@@ -33,10 +33,8 @@ fn a_burst_of_a_hundred_frames_is_answered_in_order_by_one_worker() {
     let server = Setup::builtin("realtime").workers(1).start();
     let mut socket = Socket::open(&server, "/realtime");
     let numbers = (0..100).map(|number| number.to_string());
-    let burst: Vec<u8> = numbers
-        .clone()
-        .flat_map(|number| crate::harness::websocket::masked(TEXT, number.as_bytes()))
-        .collect();
+    let burst: Vec<u8> =
+        numbers.clone().flat_map(|number| masked(TEXT, number.as_bytes())).collect();
     socket.send_bytes(&burst).unwrap();
     for number in numbers {
         assert_eq!(socket.hear_text(), number);
@@ -87,10 +85,10 @@ fn a_client_that_the_app_refuses_hears_the_status() {
 fn a_refused_client_may_ask_again_on_its_connection() {
     let server = rooms();
     let mut client = server.connect();
-    client.request("GET", "/realtime?status=401", crate::harness::websocket::UPGRADE, b"");
+    client.request("GET", "/realtime?status=401", UPGRADE, b"");
     assert_eq!(client.response().status, 401);
     assert_eq!(client.ask("GET", "/page").text(), "page of /page");
-    client.request("GET", "/realtime", crate::harness::websocket::UPGRADE, b"");
+    client.request("GET", "/realtime", UPGRADE, b"");
     assert!(Socket::switched(client).is_ok());
 }
 
@@ -343,7 +341,7 @@ fn close_is_told_once_whoever_closes_and_what_it_instructs_is_done() {
 fn a_client_that_leaves_before_open_is_answered_is_told_of_all_the_same() {
     let server = rooms();
     let mut client = server.connect();
-    client.request("GET", "/realtime?gate=go", crate::harness::websocket::UPGRADE, b"");
+    client.request("GET", "/realtime?gate=go", UPGRADE, b"");
     server.wait_for_posts("open", 1);
     drop(client);
     server.open_gate("go");
@@ -498,7 +496,7 @@ fn a_client_waits_for_a_worker_like_any_request() {
     busy.say("!gate go {\"done\":1}");
     server.wait_for_posts("text", 1);
     let mut client = server.connect();
-    client.request("GET", "/realtime", crate::harness::websocket::UPGRADE, b"");
+    client.request("GET", "/realtime", UPGRADE, b"");
     eventually("a queue", || server.queue_depth() == 1);
     server.open_gate("go");
     assert_eq!(busy.hear_json(), json!({"done": 1}));

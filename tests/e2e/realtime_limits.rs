@@ -2,7 +2,9 @@
 
 use crate::harness::port::Port;
 use crate::harness::tls::identity;
-use crate::harness::websocket::{BINARY, PING, PONG, Socket, UPGRADE, masked, quoted, rooms};
+use crate::harness::websocket::{
+    BINARY, CLOSE, PING, PONG, Socket, UPGRADE, masked, quoted, rooms,
+};
 use crate::harness::{Client, Server, Setup, eventually, processes, tools, within};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
@@ -97,7 +99,7 @@ fn slow_clients_are_closed_with_1013_and_take_bounded_memory_while_others_hear_e
     let mut next = 1;
     let code = loop {
         match slow[0].try_hear() {
-            Ok(frame) if frame.first == crate::harness::websocket::CLOSE => {
+            Ok(frame) if frame.first == CLOSE => {
                 break Some(frame.close());
             }
             Ok(frame) => {

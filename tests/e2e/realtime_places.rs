@@ -1,7 +1,7 @@
 //! Where WebSockets of realtime are opened, by whose pages, and what stays an app's own.
 
 use crate::harness::websocket::{Socket, UPGRADE, quoted, rooms};
-use crate::harness::{Response, Server, Setup};
+use crate::harness::{Response, Server, Setup, tools};
 use serde_json::json;
 
 /// The status of a handshake at this host with these fields: 101, or a refusal.
@@ -47,8 +47,7 @@ fn an_explicit_place_takes_nothing_but_upgrades() {
 
 #[test]
 fn a_flag_says_where() {
-    let setup =
-        Setup::python(&std::fs::read_to_string(crate::harness::tools::app("rooms.py")).unwrap());
+    let setup = Setup::python(&std::fs::read_to_string(tools::app("rooms.py")).unwrap());
     let record = setup.path("record");
     std::fs::create_dir_all(&record).unwrap();
     let server =
@@ -158,10 +157,7 @@ fn spellings_of_that_path_are_nothing_either() {
 #[test]
 fn an_app_that_speaks_websocket_itself_is_not_touched_without_realtime() {
     // Only the default place is the edge's; every other upgrade is the app's own.
-    let python = Setup::command(&[
-        &crate::harness::tools::python(),
-        &crate::harness::tools::app("ws_echo.py"),
-    ]);
+    let python = Setup::command(&[&tools::python(), &tools::app("ws_echo.py")]);
     let server = python.workers(1).start();
     let mut socket = Socket::open(&server, "/socket");
     socket.say("to the app");

@@ -1,7 +1,8 @@
 //! `/publish`: messages for WebSocket clients from who holds no worker.
 
+use crate::harness::http::chunked;
 use crate::harness::websocket::{Socket, quoted, rooms};
-use crate::harness::{Response, Server, Setup, within};
+use crate::harness::{Response, Server, Setup, tools, within};
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
@@ -154,14 +155,14 @@ fn more_than_a_mebibyte_is_413() {
     client.send(format!(
         "POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"
     ));
-    let chunks = crate::harness::http::chunked(body((1 << 20) + 1).as_bytes(), 100_000);
+    let chunks = chunked(body((1 << 20) + 1).as_bytes(), 100_000);
     let _ = client.try_send(&chunks);
     assert_eq!(client.response().status, 413, "as it comes");
     let mut client = server.connect();
     client.send(format!(
         "POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"
     ));
-    client.send(crate::harness::http::chunked(fits.as_bytes(), 100_000));
+    client.send(chunked(fits.as_bytes(), 100_000));
     assert_eq!(counted(&client.response())["delivered"], 1);
     assert!(socket.hear_text().len() > 1_000_000);
     socket.assert_nothing_told();
@@ -200,7 +201,7 @@ fn only_this_machine_publishes_where_there_is_no_secret() {
 
 #[test]
 fn a_secret_lets_in_and_keeps_out() {
-    let source = fs::read_to_string(crate::harness::tools::app("rooms.py")).unwrap();
+    let source = fs::read_to_string(tools::app("rooms.py")).unwrap();
     let setup = Setup::python(&source).env("RIP_PUBLISH_SECRET", "open-sesame").workers(1);
     let record = setup.path("record");
     fs::create_dir_all(&record).unwrap();

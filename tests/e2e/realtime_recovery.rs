@@ -1,7 +1,8 @@
 //! Clients that come back hear what they missed: no gap, nothing twice.
 
 use crate::harness::websocket::{Frame, Socket, TEXT, quoted, rooms};
-use crate::harness::{Server, Setup, until};
+use crate::harness::{Client, Server, Setup, processes, until};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -219,10 +220,9 @@ fn clients_that_come_and_go_at_random_miss_nothing_and_hear_nothing_twice() {
                 match number {
                     400 => drop(server.order(&["ctl", "restart"])),
                     800 => drop(server.take_up(&changed)),
-                    1100 => crate::harness::processes::signal(
-                        server.app_pid(server.worker_ids()[0]),
-                        nix::sys::signal::Signal::SIGKILL,
-                    ),
+                    1100 => {
+                        processes::signal(server.app_pid(server.worker_ids()[0]), Signal::SIGKILL)
+                    }
                     _ => {}
                 }
                 let body = json!({"@": ["/room/1"], "n": number}).to_string();
@@ -243,7 +243,7 @@ fn clients_that_come_and_go_at_random_miss_nothing_and_hear_nothing_twice() {
 }
 
 /// One event of a stream.
-fn event(client: &mut crate::harness::Client) -> Vec<String> {
+fn event(client: &mut Client) -> Vec<String> {
     let chunk = client.chunk().expect("an event");
     let text = String::from_utf8(chunk).expect("UTF-8");
     text.lines().map(str::to_owned).collect()
