@@ -4,6 +4,7 @@
 use super::head::RequestHead;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
 
 /// Why the handshake fails.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,65 +64,17 @@ fn only<'b>(head: &'b RequestHead, buf: &'b [u8], name: &'static [u8]) -> Option
     found.next().is_none().then_some(first)
 }
 
+/// SHA-1 protects nothing here: the handshake wants it so.
 fn answer_to(key: &[u8]) -> Accept {
-    let mut text = [0; 60];
-    let (of_key, of_name) = text.split_at_mut(24);
-    for (to, from) in of_key.iter_mut().zip(key).chain(of_name.iter_mut().zip(NAME)) {
-        *to = *from;
-    }
+    let digest = Sha1::new().chain_update(key).chain_update(NAME).finalize();
     let mut accept = [0; 28];
     // 20 bytes are 28 characters: there is room.
-    let _ = STANDARD.encode_slice(sha1(&text), &mut accept);
+    let _ = STANDARD.encode_slice(digest, &mut accept);
     accept
 }
 
 /// RFC 6455 §1.3.
 const NAME: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// SHA-1 (RFC 3174) of a text shorter than 2 blocks' worth of padding. It protects nothing here: the
-/// handshake wants it so.
-fn sha1(text: &[u8; 60]) -> [u8; 20] {
-    let mut padded = [0_u8; 128];
-    for (to, from) in padded.iter_mut().zip(text.iter().chain(&[0x80])) {
-        *to = *from;
-    }
-    let bits = (text.len() as u64 * 8).to_be_bytes();
-    for (to, from) in padded.iter_mut().skip(120).zip(bits) {
-        *to = from;
-    }
-    let mut state = [0x6745_2301_u32, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0];
-    for block in padded.chunks_exact(64) {
-        let mut words = [0_u32; 80];
-        for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
-            *word = bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
-        }
-        for at in 16..80 {
-            let mixed = words[at - 3] ^ words[at - 8] ^ words[at - 14] ^ words[at - 16];
-            words[at] = mixed.rotate_left(1);
-        }
-        let [mut a, mut b, mut c, mut d, mut e] = state;
-        for (at, word) in words.into_iter().enumerate() {
-            let (mix, constant) = match at {
-                0..20 => (b & c | !b & d, 0x5A82_7999),
-                20..40 => (b ^ c ^ d, 0x6ED9_EBA1),
-                40..60 => (b & c | b & d | c & d, 0x8F1B_BCDC_u32),
-                _ => (b ^ c ^ d, 0xCA62_C1D6),
-            };
-            let next = (a.rotate_left(5).wrapping_add(mix).wrapping_add(e))
-                .wrapping_add(constant)
-                .wrapping_add(word);
-            (a, b, c, d, e) = (next, a, b.rotate_left(30), c, d);
-        }
-        for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
-            *sum = sum.wrapping_add(part);
-        }
-    }
-    let mut digest = [0; 20];
-    for (to, word) in digest.chunks_exact_mut(4).zip(state) {
-        to.copy_from_slice(&word.to_be_bytes());
-    }
-    digest
-}
 
 #[cfg(test)]
 mod tests {

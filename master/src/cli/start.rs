@@ -86,16 +86,18 @@ impl World {
     }
 }
 
-/// `$STATE_DIRECTORY`, as an init system says it (the first of several), else `.rip` at home; for
-/// whom has neither, the one of the temporary files.
+/// `$STATE_DIRECTORY`, as an init system says it (the first of several), else `.rip` at home, which is
+/// where the system's list of users says it is when nobody else does. Never a place where others may
+/// write as well: keys are kept there.
 fn state_dir(said: Option<String>, home: Option<String>) -> PathBuf {
     let said =
         said.as_deref().and_then(|paths| paths.split(':').find(|path| path.starts_with('/')));
-    match (said, home) {
-        (Some(path), _) => PathBuf::from(path),
-        (None, Some(home)) => Path::new(&home).join(".rip"),
-        (None, None) => std::env::temp_dir().join(".rip"),
+    if let Some(path) = said {
+        return PathBuf::from(path);
     }
+    let own = || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let home = home.map(PathBuf::from).or_else(|| Some(own()?.dir));
+    home.filter(|home| home.is_absolute()).unwrap_or_else(|| "/nonexistent".into()).join(".rip")
 }
 
 /// The settings `start` stands for.
