@@ -131,8 +131,9 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
     let tls = https::flags(start, world)?;
     let ports = https::Ports::choose(start, world, tls.has_source())?;
     let edge = EdgeConfig {
-        http: https::addresses(ports.http, Protocol::Http, start, world)?,
+        // First, because a way around that port is one around port 80 as well.
         https: https::addresses(ports.https, Protocol::Https, start, world)?,
+        http: https::addresses(ports.http, Protocol::Http, start, world)?,
         mdns: true,
         loops: start.edge.loops,
         limits: edge_limits(start),
