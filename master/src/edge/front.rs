@@ -60,6 +60,8 @@ pub(super) struct Front {
     pub(super) read_closed: bool,
     /// It stands in the list of those that go on at the end of this turn.
     pub(super) runs_later: bool,
+    /// It is told to come back over HTTPS only, if anybody is.
+    pub(super) is_to_come_back: bool,
 }
 
 /// How the connection ends.
@@ -132,6 +134,8 @@ impl Edge {
         };
         let Arrival { stream, peer, counted, at } = arrival;
         let is_secure = self.snapshots.active().config.edge.is_secure(at);
+        let come_back = self.snapshots.active().come_back.as_ref();
+        let is_to_come_back = come_back.is_none_or(|come_back| come_back.is_for(None));
         let mut transport = Transport::new(stream, is_secure);
         if entry == Entry::Direct {
             transport.begin(&[]);
@@ -155,6 +159,7 @@ impl Edge {
             readable: true,
             read_closed: false,
             runs_later: false,
+            is_to_come_back,
         });
         if is_secure || entry == Entry::HeaderAwaited {
             self.front_deadline(key, Phase::Head, self.clock.now() + self.phases().head);

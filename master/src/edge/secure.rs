@@ -13,6 +13,15 @@ use rip::http1::head::{RequestHead, ResponseHead};
 use rip::route::{host, secure};
 
 impl Edge {
+    /// Looks whether answers for the host noted last tell browsers to come back over HTTPS only.
+    pub(super) fn note_come_back(&mut self, key: Key) {
+        if let Some(come_back) = &self.snapshots.active().come_back
+            && let Some(front) = self.fronts.get_mut(key).filter(|front| front.is_secure())
+        {
+            front.is_to_come_back = come_back.is_for(Some(self.routing.host()));
+        }
+    }
+
     /// Sends a request that came in the clear on to HTTPS, where that is wished. False when it is
     /// answered here: the edge's own endpoints are, where they are asked by address, because who
     /// balances load over several machines asks each of them that way.
@@ -61,8 +70,8 @@ impl Edge {
 
 /// The line that tells a browser at `front` to come back over HTTPS only; empty where none is said.
 pub(super) fn hsts<'s>(front: &Front, snapshots: &'s Snapshots) -> &'s [u8] {
-    match &snapshots.active().hsts {
-        Some(line) if front.is_secure() => line,
+    match &snapshots.active().come_back {
+        Some(come_back) if front.is_secure() && front.is_to_come_back => come_back.line(),
         _ => b"",
     }
 }
