@@ -133,7 +133,7 @@ impl Edge {
             return self.shared.connections.leave(arrival.counted, usize::from(self.index.0));
         };
         let Arrival { stream, peer, counted, at } = arrival;
-        let is_secure = self.snapshots.active().config.edge.is_secure(at);
+        let is_secure = self.snapshots.beginning(at).is_secure;
         let come_back = self.snapshots.active().come_back.as_ref();
         let is_to_come_back = come_back.is_none_or(|come_back| come_back.is_for(None));
         let mut transport = Transport::new(stream, is_secure);
