@@ -206,6 +206,11 @@ impl EdgeConfig {
         self.http.iter().chain(&self.https).copied().collect()
     }
 
+    /// There is a listener.
+    pub fn has_listener(&self, at: ListenAddress) -> bool {
+        self.http.contains(&at) || self.https.contains(&at)
+    }
+
     /// TLS is spoken there.
     pub fn is_secure(&self, at: ListenAddress) -> bool {
         self.https.contains(&at)

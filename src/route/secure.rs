@@ -76,8 +76,37 @@ pub fn status(method: Method) -> u16 {
     if matches!(method, Method::Get | Method::Head) { 301 } else { 308 }
 }
 
+/// Which answers tell a browser to come back over HTTPS only.
+#[derive(Clone, Debug)]
+pub struct ComeBack {
+    line: Vec<u8>,
+    /// `None` where every host is told of.
+    plain: Option<PlainHosts>,
+}
+
+impl ComeBack {
+    /// `None` where nobody is told.
+    pub fn of(config: &Config) -> Option<Self> {
+        let line = hsts_line(config.edge.tls.hsts.as_ref()?);
+        let is_any = !config.plain_hosts.is_empty();
+        Some(Self { line, plain: is_any.then(|| PlainHosts::of(config)) })
+    }
+
+    /// The whole line of `Strict-Transport-Security`.
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// Whether it is said in answers for `host`, as [`normalize`](super::host::normalize) leaves it;
+    /// `None` is one that is not known. Not where a host is to stay plain: its clients would never
+    /// come back that way.
+    pub fn is_for(&self, host: Option<&[u8]>) -> bool {
+        self.plain.as_ref().is_none_or(|plain| host.is_some_and(|host| !plain.contains(host)))
+    }
+}
+
 /// The whole line of `Strict-Transport-Security` (RFC 6797 §6.1).
-pub fn hsts_line(hsts: &Hsts) -> Vec<u8> {
+fn hsts_line(hsts: &Hsts) -> Vec<u8> {
     let mut line = format!("Strict-Transport-Security: max-age={}", hsts.max_age.as_secs());
     if hsts.include_subdomains {
         line.push_str("; includeSubDomains");
@@ -212,6 +241,26 @@ mod tests {
         assert_eq!(location("[::1]", 443, text), "https://[::1]/");
         assert_eq!(status(Method::Get), 301);
         assert_eq!(status(Method::Options), 308);
+    }
+
+    #[test]
+    fn browsers_may_come_back_to_plain_hosts_as_they_came() {
+        let mut config = config(&["a.test", "*.b.test"], &["*.b.test"], 443);
+        assert!(ComeBack::of(&config).is_none());
+        config.edge.tls.hsts = Some(Hsts {
+            max_age: Duration::from_secs(9),
+            include_subdomains: false,
+            preload: false,
+        });
+        // Whether anybody is sent on is another question.
+        config.edge.tls.redirect_http = false;
+        let told = ComeBack::of(&config).unwrap();
+        assert_eq!(told.line(), b"Strict-Transport-Security: max-age=9\r\n");
+        assert!(told.is_for(Some(b"a.test")) && told.is_for(Some(b"b.test")));
+        assert!(!told.is_for(Some(b"x.b.test")) && !told.is_for(None));
+        config.plain_hosts.clear();
+        let told = ComeBack::of(&config).unwrap();
+        assert!(told.is_for(Some(b"x.b.test")) && told.is_for(None));
     }
 
     #[test]

@@ -210,6 +210,9 @@ fn sites_have_their_own_certificates_and_some_stay_plain() {
     let trusted = server.path("a.crt");
     assert_eq!(curl(&trusted, &[&url("https", "b.test")]).code, 60, "another's certificate");
     assert_eq!(curl(&trusted, &[&url("http", "plain.test")]).status, 200);
+    let plain = curl(&trusted, &["-H", "Host: plain.test", &url("https", "a.test")]);
+    assert_eq!(plain.status, 200);
+    assert!(plain.values("strict-transport-security").is_empty(), "{plain:?}");
     let unknown = ["-H", "Host: unknown.test"];
     let answer = curl(&trusted, &[unknown[0], unknown[1], &url("https", "a.test")]);
     assert_eq!(answer.status, 421, "{answer:?}");

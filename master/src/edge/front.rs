@@ -58,10 +58,10 @@ pub(super) struct Front {
     pub(super) readable: bool,
     /// The client will send nothing more.
     pub(super) read_closed: bool,
-    /// The site it asks is one of plain HTTP, though it may ask over TLS.
-    pub(super) stays_plain: bool,
     /// It stands in the list of those that go on at the end of this turn.
     pub(super) runs_later: bool,
+    /// It is told to come back over HTTPS only, if anybody is.
+    pub(super) is_to_come_back: bool,
 }
 
 /// How the connection ends.
@@ -133,7 +133,9 @@ impl Edge {
             return self.shared.connections.leave(arrival.counted, usize::from(self.index.0));
         };
         let Arrival { stream, peer, counted, at } = arrival;
-        let is_secure = self.snapshots.active().config.edge.is_secure(at);
+        let is_secure = self.snapshots.beginning(at).is_secure;
+        let come_back = self.snapshots.active().come_back.as_ref();
+        let is_to_come_back = come_back.is_none_or(|come_back| come_back.is_for(None));
         let mut transport = Transport::new(stream, is_secure);
         if entry == Entry::Direct {
             transport.begin(&[]);
@@ -156,8 +158,8 @@ impl Edge {
             // Most clients have asked by now; one that also leaves at once is never registered.
             readable: true,
             read_closed: false,
-            stays_plain: false,
             runs_later: false,
+            is_to_come_back,
         });
         if is_secure || entry == Entry::HeaderAwaited {
             self.front_deadline(key, Phase::Head, self.clock.now() + self.phases().head);

@@ -63,11 +63,10 @@ impl Edge {
 
     /// How a connection from `peer` to the listener at `at` begins; `None` when it must not.
     pub(super) fn entry(&self, peer: IpAddr, at: ListenAddress) -> Option<Entry> {
-        let active = self.snapshots.active();
-        if !active.config.edge.proxy_protocol.contains(&at) {
+        if !self.snapshots.beginning(at).has_header {
             return Some(Entry::Direct);
         }
-        let is_trusted = active.trusted.contains(peer);
+        let is_trusted = self.snapshots.active().trusted.contains(peer);
         if !is_trusted {
             log::debug!("{peer} is no trusted proxy, but connected to {at}");
         }

@@ -31,6 +31,7 @@ impl Edge {
             return;
         }
         self.note_host(head, buf);
+        self.note_come_back(front);
         if self.send_to_https(front, head, buf)
             || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)

@@ -14,21 +14,28 @@ use rip::http1::head::{RequestHead, ResponseHead};
 use rip::route::{host, secure};
 
 impl Edge {
+    /// Looks whether answers for the host noted last tell browsers to come back over HTTPS only.
+    pub(super) fn note_come_back(&mut self, key: Key) {
+        if let Some(come_back) = &self.snapshots.active().come_back
+            && let Some(front) = self.fronts.get_mut(key).filter(|front| front.is_secure())
+        {
+            front.is_to_come_back = come_back.is_for(Some(self.routing.host()));
+        }
+    }
+
     /// Sends a request that came in the clear on to HTTPS, where that is wished. False when it is
     /// answered here: the edge's own endpoints are, where they are asked by address, because who
     /// balances load over several machines asks each of them that way.
     pub(super) fn send_to_https(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> bool {
         let snapshot = self.snapshots.active();
         let Some(to_https) = &snapshot.to_https else { return false };
-        let Some(front) = self.fronts.get_mut(key) else { return false };
-        let noted = self.routing.host();
-        front.stays_plain = !to_https.takes(noted);
-        if front.stays_plain || front.is_secure() {
+        let Some(front) = self.fronts.get(key).filter(|front| !front.is_secure()) else {
             return false;
-        }
+        };
         // A proxy in front may have taken the seal off.
         let client = front.client(head, buf, snapshot);
-        if client.scheme == Scheme::Https {
+        let noted = self.routing.host();
+        if client.scheme == Scheme::Https || !to_https.takes(noted) {
             return false;
         }
         if self.is_builtin(head, buf) && host::is_ip_or_localhost(noted) {
@@ -78,8 +85,8 @@ impl Edge {
 
 /// The line that tells a browser at `front` to come back over HTTPS only; empty where none is said.
 pub(super) fn hsts<'s>(front: &Front, snapshots: &'s Snapshots) -> &'s [u8] {
-    match &snapshots.active().hsts {
-        Some(line) if front.is_secure() && !front.stays_plain => line,
+    match &snapshots.active().come_back {
+        Some(come_back) if front.is_secure() && front.is_to_come_back => come_back.line(),
         _ => b"",
     }
 }

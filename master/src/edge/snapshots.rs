@@ -2,6 +2,8 @@
 //! with and have not ended yet.
 
 use crate::shared::snapshot::Snapshot;
+use rip::contract::config::EdgeConfig;
+use rip::contract::listen::ListenAddress;
 use std::sync::Arc;
 
 /// The active snapshot and those that are still needed.
@@ -10,6 +12,23 @@ pub(super) struct Snapshots {
     active_key: SnapshotKey,
     /// Keys are positions: one is used again when its snapshot is gone.
     held: Vec<Option<Held>>,
+    /// Listeners that the active one does not have any more: clients may still come from there.
+    departed: Vec<(ListenAddress, Beginning)>,
+}
+
+/// How the connections of a listener begin.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Beginning {
+    /// With a PROXY header, before anything else.
+    pub(super) has_header: bool,
+    /// With the hello of TLS.
+    pub(super) is_secure: bool,
+}
+
+impl Beginning {
+    fn of(edge: &EdgeConfig, at: ListenAddress) -> Self {
+        Self { has_header: edge.proxy_protocol.contains(&at), is_secure: edge.is_secure(at) }
+    }
 }
 
 /// Which snapshot an exchange was born with. Valid until it is given back.
@@ -25,7 +44,13 @@ impl Snapshots {
     /// `active` is the active one.
     pub(super) fn new(active: Arc<Snapshot>) -> Self {
         let held = vec![Some(Held { snapshot: Arc::clone(&active), exchanges: 0 })];
-        Self { active, active_key: SnapshotKey(0), held }
+        Self { active, active_key: SnapshotKey(0), held, departed: Vec::new() }
+    }
+
+    /// How connections of the listener `at` begin: as the active one says, or the last that had it.
+    pub(super) fn beginning(&self, at: ListenAddress) -> Beginning {
+        let departed = self.departed.iter().find(|(departed, _)| *departed == at);
+        departed.map_or_else(|| Beginning::of(&self.active.config.edge, at), |(_, found)| *found)
     }
 
     /// The active one.
@@ -59,6 +84,10 @@ impl Snapshots {
 
     /// Another one is active from now on.
     pub(super) fn activate(&mut self, snapshot: Arc<Snapshot>) {
+        let (before, after) = (&self.active.config.edge, &snapshot.config.edge);
+        let known = before.listeners().into_iter().map(|at| (at, Beginning::of(before, at)));
+        self.departed.extend(known);
+        self.departed.retain(|(at, _)| !after.has_listener(*at));
         if let Some(place) = self.held.get_mut(self.active_key.0)
             && place.as_ref().is_some_and(|held| held.exchanges == 0)
         {
@@ -87,6 +116,30 @@ mod tests {
 
     fn versions(snapshots: &Snapshots) -> Vec<u64> {
         snapshots.held.iter().flatten().map(|held| held.snapshot.version).collect()
+    }
+
+    #[test]
+    fn clients_of_a_listener_that_is_gone_begin_as_they_were_told_to() {
+        let at = |port| ListenAddress { ip: None, port };
+        let with = |version, http: &[u16], https: &[u16]| {
+            let mut config = Config::default();
+            config.edge.http = http.iter().copied().map(at).collect();
+            config.edge.https = https.iter().copied().map(at).collect();
+            config.edge.proxy_protocol = vec![at(81)];
+            Arc::new(Snapshot::new(version, config, Vec::new()))
+        };
+        let plain = Beginning::default();
+        let secure = Beginning { is_secure: true, ..plain };
+        let mut snapshots = Snapshots::new(with(1, &[80, 81], &[443]));
+        assert_eq!((snapshots.beginning(at(80)), snapshots.beginning(at(443))), (plain, secure));
+        for version in 2..5 {
+            snapshots.activate(with(version, &[80], &[]));
+            assert_eq!(snapshots.beginning(at(443)), secure);
+            assert!(snapshots.beginning(at(81)).has_header);
+        }
+        snapshots.activate(with(5, &[443], &[80]));
+        assert_eq!((snapshots.beginning(at(80)), snapshots.beginning(at(443))), (secure, plain));
+        assert_eq!(snapshots.departed.len(), 1);
     }
 
     #[test]

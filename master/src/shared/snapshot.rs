@@ -12,7 +12,7 @@ use rip::contract::route::{RouteAction, RouteRule};
 use rip::guard::cidr::{Cidr, CidrSet};
 use rip::ids::{AppId, PoolNumber};
 use rip::route::Table;
-use rip::route::secure::{ToHttps, hsts_line};
+use rip::route::secure::{ComeBack, ToHttps};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,8 +38,8 @@ pub struct Snapshot {
     pub rates: RateLimits,
     /// What plain listeners answer where HTTPS is served as well.
     pub to_https: Option<ToHttps>,
-    /// The whole line of `Strict-Transport-Security` in answers over HTTPS.
-    pub hsts: Option<Vec<u8>>,
+    /// What answers over HTTPS say of coming back.
+    pub come_back: Option<ComeBack>,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
     /// Each of the configuration's upstreams, by its position there.
@@ -70,7 +70,7 @@ impl Snapshot {
         let trusted = networks(&config.edge.trusted_proxies);
         let rates = RateLimits::new(&config);
         let to_https = ToHttps::of(&config);
-        let hsts = config.edge.tls.hsts.as_ref().map(hsts_line);
+        let come_back = ComeBack::of(&config);
         let realtime = Realtimes::new(&config);
         let upstreams = Vec::new();
         let sites = config.routes.iter().map(Site::of).collect();
@@ -84,7 +84,7 @@ impl Snapshot {
             secrets: Secrets::default(),
             rates,
             to_https,
-            hsts,
+            come_back,
             pools,
             upstreams,
             places,

@@ -30,6 +30,20 @@ fn run(line: &str, world: &World) -> Result<Settings, Failure> {
 }
 
 #[test]
+fn where_no_low_port_is_free_the_way_around_is_one_to_https() {
+    let tree = Tree::new("low-ports", &["app.py"]);
+    for (line, tip) in [
+        ("start app.py", "use another port: http:8080"),
+        ("start app.py --auto-tls", "use another port: https:8443"),
+        ("start app.py --auto-tls https:8443", ""),
+    ] {
+        let failure = run(line, &world(&tree)).err();
+        let tips = failure.map(|failure| failure.tips).unwrap_or_default();
+        assert_eq!(tips.first().map_or("", String::as_str), tip, "{line}");
+    }
+}
+
+#[test]
 fn defaults_follow_the_machine() {
     let tree = Tree::new("defaults", &["blog/app.py"]);
     let settings = run("start blog 8080", &world(&tree)).unwrap();
