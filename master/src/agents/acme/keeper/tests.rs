@@ -71,7 +71,7 @@ fn names_that_no_authority_vouches_for_are_told_of_once_and_not_kept() {
 
 #[test]
 fn without_a_listener_or_an_authority_nothing_is_ordered_and_it_is_tried_again_soon() {
-    for (plain, expected) in [(&[][..], "no listener"), (&[80], "onnect")] {
+    for (plain, expected) in [(&[][..], "no listener"), (&[80], "https://127.0.0.1:1/dir: ")] {
         let dir = TestDir::make();
         let (mut keeper, said) = keeper(&dir);
         keeper.follow(wish(&["a.x"], NOBODY, plain));
@@ -149,6 +149,39 @@ fn what_somebody_else_has_renewed_is_taken_up_instead_of_ordered() {
     write_certificate(&keeper, "a.x");
     assert!(!matches!(keeper.next(wall()), Next::Order(_)));
     assert!(keeper.cares["a.x"].renewal.held().is_some());
+}
+
+#[test]
+fn one_of_two_servers_orders_a_name_and_the_other_takes_what_came() {
+    let dir = TestDir::make();
+    let ((mut one, _), (mut other, said)) = (keeper(&dir), keeper(&dir));
+    for keeper in [&mut one, &mut other] {
+        keeper.follow(wish(&["a.x"], NOBODY, &[80]));
+    }
+    assert!(matches!(one.next(wall()), Next::Order(_)));
+    let now = wall();
+    assert!(matches!(other.next(now), Next::Sleep(until) if until == now + OTHERS_PAUSE));
+    other.want(RenewOrder { name: "a.x".to_owned(), ticket: CertTicket(4) });
+    assert!(matches!(other.next(now), Next::Sleep(until) if until == now + OTHERS_PAUSE));
+    assert!(said.answers.lock().unwrap().is_empty(), "who wants one waits as well");
+    write_certificate(&one, "a.x");
+    drop(one);
+    assert!(!matches!(other.next(wall()), Next::Order(_)));
+    assert!(other.cares["a.x"].renewal.held().is_some());
+    assert_eq!(*said.answers.lock().unwrap(), [(CertTicket(4), Ok(()))]);
+}
+
+#[test]
+fn the_turn_ends_with_the_order() {
+    let dir = TestDir::make();
+    let ((mut one, _), (mut other, _)) = (keeper(&dir), keeper(&dir));
+    for keeper in [&mut one, &mut other] {
+        keeper.follow(wish(&["a.x"], NOBODY, &[]));
+    }
+    assert!(matches!(one.next(wall()), Next::Order(_)));
+    assert!(matches!(other.next(wall()), Next::Sleep(_)));
+    order(&mut one, "a.x");
+    assert!(matches!(other.next(wall()), Next::Order(_)), "it failed there");
 }
 
 #[test]
