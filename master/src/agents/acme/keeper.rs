@@ -12,6 +12,7 @@ use crate::shared::cert_files::Leaf;
 use crate::shared::mail::CertTicket;
 use crate::shared::renewals::RenewOrder;
 use instant_acme::CertificateIdentifier;
+use rip::contract::cert::CertSource;
 use rip::contract::event::Event;
 use rip::contract::public_name;
 use rip::entropy::Xoshiro;
@@ -202,6 +203,10 @@ impl Keeper {
         names.sort();
         let mut wake = u64::MAX;
         for (_, name) in names {
+            if let Some(until) = self.given(&name, now) {
+                wake = wake.min(until);
+                continue;
+            }
             if !self.has_turn(&name, now) {
                 wake = wake.min(now.saturating_add(OTHERS_PAUSE));
                 continue;
@@ -228,6 +233,23 @@ impl Keeper {
             }
         }
         Next::Sleep(wake)
+    }
+
+    /// Until when nothing is to be done for `name`, because what an operator gave is served for it:
+    /// files, or a directory. Another certificate would be served to nobody.
+    fn given(&mut self, name: &str, now: u64) -> Option<u64> {
+        let set = self.means.tls.certs.load();
+        let record = &set.served.get(set.by_name.named(name)?)?.record;
+        let is_current = (record.not_before..=record.not_after).contains(&now);
+        if record.source != CertSource::Manual || !is_current {
+            return None;
+        }
+        for ticket in self.cares.get_mut(name).iter_mut().flat_map(|care| care.waiting.drain(..)) {
+            let path = &record.cert_path;
+            let why = format!("{name} is served with {path}: whoever put it there renews it");
+            (self.means.answer)(ticket, Err(why));
+        }
+        Some(record.not_after.saturating_add(1))
     }
 
     /// Before something is ordered: false while another server of this user orders the same.
