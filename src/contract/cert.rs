@@ -30,6 +30,17 @@ pub struct TlsCertRecord {
     pub last_renew_result: Option<String>,
 }
 
+/// Whether a certificate for `name`, which may be a wildcard, is one for `host`: it stands for one label
+/// (RFC 9525 §6.3). An address of `host` may be in brackets, as in a URL.
+pub fn covers(name: &str, host: &str) -> bool {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if name.eq_ignore_ascii_case(host) {
+        return true;
+    }
+    let above = name.strip_prefix("*.").zip(host.split_once('.'));
+    above.is_some_and(|(name, (_, host))| name.eq_ignore_ascii_case(host))
+}
+
 /// Where a certificate comes from.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,4 +53,25 @@ pub enum CertSource {
     Auto,
     /// Part of the package. There is none: a private key that everybody has protects nobody.
     Shipped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_stands_for_one_label() {
+        for (name, host) in [
+            ("a.x", "A.x"),
+            ("*.x", "a.x"),
+            ("*.x", "*.x"),
+            ("::1", "[::1]"),
+            ("127.0.0.1", "127.0.0.1"),
+        ] {
+            assert!(covers(name, host), "{name} {host}");
+        }
+        for (name, host) in [("a.x", "b.x"), ("*.x", "x"), ("*.x", "a.b.x"), ("a.x", "*.x")] {
+            assert!(!covers(name, host), "{name} {host}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What flags and the environment say of HTTPS: certificates, and what goes with them.
 
+use super::cert::covers;
 use super::config::{AcmeConfig, CertFiles, Config, Hsts};
 use super::public_name;
 
@@ -9,6 +10,8 @@ use super::public_name;
 pub struct HttpsFlags {
     /// A certificate and its key. Without hosts it is for all that have none.
     pub cert: Option<CertFiles>,
+    /// The names in that certificate.
+    pub cert_names: Vec<String>,
     /// Hosts without a certificate get one of the machine's own local authority.
     pub auto: bool,
     /// Hosts without a certificate get one of this authority.
@@ -29,6 +32,11 @@ impl HttpsFlags {
         self.cert.is_some() || self.auto || self.acme.is_some()
     }
 
+    /// The certificate that is given is one for `host`.
+    fn is_covered(&self, host: &str) -> bool {
+        self.cert_names.iter().any(|name| covers(name, host))
+    }
+
     /// Puts it above what `config` says.
     pub fn apply(&self, config: &mut Config) {
         let tls = &mut config.edge.tls;
@@ -47,6 +55,8 @@ impl HttpsFlags {
         }
         if let Some(cert) = &self.cert {
             let hosts = match cert.hosts.as_slice() {
+                // The others get one that is made for them.
+                [] if self.auto => bare(config).filter(|host| self.is_covered(host)).collect(),
                 [] => bare(config).collect(),
                 hosts => hosts.to_vec(),
             };
@@ -55,7 +65,8 @@ impl HttpsFlags {
         if self.auto {
             let mut hosts: Vec<String> = bare(config).collect();
             if config.routes.iter().any(|rule| rule.host == "*") {
-                hosts.extend(OWN_NAMES.map(str::to_owned));
+                let own = OWN_NAMES.into_iter().filter(|host| !self.is_covered(host));
+                hosts.extend(own.map(str::to_owned));
             }
             let new: Vec<_> =
                 hosts.into_iter().filter(|host| !has_certificate(config, host)).collect();
@@ -135,5 +146,19 @@ mod tests {
         assert!(config.edge.mdns && !config.edge.tls.redirect_http);
         HttpsFlags::default().apply(&mut config);
         assert!(config.edge.mdns && !config.edge.tls.redirect_http);
+    }
+    #[test]
+    fn beside_a_local_authority_a_certificate_is_for_its_own_names() {
+        let cert = CertFiles { hosts: Vec::new(), cert_path: "/c".into(), key_path: "/k".into() };
+        let flags = HttpsFlags {
+            cert: Some(cert),
+            cert_names: vec!["*.example.com".to_owned(), "::1".to_owned()],
+            auto: true,
+            ..HttpsFlags::default()
+        };
+        let mut config = config();
+        flags.apply(&mut config);
+        assert_eq!(config.certs[0].hosts, ["a.example.com", "*.example.com"]);
+        assert_eq!(config.auto_hosts, ["a.local", "localhost", "127.0.0.1"]);
     }
 }

@@ -185,10 +185,10 @@ impl Edge {
     }
 
     /// From the client to the backend.
-    fn pump_up(&mut self, key: Key, front: Key, link_key: Key, block: &mut Buffer) -> Flow {
+    fn pump_up(&mut self, key: Key, front_key: Key, link_key: Key, block: &mut Buffer) -> Flow {
         let Some(exchange) = self.exchanges.get_mut(key) else { return Flow::Quiet };
         let Some(tunnel) = &mut exchange.tunnel else { return Flow::Quiet };
-        let Some(front) = self.fronts.get_mut(front) else { return Flow::Quiet };
+        let Some(front) = self.fronts.get_mut(front_key) else { return Flow::Quiet };
         let Some(link) = self.links.slab.get_mut(link_key) else { return Flow::Broken };
         let (mut read_bytes, mut was_read) = (0, false);
         if front.readable && !tunnel.client.ended && tunnel.to_backend.len() < WAITING_BYTES {
@@ -207,8 +207,9 @@ impl Edge {
                 }
                 Err(Failure::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(Failure::Tls(error)) => {
-                    log::debug!("TLS with {} failed: {error}", front.peer);
-                    return Flow::Broken;
+                    // The tunnel is over; the connection lives until its alert has arrived.
+                    self.tls_failed(front_key, (false, false), &error);
+                    return Flow::Quiet;
                 }
                 Ok(Got::Plain) | Err(Failure::Io(_)) => return Flow::Broken,
             }

@@ -23,7 +23,7 @@ use rustls::server::{Acceptor, ClientHello, ServerConnectionData, UnbufferedServ
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{Error, HandshakeKind, ServerConfig};
+use rustls::{Error, HandshakeKind, InvalidMessage, ServerConfig};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -220,8 +220,7 @@ impl TlsStream {
             let asked = room.len().min(RECORD_BYTES);
             let room = room.get_mut(..asked).unwrap_or_default();
             if asked == 0 {
-                let error = "a message of the handshake is too large";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error).into());
+                return Err(self.too_large(blocks));
             }
             match self.socket.read(room) {
                 Ok(0) if self.is_handshaking() => {
@@ -493,6 +492,17 @@ impl TlsStream {
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }
         }
+    }
+
+    /// A message of the handshake has no end. Before keys are agreed on the alert is ours to say (RFC
+    /// 8446 §6: fatal, decode_error); later only the session could seal it, and it still waits for
+    /// more.
+    fn too_large(&mut self, blocks: &mut TlsBlocks) -> Failure {
+        if self.awaits_hello() && self.unsent.is_empty() {
+            blocks.lend(&mut self.unsent).push(&[0x15, 3, 3, 0, 2, 2, 50]);
+        }
+        self.deafen();
+        Failure::Tls(Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge))
     }
 
     /// The session has failed: its last words are put to what is unsent, and nothing is opened any

@@ -80,7 +80,8 @@ impl Accounts {
         };
         let (account, credentials) =
             patient(async || builder(acme)?.create(&new, acme.directory.clone(), None).await)
-                .await?;
+                .await
+                .map_err(|error| of(acme, error))?;
         let credentials = serde_json::to_value(credentials).map_err(Error::Json)?;
         stored.insert(acme.directory.clone(), credentials);
         self.write(&stored).map_err(Trouble::refused)?;
@@ -116,7 +117,12 @@ async fn restore(acme: &AcmeConfig, credentials: &Value) -> Result<Account, Trou
             acme.directory
         ))
     })?;
-    Ok(builder(acme)?.from_credentials(credentials).await?)
+    let restored = async { builder(acme)?.from_credentials(credentials).await };
+    restored.await.map_err(|error| of(acme, error))
+}
+
+fn of(acme: &AcmeConfig, error: Error) -> Trouble {
+    Trouble::from(error).of(&acme.directory)
 }
 
 fn builder(acme: &AcmeConfig) -> Result<AccountBuilder, Error> {

@@ -34,6 +34,7 @@ impl Keeper {
         let now = wall();
         let kept = self.store.read(name).is_some_and(|leaf| leaf.doubt(now).is_none());
         let Some(care) = self.cares.get_mut(name) else { return };
+        let turn = care.turn.take();
         let (result, event) = match outcome {
             Outcome::Served(leaf, challenge) => {
                 care.take(&leaf, challenge, authority(&self.wish), now, &mut self.entropy);
@@ -64,6 +65,7 @@ impl Keeper {
         if let Err(error) = care.memory.write(&self.means.certs, name) {
             log::error!("{error}");
         }
+        drop(turn);
         (self.means.tell)(event);
         for ticket in std::mem::take(&mut care.waiting) {
             (self.means.answer)(ticket, result.clone());
@@ -103,7 +105,7 @@ impl Keeper {
                     let leaf = self.store.write(name, &obtained.chain, &obtained.key);
                     return leaf.map(|leaf| (leaf, obtained.challenge)).map_err(Trouble::refused);
                 }
-                Err(trouble) => trouble,
+                Err(trouble) => trouble.of(&acme.directory),
             };
             self.accounts.close();
             let way = tried.map_or("order", Challenge::as_str);
@@ -147,11 +149,13 @@ impl Keeper {
     ) -> Result<instant_acme::Order, Trouble> {
         let work = async {
             let account: Account = self.accounts.open(acme).await?;
-            order::begin(&account, name, replaces).await
+            let begun = order::begin(&account, name, replaces).await;
+            begun.map_err(|trouble| trouble.of(&acme.directory))
         };
         let begun = tokio::time::timeout(ANSWER_TIME, work).await;
-        let begun =
-            begun.unwrap_or_else(|_| Err(Trouble::unreached("the authority does not answer")));
+        let begun = begun.unwrap_or_else(|_| {
+            Err(Trouble::unreached("the authority does not answer").of(&acme.directory))
+        });
         if begun.is_err() {
             self.accounts.close();
         }

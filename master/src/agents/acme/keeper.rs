@@ -6,11 +6,13 @@ use super::inbox::{Inbox, Message};
 use super::memory::Memory;
 use super::race::{First, race};
 use super::store::{Store, validity};
+use super::turn::Turn;
 use super::{Means, Wish};
 use crate::shared::cert_files::Leaf;
 use crate::shared::mail::CertTicket;
 use crate::shared::renewals::RenewOrder;
 use instant_acme::CertificateIdentifier;
+use rip::contract::cert::CertSource;
 use rip::contract::event::Event;
 use rip::contract::public_name;
 use rip::entropy::Xoshiro;
@@ -49,6 +51,10 @@ pub(super) struct Care {
     pub(super) memory: Memory,
     /// Who waits for the next one.
     pub(super) waiting: Vec<CertTicket>,
+    /// It is ours to order, while it is being ordered.
+    pub(super) turn: Option<Turn>,
+    /// Another server was ordering one when this was to be done here.
+    others_ordered: bool,
 }
 
 impl Keeper {
@@ -160,7 +166,7 @@ impl Keeper {
         let now = wall();
         let held = self.own_leaf(name, &memory).as_ref().map(validity);
         let renewal = Renewal::new(held, memory.past.clone(), now, &mut self.entropy);
-        Care { renewal, memory, waiting: Vec::new() }
+        Care { renewal, memory, waiting: Vec::new(), turn: None, others_ordered: false }
     }
 
     /// What is on disk for `name`, unless another authority gave it.
@@ -197,9 +203,21 @@ impl Keeper {
         names.sort();
         let mut wake = u64::MAX;
         for (_, name) in names {
+            if let Some(until) = self.given(&name, now) {
+                wake = wake.min(until);
+                continue;
+            }
+            if !self.has_turn(&name, now) {
+                wake = wake.min(now.saturating_add(OTHERS_PAUSE));
+                continue;
+            }
             self.look(&name, now);
             let Some(care) = self.cares.get_mut(&name) else { continue };
-            match care.renewal.poll(now) {
+            let step = care.renewal.poll(now);
+            if step != Step::Order {
+                care.turn = None;
+            }
+            match step {
                 Step::Ask => return Next::Ask(name),
                 Step::Order => return Next::Order(name),
                 Step::Wait(until) => {
@@ -217,10 +235,43 @@ impl Keeper {
         Next::Sleep(wake)
     }
 
-    /// Before something is ordered: somebody else may have done it, another server of this user.
+    /// Until when nothing is to be done for `name`, because what an operator gave is served for it:
+    /// files, or a directory. Another certificate would be served to nobody.
+    fn given(&mut self, name: &str, now: u64) -> Option<u64> {
+        let set = self.means.tls.certs.load();
+        let record = &set.served.get(set.by_name.named(name)?)?.record;
+        let is_current = (record.not_before..=record.not_after).contains(&now);
+        if record.source != CertSource::Manual || !is_current {
+            return None;
+        }
+        for ticket in self.cares.get_mut(name).iter_mut().flat_map(|care| care.waiting.drain(..)) {
+            let path = &record.cert_path;
+            let why = format!("{name} is served with {path}: whoever put it there renews it");
+            (self.means.answer)(ticket, Err(why));
+        }
+        Some(record.not_after.saturating_add(1))
+    }
+
+    /// Before something is ordered: false while another server of this user orders the same.
+    fn has_turn(&mut self, name: &str, now: u64) -> bool {
+        let Some(care) = self.cares.get_mut(name) else { return true };
+        if care.renewal.next_order() <= now && care.turn.is_none() {
+            care.turn = Turn::take(&self.means.certs, name);
+            care.others_ordered |= care.turn.is_none();
+            return care.turn.is_some();
+        }
+        true
+    }
+
+    /// Before something is ordered: somebody else may have done it, another server of this user. Who
+    /// wants another one now takes only one that was ordered meanwhile.
     fn look(&mut self, name: &str, now: u64) {
-        let Some(care) = self.cares.get(name) else { return };
-        if care.renewal.next_order() > now || !care.waiting.is_empty() {
+        let Some(care) = self.cares.get_mut(name) else { return };
+        if care.renewal.next_order() > now {
+            return;
+        }
+        let others_ordered = std::mem::take(&mut care.others_ordered);
+        if !care.waiting.is_empty() && !others_ordered {
             return;
         }
         let memory = Memory::read(&self.means.certs, name);
@@ -231,6 +282,9 @@ impl Keeper {
                 care.memory.authority = memory.authority;
                 care.renewal.found(found, now, &mut self.entropy);
                 (self.means.load)();
+                for ticket in std::mem::take(&mut care.waiting) {
+                    (self.means.answer)(ticket, Ok(()));
+                }
             }
             None => care.renewal.lost(),
             Some(_) => {}
@@ -278,6 +332,8 @@ fn moment(secs: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
+/// Between two looks whether another server has done with its order, in seconds.
+const OTHERS_PAUSE: u64 = 60;
 /// The longest sleep, in seconds.
 const NAP: u64 = 600;
 /// What an authority has for one answer, an account and its directory included.

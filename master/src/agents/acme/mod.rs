@@ -17,6 +17,7 @@ mod proof;
 mod race;
 mod store;
 mod trouble;
+mod turn;
 
 use crate::shared::mail::CertTicket;
 use crate::shared::renewals::RenewOrder;

@@ -36,6 +36,17 @@ impl Trouble {
         Self { how: Failure::Refused, reason: reason.into(), remedy: None }
     }
 
+    /// It was the authority at `directory` that could not be reached, or had trouble of its own: whom to
+    /// look at is said. Of what it refuses it says enough itself.
+    pub fn of(self, directory: &str) -> Self {
+        match self.how {
+            Failure::Unreached if !self.reason.contains(directory) => {
+                Self { reason: format!("{directory}: {}", self.reason), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// The authority was not shown what it wants to see.
     pub fn unproven(reason: impl Into<String>) -> Self {
         Self { remedy: Some(Remedy::Challenge), ..Self::refused(reason) }

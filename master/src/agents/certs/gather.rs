@@ -9,7 +9,7 @@ use super::told::Fault;
 use crate::shared::cert_files::{CHAIN_FILE, KEY_FILE, Leaf, Wrong};
 use crate::shared::certs::{CertSet, CertSources, Served};
 use crate::sys::places::places;
-use rip::contract::cert::CertSource;
+use rip::contract::cert::{CertSource, covers};
 use rip::contract::config::Fallback;
 use rip::contract::event::Event;
 use rip::tls::claim::{Claim, Origin, arrange};
@@ -370,15 +370,6 @@ impl<'g> Search<'g> {
 fn is_in(dir: &Path, served: &Served) -> bool {
     served.record.source == CertSource::Manual
         && Path::new(&served.record.cert_path).parent() == Some(dir)
-}
-
-/// Whether a certificate for `name`, which may be a wildcard, is one for `host`.
-fn covers(name: &str, host: &str) -> bool {
-    if name.eq_ignore_ascii_case(host) {
-        return true;
-    }
-    let above = name.strip_prefix("*.").zip(host.split_once('.'));
-    above.is_some_and(|(name, (_, host))| name.eq_ignore_ascii_case(host))
 }
 
 /// Certificates of the authority that are kept: for the configuration that is active, and for those

@@ -13,6 +13,7 @@ use rip::contract::listen::ListenAddress;
 use rip::contract::public_name;
 use rip::contract::route::RouteRule;
 use rip::time::UnixMillis;
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is said of certificates. Files are looked at; what is odd about them is told on stderr.
@@ -22,8 +23,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) fn flags(start: &Start, world: &World) -> Result<HttpsFlags, Failure> {
     let said = &start.https;
     let acme = acme(start, world)?;
+    let (cert, cert_names) = cert(start, world)?.unzip();
     Ok(HttpsFlags {
-        cert: cert(start, world)?,
+        cert,
+        cert_names: cert_names.unwrap_or_default(),
         auto: said.auto_tls,
         acme_hosts: domains(start)?,
         acme,
@@ -203,7 +206,8 @@ pub(super) fn same_port(port: u16) -> Failure {
         .tip("name another one for one of them: http:8080 https:8443")
 }
 
-fn cert(start: &Start, world: &World) -> Result<Option<CertFiles>, Failure> {
+/// The files that are named, and the names in the certificate.
+fn cert(start: &Start, world: &World) -> Result<Option<(CertFiles, Vec<String>)>, Failure> {
     let (cert, key) = match (&start.https.cert, &start.https.key) {
         (None, None) => return Ok(None),
         (Some(cert), Some(key)) => (cert, key),
@@ -218,7 +222,8 @@ fn cert(start: &Start, world: &World) -> Result<Option<CertFiles>, Failure> {
     if let Some(doubt) = leaf.doubt(now().as_secs()) {
         eprintln!("warning: {cert}: {}\n  tip: {}", doubt.message, doubt.hint);
     }
-    Ok(Some(CertFiles { hosts: Vec::new(), cert_path, key_path }))
+    let files = CertFiles { hosts: Vec::new(), cert_path, key_path };
+    Ok(Some((files, leaf.names)))
 }
 
 fn pair(given: &str, missing: &str) -> Failure {
@@ -298,7 +303,8 @@ fn domains(start: &Start) -> Result<Vec<String>, Failure> {
 }
 
 /// With HTTPS the names that were said are served, and no others; where none were, every one is. A
-/// certificate of the local authority is for this machine's own names as well.
+/// certificate of the local authority is for this machine's own names as well, and one that is given
+/// beside it for those in it.
 pub(super) fn serve_names(config: &mut Config, aliases: &[String], flags: &HttpsFlags) {
     let mut names = [aliases, &flags.acme_hosts].concat();
     if names.is_empty() {
@@ -306,6 +312,7 @@ pub(super) fn serve_names(config: &mut Config, aliases: &[String], flags: &Https
     }
     if flags.auto {
         names.extend(OWN_NAMES.map(str::to_owned));
+        names.extend(flags.cert_names.iter().filter_map(|name| host_of(name)));
     }
     let Some(place) = config.routes.iter().position(|rule| rule.host == "*") else { return };
     let every = config.routes.remove(place);
@@ -314,6 +321,14 @@ pub(super) fn serve_names(config: &mut Config, aliases: &[String], flags: &Https
             config.routes.push(RouteRule::new(&name, "/*", every.action.clone()));
         }
     }
+}
+
+/// A name in a certificate as a host of rules, if it can be one.
+fn host_of(name: &str) -> Option<String> {
+    if let Ok(ip) = name.parse::<IpAddr>() {
+        return Some(if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() });
+    }
+    super::is_host(name.strip_prefix("*.").unwrap_or(name)).then(|| name.to_owned())
 }
 
 /// `--acme` that is for nobody.

@@ -266,7 +266,16 @@ fn what_is_no_tls_gets_an_alert_and_plain_http_a_plain_answer() {
     let mut flood = vec![0x16, 3, 1, 0, 4, 1, 0, 0, 0];
     flood.resize(100_000, 7);
     assert_eq!(raw(&house, &flood)[0], 0x15);
-    assert_eq!(house.count(Counter::Refusal(Reason::TlsBroken)), 7);
+    // A hello that is larger than any is not waited for.
+    let mut hello = Vec::new();
+    let mut record = vec![0x16, 3, 1, 0x20, 0, 1, 0, 0xf0, 0];
+    for _ in 0..12 {
+        record.resize(5 + 0x2000, 0);
+        hello.append(&mut record);
+        record = vec![0x16, 3, 1, 0x20, 0];
+    }
+    assert_eq!(raw(&house, &hello), [0x15, 3, 3, 0, 2, 2, 50]);
+    assert_eq!(house.count(Counter::Refusal(Reason::TlsBroken)), 8);
     wait_until("a connection stays", || house.shared.connections.open() == 0);
 }
 
@@ -503,6 +512,36 @@ fn tunnels_lead_through_tls() {
     let mut rest = String::new();
     client.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "2000005");
+    wait_until("the tunnel never ends", || house.shared.connections.open() == 0);
+}
+
+#[test]
+fn a_tunnel_that_breaks_ends_with_an_alert() {
+    let house = secure(
+        |_| {},
+        |_, mut stream| {
+            head(&mut stream);
+            let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                Upgrade: websocket\r\n\r\n";
+            stream.write_all(switch).unwrap();
+            while let Ok(1..) = stream.read(&mut [0; 1024]) {}
+        },
+    );
+    let mut client = connect_as(&house, "localhost", &open_hearted());
+    let ask =
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(ask).unwrap();
+    assert!(head(&mut client).unwrap().starts_with("HTTP/1.1 101 "));
+    let mut sock = client.sock;
+    // A record that nobody has sealed, and more than is ever read behind it.
+    let mut said = vec![23, 3, 3, 0, 100];
+    said.resize(200_000, 7);
+    sock.write_all(&said).unwrap();
+    let mut alert = Vec::new();
+    sock.read_to_end(&mut alert).unwrap();
+    assert_eq!(alert.first(), Some(&23), "{alert:?}");
+    wait_until("it is not counted", || house.count(Counter::Refusal(Reason::TlsBroken)) == 1);
+    drop(sock);
     wait_until("the tunnel never ends", || house.shared.connections.open() == 0);
 }
 

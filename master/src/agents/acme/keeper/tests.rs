@@ -1,8 +1,12 @@
 use super::*;
+use crate::shared::cert_files;
+use crate::shared::certs::{CertSet, Served};
 use crate::shared::tls::Tls;
 use crate::sys::test_dir::TestDir;
 use rcgen::{CertificateParams, KeyPair};
+use rip::contract::cert::TlsCertRecord;
 use rip::contract::config::{AcmeConfig, Fallback};
+use rip::tls::select::ByName;
 use std::sync::{Arc, Mutex};
 
 type Answered = (CertTicket, Result<(), String>);
@@ -71,7 +75,7 @@ fn names_that_no_authority_vouches_for_are_told_of_once_and_not_kept() {
 
 #[test]
 fn without_a_listener_or_an_authority_nothing_is_ordered_and_it_is_tried_again_soon() {
-    for (plain, expected) in [(&[][..], "no listener"), (&[80], "onnect")] {
+    for (plain, expected) in [(&[][..], "no listener"), (&[80], "https://127.0.0.1:1/dir: ")] {
         let dir = TestDir::make();
         let (mut keeper, said) = keeper(&dir);
         keeper.follow(wish(&["a.x"], NOBODY, plain));
@@ -149,6 +153,70 @@ fn what_somebody_else_has_renewed_is_taken_up_instead_of_ordered() {
     write_certificate(&keeper, "a.x");
     assert!(!matches!(keeper.next(wall()), Next::Order(_)));
     assert!(keeper.cares["a.x"].renewal.held().is_some());
+}
+
+#[test]
+fn one_of_two_servers_orders_a_name_and_the_other_takes_what_came() {
+    let dir = TestDir::make();
+    let ((mut one, _), (mut other, said)) = (keeper(&dir), keeper(&dir));
+    for keeper in [&mut one, &mut other] {
+        keeper.follow(wish(&["a.x"], NOBODY, &[80]));
+    }
+    assert!(matches!(one.next(wall()), Next::Order(_)));
+    let now = wall();
+    assert!(matches!(other.next(now), Next::Sleep(until) if until == now + OTHERS_PAUSE));
+    other.want(RenewOrder { name: "a.x".to_owned(), ticket: CertTicket(4) });
+    assert!(matches!(other.next(now), Next::Sleep(until) if until == now + OTHERS_PAUSE));
+    assert!(said.answers.lock().unwrap().is_empty(), "who wants one waits as well");
+    write_certificate(&one, "a.x");
+    drop(one);
+    assert!(!matches!(other.next(wall()), Next::Order(_)));
+    assert!(other.cares["a.x"].renewal.held().is_some());
+    assert_eq!(*said.answers.lock().unwrap(), [(CertTicket(4), Ok(()))]);
+}
+
+/// Serves what is in files of an operator's own, good for so many more seconds.
+fn give(keeper: &Keeper, name: &str, left: u64) {
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+    let leaf = cert_files::parse(cert.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+    let record = leaf.record(CertSource::Manual, "/dir/site.crt", "/dir/site.key");
+    let record = TlsCertRecord { not_after: wall() + left, ..record };
+    let mut by_name = ByName::default();
+    by_name.add(name, 0);
+    let served = vec![Served { record, key: leaf.key }];
+    keeper.means.tls.certs.replace(CertSet { served, by_name });
+}
+
+#[test]
+fn nothing_is_ordered_for_names_that_files_are_there_for() {
+    let dir = TestDir::make();
+    let (mut keeper, said) = keeper(&dir);
+    give(&keeper, "*.a.x", 1000);
+    keeper.follow(wish(&["b.a.x"], NOBODY, &[80]));
+    let now = wall();
+    assert!(matches!(keeper.next(now), Next::Sleep(until) if until > now + 900));
+    keeper.want(RenewOrder { name: "b.a.x".to_owned(), ticket: CertTicket(5) });
+    assert!(matches!(keeper.next(now), Next::Sleep(_)));
+    let answers = said.answers.lock().unwrap();
+    let [(CertTicket(5), Err(why))] = &answers[..] else { panic!("{answers:?}") };
+    assert!(why.contains("/dir/site.crt"), "{why}");
+    assert!(matches!(keeper.next(now + 2000), Next::Order(_)), "they have expired");
+    keeper.follow(wish(&["c.x"], NOBODY, &[80]));
+    assert!(matches!(keeper.next(now), Next::Order(_)), "they are not for it");
+}
+
+#[test]
+fn the_turn_ends_with_the_order() {
+    let dir = TestDir::make();
+    let ((mut one, _), (mut other, _)) = (keeper(&dir), keeper(&dir));
+    for keeper in [&mut one, &mut other] {
+        keeper.follow(wish(&["a.x"], NOBODY, &[]));
+    }
+    assert!(matches!(one.next(wall()), Next::Order(_)));
+    assert!(matches!(other.next(wall()), Next::Sleep(_)));
+    order(&mut one, "a.x");
+    assert!(matches!(other.next(wall()), Next::Order(_)), "it failed there");
 }
 
 #[test]

@@ -183,6 +183,9 @@ fn names_that_are_said_are_served_over_https_and_no_others() {
     assert_eq!(hosts("start . --auto-tls"), (of(&["*"]), vec![], of(&own), 0));
     let names = [&["b.local"][..], &own].concat();
     assert_eq!(hosts("start .@b --auto-tls"), (of(&names), vec![], of(&names), 0));
+    let line = format!("start .@b {pair} --auto-tls");
+    let names = [&["b.local"][..], &own, &["a.test"]].concat();
+    assert_eq!(hosts(&line), (of(&names), vec![], of(&names[..4]), 1), "each has its own");
     let line = "start .@a.example.com,b --acme-domain c.example.com --acme";
     let names = ["a.example.com", "b.local", "c.example.com"];
     assert_eq!(hosts(line), (of(&names), of(&["c.example.com"]), vec![], 0));
