@@ -527,5 +527,12 @@ mod tests {
         config.plain_hosts.push("b.test".to_owned());
         let urls = ["https://a.test/", "http://a.test:8080/", "http://b.test:8080/"];
         assert_eq!(config.named_urls(&["a.test", "b.test"]), urls);
+        let at = |ip: &str| ListenAddress { ip: Some(ip.parse().unwrap()), port: 8080 };
+        config.edge.http = vec![at("127.0.0.1"), at("::1")];
+        config.edge.https.clear();
+        config.apps = vec![app("b", &["b.test"])];
+        let named = config.urls_of(&config.apps[0]);
+        assert_eq!(named[0], "http://b.test:8080/");
+        assert_eq!(named.iter().filter(|url| **url == named[0]).count(), 1, "{named:?}");
     }
 }

@@ -214,11 +214,16 @@ impl Edge {
             }
             Ok(answer) => {
                 self.shard().add(Counter::SocketReplyFailed, 1);
-                self.tell_mistake(&hub, client, id, &format_args!("status {}", answer.status));
+                self.tell_mistake(&hub, client, id, &format_args!("answered {}", answer.status));
             }
             Err(Unanswered { reason, .. }) => {
                 self.shard().add(Counter::SocketReplyFailed, 1);
-                self.tell_mistake(&hub, client, id, &format_args!("no answer: {}", reason.code()));
+                self.tell_mistake(
+                    &hub,
+                    client,
+                    id,
+                    &format_args!("got no answer: {}", reason.code()),
+                );
             }
         }
     }
