@@ -99,12 +99,11 @@ example.com  /old/*  GET      redirect 308 to /new/{path}     7
     live.origins.push("https://www.example.org".to_owned());
     config.realtime.push(live);
     let places = "\
-
 HOST  REALTIME  APP   ORIGINS                  SECRET
 *     /live     chat  https://www.example.org  -
 ";
     let shown = configuration(&active, &config, Paint::Plain);
-    assert_eq!(shown, format!("{golden}{places}"));
+    assert_eq!(shown, format!("{golden}\n{places}"));
 }
 
 #[test]
