@@ -8,7 +8,7 @@ use super::route::{RouteAction, RouteRule};
 use crate::ids::AppId;
 use crate::limits;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 /// What traffic sees: listeners, apps, and the rules between them. Whether it was written as an
@@ -88,7 +88,7 @@ impl Config {
         is_bare.then(|| "there is no certificate to serve HTTPS with".to_owned())
     }
 
-    /// The URLs under which clients reach the app: its hosts and those of the rules that lead to it,
+    /// The URLs under which clients reach the app, each once: its hosts and those of the rules that lead to it,
     /// on each listener, HTTPS first, then, where it is served on every host, each listener by its own
     /// address.
     pub fn urls_of(&self, app: &AppDescriptor) -> Vec<String> {
@@ -98,6 +98,8 @@ impl Config {
         if self.routes.iter().any(|rule| rule.host == "*" && leads_to(rule, app)) {
             urls.extend(self.bare_urls());
         }
+        let mut seen = HashSet::new();
+        urls.retain(|url| seen.insert(url.clone()));
         urls
     }
 
@@ -530,5 +532,12 @@ mod tests {
         config.plain_hosts.push("b.test".to_owned());
         let urls = ["https://a.test/", "http://a.test:8080/", "http://b.test:8080/"];
         assert_eq!(config.named_urls(&["a.test", "b.test"]), urls);
+        let at = |ip: &str| ListenAddress { ip: Some(ip.parse().unwrap()), port: 8080 };
+        config.edge.http = vec![at("127.0.0.1"), at("::1")];
+        config.edge.https.clear();
+        config.apps = vec![app("b", &["b.test"])];
+        let named = config.urls_of(&config.apps[0]);
+        assert_eq!(named[0], "http://b.test:8080/");
+        assert_eq!(named.iter().filter(|url| **url == named[0]).count(), 1, "{named:?}");
     }
 }

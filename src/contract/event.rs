@@ -159,6 +159,21 @@ pub enum Event {
         #[serde(skip_serializing_if = "String::is_empty")]
         reason: String,
     },
+    /// What an app answered for a WebSocket client, or a part of it, reaches nobody. Of one app a few
+    /// are told each second.
+    WsError {
+        /// The app.
+        app: AppId,
+        /// The client it was asked for.
+        client: String,
+        /// The request.
+        request_id: String,
+        /// What is wrong with the answer.
+        reason: String,
+        /// How many more there were since the one told before.
+        #[serde(skip_serializing_if = "is_zero")]
+        untold: u64,
+    },
     /// A WebSocket client has come, and its app let it in.
     WsOpen {
         /// Its app.
@@ -343,6 +358,10 @@ impl From<&Attempt> for Event {
     }
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Event {
     /// True for events that tell of something wrong.
     pub fn is_trouble(&self) -> bool {
@@ -353,6 +372,7 @@ impl Event {
             | Self::ConfigRejected(_)
             | Self::ConfigRollback(_)
             | Self::WorkerStuck { .. }
+            | Self::WsError { .. }
             | Self::LogDropped { .. }
             | Self::UpstreamDown { .. }
             | Self::WorkerAbandon { .. }

@@ -4,6 +4,7 @@ use super::millis;
 use crate::ids::AppId;
 use crate::limits;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Duration;
 
 /// One realtime endpoint of a site.
@@ -61,9 +62,26 @@ impl RealtimeConfig {
         }
     }
 
+    /// Whether it is for the clients of `earlier` as well, of another configuration: the same app at the
+    /// same path, for the hosts that it was for, or more.
+    pub fn takes_over(&self, earlier: &Self) -> bool {
+        self.app_id == earlier.app_id
+            && self.path == earlier.path
+            && earlier.hosts.iter().all(|host| self.hosts.contains(host))
+    }
+
     /// What an app has that did not ask for it, wherever [`PATH`] leads to it.
     pub fn unasked(app_id: AppId, app_path: &str) -> Self {
         Self { hosts: Vec::new(), explicit: false, ..Self::new(PATH, app_id, app_path) }
+    }
+}
+
+/// `HOST, HOST PATH → APP`; without hosts where the app has it unasked.
+impl fmt::Display for RealtimeConfig {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.hosts.join(", ");
+        let gap = if hosts.is_empty() { "" } else { " " };
+        write!(out, "{hosts}{gap}{} → {}", self.path, self.app_id)
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Reason {
     ExpectationFailed,
     /// A file could not be read, or not to its end.
     FileFailed,
+    /// The query names no group to be read.
+    GroupMalformed,
     /// The app did not allow to read the group.
     GroupRefused,
     /// The head did not arrive in time.
@@ -41,13 +43,15 @@ pub enum Reason {
     Misdirected,
     /// Nothing is served at the path.
     NotFound,
+    /// Who publishes does not ask from this machine, and there is no secret to tell it by.
+    NoSecret,
     /// The request has come here before, through the servers it was handed to.
     ProxyLoop,
     /// The connection had to begin with a PROXY header, and did not, or not in time.
     ProxyHeader,
     /// Who connected to a listener for proxies is none that is trusted.
     ProxyUntrusted,
-    /// A page of another site asked for WebSocket.
+    /// A page of another site asked for WebSocket, or for an event stream.
     OriginRefused,
     /// A precondition of the request does not hold.
     PreconditionFailed,
@@ -59,6 +63,8 @@ pub enum Reason {
     RateLimited,
     /// No byte of the ranges that were asked for exists.
     RangeNotSatisfiable,
+    /// What a client says to have had is no list of positions.
+    RecoverMalformed,
     /// The rule that took the request was removed, and it did not end in time.
     RouteRemoved,
     /// The server is stopping and the request could not be finished.
@@ -117,7 +123,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 58] = [
         Self::AddressCap,
         Self::AnswerTooLarge,
         Self::AppAbandoned,
@@ -128,6 +134,7 @@ impl Reason {
         Self::EncodeFailed,
         Self::ExpectationFailed,
         Self::FileFailed,
+        Self::GroupMalformed,
         Self::GroupRefused,
         Self::HeadTimeout,
         Self::HostNotFound,
@@ -137,6 +144,7 @@ impl Reason {
         Self::MethodNotAllowed,
         Self::Misdirected,
         Self::NotFound,
+        Self::NoSecret,
         Self::ProxyLoop,
         Self::ProxyHeader,
         Self::ProxyUntrusted,
@@ -146,6 +154,7 @@ impl Reason {
         Self::QueueTimeout,
         Self::RateLimited,
         Self::RangeNotSatisfiable,
+        Self::RecoverMalformed,
         Self::RouteRemoved,
         Self::Stopping,
         Self::SpoolFull,
@@ -211,6 +220,11 @@ impl Reason {
                 ("expectation-failed", 417, "Only 100-continue can be expected.")
             }
             Self::FileFailed => ("file-failed", 500, "The file could not be read."),
+            Self::GroupMalformed => (
+                "group-malformed",
+                400,
+                "The query has to name one group, which begins with a slash: ?group=/lobby.",
+            ),
             Self::GroupRefused => ("group-refused", 403, "This group is not yours to read."),
             Self::HeadTimeout => ("head-timeout", 408, "The request head arrived too slowly."),
             Self::HostNotFound => ("host-not-found", 404, "Host not found"),
@@ -222,6 +236,12 @@ impl Reason {
             }
             Self::Misdirected => ("misdirected", 421, "This server is not for that host."),
             Self::NotFound => ("not-found", 404, "Nothing is served here."),
+            Self::NoSecret => (
+                "no-secret",
+                401,
+                "No secret is set (RIP_PUBLISH_SECRET, or publish secret-file= in the Edgefile): \
+                 only this machine may publish, asked at localhost.",
+            ),
             Self::ProxyLoop => ("proxy-loop", 508, "The request goes in a circle."),
             Self::ProxyHeader => ("proxy-header", 400, "The connection has no PROXY header."),
             Self::ProxyUntrusted => {
@@ -242,6 +262,11 @@ impl Reason {
                 "range-not-satisfiable",
                 416,
                 "The file has none of the bytes that were asked for.",
+            ),
+            Self::RecoverMalformed => (
+                "recover-malformed",
+                400,
+                "What was missed is asked for as ?recover=GROUP:EPOCH:OFFSET, several with commas.",
             ),
             Self::RouteRemoved => ("route-removed", 503, "The path is no longer served."),
             Self::Stopping => ("stopping", 503, "The server is stopping."),

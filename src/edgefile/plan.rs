@@ -10,6 +10,7 @@
 
 mod apps;
 mod edge;
+mod realtime;
 mod routes;
 
 use crate::contract::config::{CertFiles, Config, EdgeConfig, UpstreamDescriptor};
@@ -34,6 +35,9 @@ pub struct Plan {
     /// What becomes of upstreams, by id.
     #[serde(default)]
     pub upstreams: NamedChanges,
+    /// Where WebSocket clients come, as `HOST PATH → APP`. Clients of what is removed are closed.
+    #[serde(default)]
+    pub realtime: NamedChanges,
     /// Settings of the edge that change at once, by their JSON names.
     pub edge: Vec<String>,
     /// Settings of the edge that change only when the server is started anew.
@@ -133,7 +137,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         routes,
         upstreams,
         rate_limits,
-        realtime,
+        realtime: _,
         certs,
         acme_hosts,
         auto_hosts,
@@ -145,14 +149,12 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         routes: routes::route_changes(routes, &new.routes),
         upstreams: upstream_changes(upstreams, &new.upstreams),
         certs: cert_changes(certs, &new.certs),
+        realtime: realtime::realtime_changes(old, new),
         ..Plan::default()
     };
     edge::edge_changes(edge, &new.edge, &mut plan);
     if *rate_limits != new.rate_limits {
         plan.edge.push("rateLimits".to_owned());
-    }
-    if *realtime != new.realtime {
-        plan.edge.push("realtime".to_owned());
     }
     for (name, before, after) in [
         ("acmeHosts", acme_hosts, &new.acme_hosts),
@@ -175,7 +177,8 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
 impl Plan {
     /// The configurations mean the same.
     pub fn is_empty(&self) -> bool {
-        let Self { listeners, apps, routes, upstreams, certs, edge, restart_needed } = self;
+        let Self { listeners, apps, routes, upstreams, certs, realtime, edge, restart_needed } =
+            self;
         let ListenerChanges { open, close, keep: _, https: _ } = listeners;
         open.is_empty()
             && close.is_empty()
@@ -183,6 +186,7 @@ impl Plan {
             && *routes == RouteChanges::default()
             && *upstreams == NamedChanges::default()
             && *certs == NamedChanges::default()
+            && *realtime == NamedChanges::default()
             && edge.is_empty()
             && restart_needed.is_empty()
     }
@@ -217,6 +221,10 @@ impl Plan {
         all("certificate added: ", &self.certs.added);
         all("certificate removed: ", &self.certs.removed);
         all("certificate changed: ", &self.certs.changed);
+        let closed = |place: &String| format!("{place} (its clients are closed)");
+        all("realtime added: ", &self.realtime.added);
+        all("realtime removed: ", &self.realtime.removed.iter().map(closed).collect::<Vec<_>>());
+        all("realtime changed: ", &self.realtime.changed);
         all("edge changed: ", &self.edge);
         all("edge changed, after a restart only: ", &self.restart_needed);
         lines

@@ -38,6 +38,12 @@ pub trait Surroundings {
     /// There is none, or it cannot be read.
     fn readable_file(&self, path: &str) -> Result<(String, bool), Trouble>;
 
+    /// The same of a file that holds a secret.
+    ///
+    /// # Errors
+    /// As [`Self::readable_file`]; or it holds nothing, or more than a secret is.
+    fn secret_file(&self, path: &str) -> Result<(String, bool), Trouble>;
+
     /// Whether the files at these absolute paths are a chain and its key. What is odd about them is
     /// returned: they can be used, but perhaps not today.
     ///

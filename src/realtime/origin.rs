@@ -1,25 +1,42 @@
 //! Which pages may connect (RFC 6455 §10.2): a browser sends a user's cookies along from whatever
 //! page opens the connection, and only says which one it is.
 
-/// Whether a client that says it is a page of `origin` may connect at `host`, the authority it asked
-/// for. It may if it is a page of that very host or of one of the site's `hosts` (`*.` stands for one
-/// label, `*` adds nothing), whatever the scheme and port, or if `allowed` names it: by origin
+/// Who asks, of those that may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Guest {
+    /// It says no origin: it is no page.
+    NoPage,
+    /// A page of the host or the site, or one that is named: what it is given, it may read with what
+    /// the browser knows of its user.
+    Named,
+    /// A page like any other, let in by `*` (or one that hides its origin): it may read what anybody may.
+    Anyone,
+}
+
+/// Who a client is that says it is a page of `origin` and asks at `host`, the authority; `None` when
+/// it may not. It may if it is a page of that very host or of one of the site's `hosts` (`*.` stands
+/// for one label, `*` adds nothing), whatever the scheme and port, or if `allowed` names it: by origin
 /// (`https://example.com`, `https://*.example.com`), by host (`example.com`), or `*` for all pages.
 /// Who sends no origin is no page, and may.
-pub fn allows(origin: Option<&[u8]>, host: &[u8], hosts: &[String], allowed: &[String]) -> bool {
-    let Some(origin) = origin else { return true };
-    if allowed.iter().any(|allowed| allowed == "*") {
-        return true;
-    }
-    let Ok(text) = std::str::from_utf8(origin) else { return false };
+pub fn guest(
+    origin: Option<&[u8]>,
+    host: &[u8],
+    hosts: &[String],
+    allowed: &[String],
+) -> Option<Guest> {
+    let Some(origin) = origin else { return Some(Guest::NoPage) };
+    let anyone = allowed.iter().any(|allowed| allowed == "*").then_some(Guest::Anyone);
+    let Ok(text) = std::str::from_utf8(origin) else { return anyone };
     let Some(origin) = Origin::of(text) else {
         // `null`: a page that has none, or hides it.
-        return allowed.iter().any(|allowed| allowed == text);
+        let is_named = allowed.iter().any(|allowed| allowed == text);
+        return is_named.then_some(Guest::Anyone).or(anyone);
     };
     let own = std::str::from_utf8(host).ok().and_then(|host| Origin::of_authority("", host));
-    own.is_some_and(|own| own.host == origin.host)
+    let is_named = own.is_some_and(|own| own.host == origin.host)
         || hosts.iter().any(|host| host != "*" && meets(&host_of(host), &origin.host))
-        || allowed.iter().any(|allowed| origin.is_allowed_by(allowed))
+        || allowed.iter().any(|allowed| origin.is_allowed_by(allowed));
+    is_named.then_some(Guest::Named).or(anyone)
 }
 
 /// A page's origin, in lower case (RFC 6454 §4).
@@ -80,10 +97,33 @@ fn meets(pattern: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::Guest;
+
     fn allows(origin: &str, host: &str, hosts: &[&str], allowed: &[&str]) -> bool {
         let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let (hosts, allowed) = (owned(hosts), owned(allowed));
-        super::allows(Some(origin.as_bytes()), host.as_bytes(), &hosts, &allowed)
+        super::guest(Some(origin.as_bytes()), host.as_bytes(), &hosts, &allowed).is_some()
+    }
+
+    #[test]
+    fn only_who_is_named_is_more_than_anyone() {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let guest = |origin: &str, allowed: &[&str]| {
+            let hosts = owned(&["b.test"]);
+            super::guest(Some(origin.as_bytes()), b"a.test", &hosts, &owned(allowed))
+        };
+        for (origin, allowed, expected) in [
+            ("https://a.test", &[][..], Some(Guest::Named)),
+            ("https://b.test", &["*"], Some(Guest::Named)),
+            ("https://c.test", &["*", "https://c.test"], Some(Guest::Named)),
+            ("https://x.c.test", &["*.c.test"], Some(Guest::Named)),
+            ("https://c.test", &["*"], Some(Guest::Anyone)),
+            ("null", &["null"], Some(Guest::Anyone)),
+            ("null", &["*"], Some(Guest::Anyone)),
+            ("https://c.test", &["d.test"], None),
+        ] {
+            assert_eq!(guest(origin, allowed), expected, "{origin} by {allowed:?}");
+        }
     }
 
     #[test]
@@ -121,7 +161,7 @@ mod tests {
         ] {
             assert!(!allows(origin, host, &["*"], &[]), "{origin} at {host}");
         }
-        assert!(!super::allows(Some(b"http://\xff"), b"\xff", &[], &[]));
+        assert_eq!(super::guest(Some(b"http://\xff"), b"\xff", &[], &[]), None);
     }
 
     #[test]
@@ -160,6 +200,6 @@ mod tests {
 
     #[test]
     fn who_is_no_page_may() {
-        assert!(super::allows(None, b"a.test", &[], &[]));
+        assert_eq!(super::guest(None, b"a.test", &[], &[]), Some(Guest::NoPage));
     }
 }

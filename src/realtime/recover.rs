@@ -16,10 +16,18 @@ pub struct Position {
     pub offset: u64,
 }
 
+/// An entry of `recover=` is no position.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("an entry of recover= is not <group>:<epoch>:<offset>")]
+pub struct Malformed;
+
 /// The positions in a query: `recover=<group>:<epoch>:<offset>,…`, the names percent-encoded, or the
-/// whole value once more, as form encoders do it. What cannot be read is left out; of several for one
-/// group the first counts.
-pub fn parse(query: &[u8]) -> Vec<Position> {
+/// whole value once more, as form encoders do it. Of several for one group the first counts, and more
+/// than a client may be in are left out. Nothing between two commas says nothing.
+///
+/// # Errors
+/// An entry says something else: to leave it out would lose messages, and nobody would know.
+pub fn parse(query: &[u8]) -> Result<Vec<Position>, Malformed> {
     let values =
         query.split(|byte| *byte == b'&').filter_map(|pair| pair.strip_prefix(b"recover="));
     let mut positions = Vec::new();
@@ -27,18 +35,17 @@ pub fn parse(query: &[u8]) -> Vec<Position> {
     for value in values {
         let is_plain = value.contains(&b':');
         let value = if is_plain { value.to_vec() } else { decode(value) };
-        for entry in value.split(|byte| *byte == b',') {
+        for entry in value.split(|byte| *byte == b',').filter(|entry| !entry.is_empty()) {
             if positions.len() == CLIENT_GROUP_COUNT {
-                return positions;
+                return Ok(positions);
             }
-            if let Some(position) = position(entry)
-                && seen.insert(position.group.clone())
-            {
+            let position = position(entry).ok_or(Malformed)?;
+            if seen.insert(position.group.clone()) {
                 positions.push(position);
             }
         }
     }
-    positions
+    Ok(positions)
 }
 
 /// The position of a reader of server-sent events: its last id is `<epoch>:<offset>`.
@@ -105,7 +112,7 @@ mod tests {
 
     fn shown(query: &str) -> Vec<String> {
         let one = |at: Position| format!("{} {} {}", at.group, at.epoch, at.offset);
-        parse(query.as_bytes()).into_iter().map(one).collect()
+        parse(query.as_bytes()).expect(query).into_iter().map(one).collect()
     }
 
     #[test]
@@ -129,11 +136,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_out() {
+    fn what_says_nothing_asks_for_nothing() {
         for query in [
             "",
             "recover",
             "recover=",
+            "recover=,,",
+            "xrecover=/a:1:2",
+            "xrecover=/a",
+            "Recover=/a",
+        ] {
+            assert_eq!(shown(query), [""; 0], "{query}");
+        }
+        assert_eq!(shown("recover=,/a:1:2,&recover="), ["/a 1 2"]);
+        let many: Vec<String> = (0..300).map(|n| format!("/{n}:1:2")).collect();
+        assert_eq!(shown(&format!("recover={}", many.join(","))).len(), 256);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for query in [
             "recover=,,:",
             "recover=/a",
             "recover=/a:1",
@@ -145,16 +167,13 @@ mod tests {
             "recover=/a::1",
             "recover=/a:18446744073709551616:2",
             "recover=%2F%ff:1:2",
-            "xrecover=/a:1:2",
-            "Recover=/a:1:2",
+            "recover=/a:1:2,nonsense,/b:3:4",
+            "recover=/a:1:2&recover=x",
         ] {
-            assert_eq!(shown(query), [""; 0], "{query}");
+            assert_eq!(parse(query.as_bytes()), Err(Malformed), "{query}");
         }
-        assert_eq!(shown("recover=/a:1:2,nonsense,/b:3:4"), ["/a 1 2", "/b 3 4"]);
         let long = format!("recover=/{}:1:2", "x".repeat(256));
-        assert_eq!(shown(&long), [""; 0]);
-        let many: Vec<String> = (0..300).map(|n| format!("/{n}:1:2")).collect();
-        assert_eq!(shown(&format!("recover={}", many.join(","))).len(), 256);
+        assert_eq!(parse(long.as_bytes()), Err(Malformed));
     }
 
     #[test]

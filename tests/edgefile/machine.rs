@@ -80,6 +80,15 @@ impl Surroundings for Machine {
         Ok((absolute(path), path.contains("open")))
     }
 
+    fn secret_file(&self, path: &str) -> Result<(String, bool), Trouble> {
+        let found = self.readable_file(path)?;
+        if path.contains("empty") {
+            let message = format!("there is no secret in {}: the file is empty", found.0);
+            return trouble(AttemptCode::Invalid, message, "openssl rand -hex 32 makes one");
+        }
+        Ok(found)
+    }
+
     fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {
         if key.contains("other") {
             let message = format!("{key} is not the key of {cert}");
@@ -149,6 +158,10 @@ impl Surroundings for OpenMachine {
 
     fn readable_file(&self, path: &str) -> Result<(String, bool), Trouble> {
         Machine.readable_file(path)
+    }
+
+    fn secret_file(&self, path: &str) -> Result<(String, bool), Trouble> {
+        Machine.secret_file(path)
     }
 
     fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {

@@ -236,7 +236,35 @@ fn configuration(active: &Active, config: &Config, paint: Paint) -> String {
     text.push_str(&apps.render(paint));
     text.push('\n');
     text.push_str(&routes.render(paint));
+    if !config.realtime.is_empty() {
+        text.push('\n');
+        text.push_str(&realtime(config, paint));
+    }
     text
+}
+
+/// Where WebSocket clients come. That every app has `/realtime` unasked is not shown.
+fn realtime(config: &Config, paint: Paint) -> String {
+    let mut places = Table::new(&[
+        ("HOST", Align::Left),
+        ("REALTIME", Align::Left),
+        ("APP", Align::Left),
+        ("ORIGINS", Align::Left),
+        ("SECRET", Align::Left),
+    ]);
+    let usual = |text: String| (text, Tone::Usual);
+    let server = &config.edge.publish.secret_file;
+    for place in &config.realtime {
+        let secret = place.publish_secret_file.as_ref().or(server.as_ref());
+        places.row([
+            usual(place.hosts.join(", ")),
+            usual(place.path.clone()),
+            usual(place.app_id.to_string()),
+            usual(place.origins.join(", ")),
+            usual(secret.cloned().unwrap_or_default()),
+        ]);
+    }
+    places.render(paint)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::exit::Failure;
 use super::start::World;
 use super::{authorities, changes, python};
 use crate::shared::cert_files::{self, Wrong};
+use crate::shared::secrets;
 use crate::sys::regular;
 use nix::unistd::{User, geteuid};
 use rip::contract::app::Runtime;
@@ -126,6 +127,19 @@ impl Surroundings for Machine<'_> {
         let (_, found) = regular::open(&place).map_err(|error| missing(path, &place, &error))?;
         let mode = found.permissions().mode();
         Ok((entry::text(&place).map_err(trouble)?, mode & BY_OTHERS != 0))
+    }
+
+    fn secret_file(&self, path: &str) -> Result<(String, bool), Trouble> {
+        let found = self.readable_file(path)?;
+        let content = secrets::read(Path::new(&found.0));
+        match content.map_err(|error| missing(path, Path::new(&found.0), &error))? {
+            Ok(_) => Ok(found),
+            Err(flaw) => Err(Trouble {
+                code: AttemptCode::Invalid,
+                message: format!("there is no secret in {}: {flaw}", found.0),
+                hint: Some(format!("openssl rand -hex 32 > {path} makes one")),
+            }),
+        }
     }
 
     fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {

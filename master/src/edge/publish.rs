@@ -54,9 +54,9 @@ impl Edge {
             self.refuse(key, Reason::NotFound, "", Some((head, buf)));
             return true;
         };
-        if !self.may_publish(key, (head, buf), &config) {
+        if let Err(reason) = self.may_publish(key, (head, buf), &config) {
             let fields = b"WWW-Authenticate: Bearer\r\n";
-            self.refuse_with(key, Reason::Unauthorized, (head, buf), fields);
+            self.refuse_with(key, reason, (head, buf), fields);
             return true;
         }
         match head.body() {
@@ -85,7 +85,7 @@ impl Edge {
         key: Key,
         (head, buf): (&RequestHead, &[u8]),
         config: &RealtimeConfig,
-    ) -> bool {
+    ) -> Result<(), Reason> {
         let active = self.snapshots.active();
         let given = head
             .fields()
@@ -94,19 +94,25 @@ impl Edge {
             .and_then(|field| bearer(field.value.of(buf)))
             .unwrap_or_default();
         let publish = &active.config.edge.publish;
-        match (&config.publish_secret_file, &self.shared.publish_secret, &publish.secret_file) {
+        let is_right = match (
+            &config.publish_secret_file,
+            &self.shared.publish_secret,
+            &publish.secret_file,
+        ) {
             (Some(file), ..) | (None, None, Some(file)) => active.secrets.is_in(file, given),
             (None, Some(secret), _) => is_same_secret(given, secret.expose().as_bytes()),
             (None, None, None) => {
-                publish.open
+                let may = publish.open
                     || self.fronts.get(key).is_some_and(|front| {
                         // Whoever a PROXY header stands for does not ask from here.
                         let scheme = front.client(head, buf, active).scheme;
                         front.entry == Entry::Direct
                             && is_local(head, buf, front.peer.ip(), scheme, &active.config.hosts())
-                    })
+                    });
+                return if may { Ok(()) } else { Err(Reason::NoSecret) };
             }
-        }
+        };
+        if is_right { Ok(()) } else { Err(Reason::Unauthorized) }
     }
 
     fn read_what_is_published(

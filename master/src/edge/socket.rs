@@ -21,8 +21,9 @@ use crate::reactor::slab::{Key, Slab};
 use crate::shared::hub::AppHub;
 use crate::shared::mail::ControlMessage;
 use rip::contract::event::Event;
-use rip::contract::realtime::RealtimeConfig;
+use rip::contract::realtime::{MessageRate, RealtimeConfig};
 use rip::entropy::Entropy;
+use rip::guard::request_id::RequestId;
 use rip::ids::PoolNumber;
 use rip::observe::counter::Counter;
 use rip::realtime::bucket::Bucket;
@@ -32,6 +33,7 @@ use rip::realtime::pulse::Pulse;
 use rip::realtime::{ClientId, Frame, GroupName, Roll};
 use rip::time::Instant;
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -110,6 +112,10 @@ pub(super) struct Hall {
     pub(super) waiting: VecDeque<Key>,
     /// A timer will look after them.
     pub(super) is_pausing: bool,
+    /// How often mistakes of the app are told.
+    telling: Bucket,
+    /// Mistakes that were not.
+    untold: u64,
 }
 
 impl Sockets {
@@ -130,6 +136,8 @@ impl Sockets {
             in_flight: 0,
             waiting: VecDeque::new(),
             is_pausing: false,
+            telling: Bucket::new(),
+            untold: 0,
         })
     }
 
@@ -267,7 +275,34 @@ impl Edge {
         });
     }
 
+    /// Tells of an answer that reaches nobody, unless too many are told already.
+    pub(super) fn tell_mistake(
+        &mut self,
+        hub: &Arc<AppHub>,
+        client: ClientId,
+        id: &RequestId,
+        what: &dyn fmt::Display,
+    ) {
+        let now = self.clock.now();
+        let hall = self.sockets.hall_of(hub);
+        if !hall.telling.take(MISTAKE_RATE, now) {
+            hall.untold += 1;
+            return;
+        }
+        let untold = std::mem::take(&mut hall.untold);
+        self.tell_event(Event::WsError {
+            app: hub.app.clone(),
+            client: client.to_string(),
+            request_id: id.to_string(),
+            reason: what.to_string(),
+            untold,
+        });
+    }
+
     fn tell_event(&self, event: Event) {
         self.shared.control.send(ControlMessage::Tell(Box::new(event)));
     }
 }
+
+/// So many mistakes of an app each loop tells: who always fails is no reason for a flood.
+const MISTAKE_RATE: MessageRate = MessageRate { per_sec: 1, burst: 10 };

@@ -12,6 +12,7 @@ use super::socket::{Socket, Stage};
 use super::subrequest::{OwnAnswer, Unanswered};
 use super::turn::Edge;
 use crate::reactor::slab::Key;
+use crate::shared::hub::AppHub;
 use crate::shared::realtime::Part;
 use rip::contract::realtime::RealtimeConfig;
 use rip::contract::reason::Reason;
@@ -31,7 +32,7 @@ use rip::realtime::lane::Lane;
 use rip::realtime::outbox::Outbox;
 use rip::realtime::pulse::Pulse;
 use rip::realtime::recover;
-use rip::realtime::{GroupName, Item, Position, instruct, origin};
+use rip::realtime::{ClientId, GroupName, Item, Position, instruct, origin};
 use std::sync::Arc;
 
 /// What is kept of the request until the app has answered.
@@ -43,15 +44,17 @@ pub(super) struct Opening {
     offered: Vec<Box<[u8]>>,
     /// Where it was in groups that keep history.
     pub(super) recover: Vec<Position>,
+    /// Fields that let a page of another origin read the answer, as whole lines.
+    pub(super) sharing: Vec<u8>,
     /// Its `Accept`.
     wanted: Box<[u8]>,
     pub(super) record: Record,
 }
 
 impl Opening {
-    /// That of a reader, who has what came up to `position`.
-    pub(super) fn of_view(position: Option<Position>) -> Self {
-        Self { recover: position.into_iter().collect(), ..Self::default() }
+    /// That of a reader, who has what came up to `position` and is answered with `sharing`.
+    pub(super) fn of_view(position: Option<Position>, sharing: Vec<u8>) -> Self {
+        Self { recover: position.into_iter().collect(), sharing, ..Self::default() }
     }
 }
 
@@ -115,13 +118,16 @@ impl Edge {
             }
         };
         let from = head.find(Known::Origin).map(|origin| origin.of(buf));
-        if !origin::allows(from, head.authority(buf), &config.hosts, &config.origins) {
+        if origin::guest(from, head.authority(buf), &config.hosts, &config.origins).is_none() {
             return self.refuse(key, Reason::OriginRefused, "", Some((head, buf)));
         }
+        let Ok(recover) = recover::parse(head.path().query.of(buf)) else {
+            return self.refuse(key, Reason::RecoverMalformed, "", Some((head, buf)));
+        };
         let opening = Opening {
             accept,
             offered: handshake::offered(head, buf).map(Into::into).collect(),
-            recover: recover::parse(head.path().query.of(buf)),
+            recover,
             ..Opening::default()
         };
         self.ask_to_open(key, (head, buf), (config, rule), opening, None);
@@ -276,7 +282,7 @@ impl Edge {
         let (client, hub, wake) = (socket.id, Arc::clone(&socket.hub), socket.pulse.next());
         record.status = 101;
         self.tell(front_key, &id, hub.app.as_str(), &record, None);
-        let items = self.instructions(&hub.app, &id, &answer.body);
+        let items = self.instructions(&hub, client, &id, &answer.body);
         self.sockets.hall_of(&hub).roll.enter(client, key.as_u64());
         hub.open(client, self.index, items, &recover, now);
         self.tell_opened(key);
@@ -336,24 +342,32 @@ impl Edge {
     }
 
     /// The instructions of an app's answer; what is wrong with the others is told.
-    pub(super) fn instructions(&self, app: &AppId, id: &RequestId, body: &[u8]) -> Vec<Item> {
+    pub(super) fn instructions(
+        &mut self,
+        hub: &Arc<AppHub>,
+        client: ClientId,
+        id: &RequestId,
+        body: &[u8],
+    ) -> Vec<Item> {
         let items = match instruct::parse(body) {
             Ok(items) => items,
             Err(unreadable) => {
-                log::warn!("{app}: the answer to {id} is no instruction: {unreadable}");
                 self.shard().add(Counter::SocketReplyInvalid, 1);
+                self.tell_mistake(hub, client, id, &format_args!("no instruction: {unreadable}"));
                 return Vec::new();
             }
         };
-        let take = |item: Result<Item, instruct::Invalid>| match item {
-            Ok(item) => Some(item),
-            Err(invalid) => {
-                log::warn!("{app}: of the answer to {id}, {invalid}");
-                self.shard().add(Counter::SocketReplyInvalid, 1);
-                None
+        let mut sound = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Ok(item) => sound.push(item),
+                Err(invalid) => {
+                    self.shard().add(Counter::SocketReplyInvalid, 1);
+                    self.tell_mistake(hub, client, id, &invalid);
+                }
             }
-        };
-        items.into_iter().filter_map(take).collect()
+        }
+        sound
     }
 }
 

@@ -207,18 +207,23 @@ impl Edge {
         let (client, hub) = (socket.id, Arc::clone(&socket.hub));
         match result {
             Ok(answer) if (200..300).contains(&answer.status) => {
-                let items = self.instructions(&hub.app, id, &answer.body);
+                let items = self.instructions(&hub, client, id, &answer.body);
                 if !items.is_empty() {
                     hub.apply(self.index, items, Some(client), None, self.clock.now());
                 }
             }
             Ok(answer) => {
-                log::warn!("{}: {id} of {client} was answered {}", hub.app, answer.status);
                 self.shard().add(Counter::SocketReplyFailed, 1);
+                self.tell_mistake(&hub, client, id, &format_args!("answered {}", answer.status));
             }
             Err(Unanswered { reason, .. }) => {
-                log::warn!("{}: {id} of {client} got no answer: {}", hub.app, reason.code());
                 self.shard().add(Counter::SocketReplyFailed, 1);
+                self.tell_mistake(
+                    &hub,
+                    client,
+                    id,
+                    &format_args!("got no answer: {}", reason.code()),
+                );
             }
         }
     }

@@ -14,9 +14,11 @@ use crate::reactor::slab::Key;
 use rip::contract::realtime::RealtimeConfig;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
-use rip::http1::ResponseLength;
 use rip::http1::head::RequestHead;
+use rip::http1::known::Known;
 use rip::http1::method::Method;
+use rip::http1::{ResponseLength, encode};
+use rip::realtime::origin::{self, Guest};
 use rip::realtime::{Deed, GroupName, Item, recover, sse};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,16 +59,21 @@ impl Edge {
             self.routing.set_allow(b"GET");
             return self.refuse(key, Reason::MethodNotAllowed, "", Some((head, buf)));
         }
+        let from = head.find(Known::Origin).map(|origin| origin.of(buf));
+        let guest = origin::guest(from, head.authority(buf), &config.hosts, &config.origins);
+        let Some(guest) = guest else {
+            return self.refuse(key, Reason::OriginRefused, "", Some((head, buf)));
+        };
+        let sharing = sharing(from, guest);
         let Some(group) = group_of(head.path().query.of(buf)) else {
-            let what = "?group= names no group";
-            return self.refuse(key, Reason::Malformed, what, Some((head, buf)));
+            return self.refuse_with(key, Reason::GroupMalformed, (head, buf), &sharing);
         };
         let last = head
             .fields()
             .iter()
             .find(|field| field.name.of(buf).eq_ignore_ascii_case(b"last-event-id"));
         let position = last.and_then(|last| recover::last_event_id(&group, last.value.of(buf)));
-        let opening = Opening::of_view(position);
+        let opening = Opening::of_view(position, sharing);
         self.ask_to_open(key, (head, buf), (config, rule), opening, Some(group));
     }
 
@@ -74,8 +81,8 @@ impl Edge {
     pub(super) fn admit_view(&mut self, key: Key, answer: &OwnAnswer) {
         let Some(socket) = self.sockets.slab.get(key) else { return };
         let (Some(group), Some(opening)) = (socket.view.clone(), &socket.opening) else { return };
-        let (id, app) = (opening.id, socket.hub.app.clone());
-        let items = self.instructions(&app, &id, &answer.body);
+        let (id, client, hub) = (opening.id, socket.id, Arc::clone(&socket.hub));
+        let items = self.instructions(&hub, client, &id, &answer.body);
         if !items.iter().any(|item| item.joined().contains(&group)) {
             let reason = Reason::GroupRefused;
             return self.refuse_socket(key, Unanswered::for_reason(reason));
@@ -83,7 +90,7 @@ impl Edge {
         let now = self.clock.now();
         let Some(socket) = self.sockets.slab.get_mut(key) else { return };
         let Some(opening) = socket.opening.take() else { return };
-        let Opening { recover, mut record, .. } = *opening;
+        let Opening { recover, sharing, mut record, .. } = *opening;
         // Its app hears of it no more.
         socket.lane.refused();
         let Some(front_key) = socket.front else { return self.forget_socket_if_over(key) };
@@ -98,15 +105,15 @@ impl Edge {
         fields.field(b"Content-Type", EVENT_STREAM);
         fields.field(b"Cache-Control", b"no-store");
         fields.field(b"X-Accel-Buffering", b"no");
+        fields.raw(&sharing);
         fields.finish();
         front.server.body(RETRY, front.output.bytes_mut());
         socket.stage = Stage::Open;
-        let (client, hub) = (socket.id, Arc::clone(&socket.hub));
         self.sockets.hall_of(&hub).roll.enter(client, key.as_u64());
         hub.open(client, self.index, vec![Item::join(group)], &recover, now);
         record.status = 200;
         record.media_type.extend_from_slice(EVENT_STREAM);
-        self.tell(front_key, &id, app.as_str(), &record, None);
+        self.tell(front_key, &id, hub.app.as_str(), &record, None);
         let wake = if self.drain.is_some() { now } else { now + HEARTBEAT };
         self.front_deadline(front_key, Phase::Idle, wake);
         self.run_later(front_key);
@@ -148,6 +155,19 @@ impl Edge {
         self.forget_socket_if_over(key);
         self.flush_front(front_key);
     }
+}
+
+/// The fields that let the page of `origin` read the answer (Fetch §3.2): with what the browser knows of
+/// its user only where that page, and not just any, may.
+fn sharing(origin: Option<&[u8]>, guest: Guest) -> Vec<u8> {
+    let mut fields = b"Vary: Origin\r\n".to_vec();
+    if let Some(origin) = origin {
+        encode::line(b"Access-Control-Allow-Origin", origin, &mut fields);
+        if guest == Guest::Named {
+            encode::line(b"Access-Control-Allow-Credentials", b"true", &mut fields);
+        }
+    }
+    fields
 }
 
 /// The group that a query names, percent-encoded or not.

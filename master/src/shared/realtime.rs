@@ -105,13 +105,8 @@ impl Realtimes {
     /// What takes the place of `earlier`, of another configuration: the same app at the same path, for
     /// the hosts that it was for, or more.
     pub fn succeeds(&self, earlier: &RealtimeConfig) -> Option<&Arc<RealtimeConfig>> {
-        let is_it = |config: &RealtimeConfig| {
-            config.app_id == earlier.app_id
-                && config.path == earlier.path
-                && (earlier.hosts.iter()).all(|host| config.hosts.contains(host))
-        };
         let mut named = self.places.iter().map(|place| &place.config);
-        named.find(|config| is_it(config)).or_else(|| {
+        named.find(|config| config.takes_over(earlier)).or_else(|| {
             self.unasked.get(&earlier.app_id).filter(|config| config.path == earlier.path)
         })
     }

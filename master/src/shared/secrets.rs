@@ -23,8 +23,11 @@ impl Secrets {
         let mut secrets = Self::default();
         let mut wrong = Vec::new();
         for path in config.edge.publish.secret_file.iter().chain(sites) {
-            match read(path) {
-                Ok(secret) => drop(secrets.files.insert(path.clone(), secret)),
+            match read(Path::new(path)) {
+                Ok(Ok(secret)) => drop(secrets.files.insert(path.clone(), secret)),
+                Ok(Err(flaw)) => {
+                    wrong.push(format!("there is no secret for /publish in {path}: {flaw}"));
+                }
                 Err(error) => {
                     wrong.push(format!("the secret of /publish cannot be read: {path}: {error}"));
                 }
@@ -39,17 +42,34 @@ impl Secrets {
     }
 }
 
-/// What the file holds, without the end of its line.
-fn read(path: &str) -> io::Result<Vec<u8>> {
+/// What the file at an absolute path holds, without the end of its line; or why that is no secret.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(path: &Path) -> io::Result<Result<Vec<u8>, Flaw>> {
     let mut secret = Vec::new();
-    let (file, _) = regular::open(Path::new(path))?;
+    let (file, _) = regular::open(path)?;
     file.take(SECRET_BYTES + 1).read_to_end(&mut secret)?;
     let length = secret.trim_ascii_end().len();
-    if length == 0 || secret.len() as u64 > SECRET_BYTES {
-        return Err(io::Error::other("it holds nothing, or too much to be a secret"));
+    if length == 0 {
+        return Ok(Err(Flaw::Empty));
+    }
+    if secret.len() as u64 > SECRET_BYTES {
+        return Ok(Err(Flaw::TooLong));
     }
     secret.truncate(length);
-    Ok(secret)
+    Ok(Ok(secret))
+}
+
+/// Why what a file holds is no secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Flaw {
+    /// It holds nothing, or white space.
+    #[error("the file is empty")]
+    Empty,
+    /// It holds more than a secret is.
+    #[error("it holds more than {SECRET_BYTES} bytes")]
+    TooLong,
 }
 
 const SECRET_BYTES: u64 = 4096;
@@ -70,7 +90,8 @@ mod tests {
         assert!(Secrets::read(&config).is_err(), "there is none");
         for content in ["", " \n", &"x".repeat(5000)] {
             std::fs::write(&path, content).unwrap();
-            assert!(Secrets::read(&config).is_err(), "{content}");
+            let wrong = Secrets::read(&config).err().unwrap_or_default();
+            assert!(wrong[0].starts_with("there is no secret for /publish in "), "{wrong:?}");
         }
         std::fs::write(&path, "open sesame\r\n").unwrap();
         let secrets = Secrets::read(&config).unwrap_or_default();

@@ -145,7 +145,7 @@ fn groups(node: &Checked) -> impl Iterator<Item = (String, Span)> {
 /// The absolute path of a file with a secret; that others may read it is told.
 fn secret(node: &Checked, name: &str, bench: &mut Bench<'_, '_>) -> Option<String> {
     let given = node.property(name)?;
-    let found = bench.machine.readable_file(given.text()?);
+    let found = bench.machine.secret_file(given.text()?);
     let found = found.map_err(|trouble| Trouble { code: AttemptCode::Invalid, ..trouble });
     let (path, by_others) = bench.taken(found, given.span, &node.path_to(name))?;
     if by_others {

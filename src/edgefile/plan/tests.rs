@@ -456,6 +456,7 @@ edge changed, after a restart only: loops";
             "routes": { "added": ["a.test/*"], "removed": ["*/*"], "changed": [], "moved": [] },
             "certs": { "added": [], "removed": [], "changed": [] },
             "upstreams": { "added": [], "removed": [], "changed": [] },
+            "realtime": { "added": [], "removed": [], "changed": [] },
             "edge": ["underscores"],
             "restartNeeded": ["loops"],
         })

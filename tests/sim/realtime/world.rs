@@ -205,7 +205,7 @@ impl World {
             .map(|(group, at)| format!("{}:{}:{}", group.replace('/', "%2F"), at.epoch, at.offset))
             .collect::<Vec<_>>();
         let query = format!("x=1&recover={}", query.join(","));
-        let read = rip::realtime::recover::parse(query.as_bytes());
+        let read = rip::realtime::recover::parse(query.as_bytes()).expect("positions");
         assert!(read.iter().eq(positions.iter().map(|(_, position)| position)));
 
         self.loops[at].roll.enter(client, key);

@@ -92,6 +92,18 @@ HOST         PATH    METHODS  ACTION                       LINE
 example.com  /old/*  GET      redirect 308 to /new/{path}     7
 ";
     assert_eq!(configuration(&active, &config, Paint::Plain), golden);
+
+    let mut config = config;
+    let app = rip::ids::AppId::new("chat");
+    let mut live = rip::contract::realtime::RealtimeConfig::new("/live", app, "/v1/realtime");
+    live.origins.push("https://www.example.org".to_owned());
+    config.realtime.push(live);
+    let places = "\
+HOST  REALTIME  APP   ORIGINS                  SECRET
+*     /live     chat  https://www.example.org  -
+";
+    let shown = configuration(&active, &config, Paint::Plain);
+    assert_eq!(shown, format!("{golden}\n{places}"));
 }
 
 #[test]

@@ -124,6 +124,11 @@ fn files_and_directories_are_there_or_are_named() {
         for wrong in ["public", "pipe", "no"] {
             assert!(machine.readable_file(wrong).is_err(), "{wrong}");
         }
+        let empty = machine.secret_file("secret").unwrap_err();
+        assert!(empty.message.ends_with("secret: the file is empty"), "{}", empty.message);
+        std::fs::write(place(&tree, "shared"), "sesame\n").unwrap();
+        assert_eq!(machine.secret_file("shared"), Ok((place(&tree, "shared"), true)));
+        assert!(machine.secret_file("no").unwrap_err().message.contains("not found"));
         let secret = place(&tree, "secret");
         let trouble = machine.certificate(&secret, &secret).unwrap_err();
         assert_eq!(trouble.code, AttemptCode::CertUnreadable);

@@ -244,7 +244,9 @@ impl Master {
 fn refused(refusal: &Refusal) -> Answer {
     let (status, hint) = match refusal {
         Refusal::Added(_) => (409, "`rip-master remove HOST` removes it"),
-        Refusal::Configured(_) => (409, "its rules are in the Edgefile"),
+        Refusal::Configured(_) => {
+            (409, "its rules are in the Edgefile, or come with what `start` was given")
+        }
         Refusal::Malformed { .. } => (400, "for example shop.example.com"),
         Refusal::NotAdded(_) => (404, "only hosts that were added while the server runs can go"),
         Refusal::UnknownApp { .. } => (404, "a path starts an app of its own"),

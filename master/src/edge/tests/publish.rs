@@ -109,6 +109,7 @@ fn who_is_not_from_here_needs_the_secret() {
     let refused = |fields: &str| {
         let text = post(&house, fields, "{}");
         let expected = "HTTP/1.1 401 ";
+        assert!(text.contains("RIP_PUBLISH_SECRET") && text.contains("localhost"), "{text}");
         assert!(text.starts_with(expected) && text.contains("WWW-Authenticate: Bearer"), "{text}");
     };
     refused("X-Forwarded-For: 127.0.0.1\r\n");
@@ -174,8 +175,10 @@ fn a_group_is_read_as_events_and_read_on() {
         client.write_all(ask.as_bytes()).unwrap();
         client
     };
-    let text = response(&mut view("?group=lobby", ""));
-    assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+    for query in ["?group=lobby", "?group=", ""] {
+        let text = response(&mut view(query, ""));
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("?group=/lobby"), "{text}");
+    }
     let text = response(&mut view("?group=/kept&join=/other", ""));
     assert!(text.starts_with("HTTP/1.1 403 "), "{text}");
     assert_eq!(next(&told).word(), "subscribe");
@@ -209,6 +212,52 @@ fn a_group_is_read_as_events_and_read_on() {
     edges.drain(Clock::read());
     assert_eq!(chunk(&mut reader), "");
     edges.stop();
+}
+
+#[test]
+fn pages_read_events_where_they_may_open_sockets() {
+    let (house, told) = groups(|config| {
+        config.realtime[0].origins = vec!["https://friend.test".to_owned()];
+    });
+    let (open, _told) = groups(|config| config.realtime[0].origins = vec!["*".to_owned()]);
+    let answer = |house: &House, fields: &str| {
+        let mut client = house.client();
+        let ask = "GET /realtime/events?group=/a&join=/a HTTP/1.1\r\nHost: a\r\n";
+        client.write_all(format!("{ask}{fields}\r\n").as_bytes()).unwrap();
+        head(&mut client).unwrap().to_lowercase()
+    };
+    let refused = answer(&house, "Origin: https://evil.test\r\n");
+    assert!(refused.starts_with("http/1.1 403 "), "{refused}");
+    assert!(!refused.contains("access-control"), "{refused}");
+    assert!(told.try_recv().is_err(), "the app is not asked");
+
+    let shared = "\r\naccess-control-allow-origin: https://friend.test\r\n";
+    let credentials = "\r\naccess-control-allow-credentials: true\r\n";
+    let friend = "Origin: https://friend.test\r\n";
+    let named = answer(&house, friend);
+    assert!(
+        named.starts_with("http/1.1 200 ") && named.contains("\r\nvary: origin\r\n"),
+        "{named}"
+    );
+    assert!(named.contains(shared) && named.contains(credentials), "{named}");
+    let anyone = answer(&open, friend);
+    assert!(anyone.contains(shared) && !anyone.contains(credentials), "{anyone}");
+    let nobody = answer(&house, "");
+    assert!(nobody.starts_with("http/1.1 200 ") && !nobody.contains("access-control"), "{nobody}");
+}
+
+#[test]
+fn who_cannot_say_what_it_has_is_told_so() {
+    let (house, told) = groups(|_| {});
+    let mut client = house.client();
+    let ask = "GET /realtime?recover=/kept:x:1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Version: 13\r\n\r\n";
+    client.write_all(ask.as_bytes()).unwrap();
+    let text = response(&mut client);
+    assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+    assert!(text.contains("?recover=GROUP:EPOCH:OFFSET"), "{text}");
+    assert!(told.try_recv().is_err(), "the app is not asked");
 }
 
 /// The next chunk of a body.

@@ -1,7 +1,8 @@
 //! WebSocket clients: what the app is asked on their behalf, and what they hear.
 
 use super::*;
-use crate::shared::mail::EdgeMessage;
+use crate::shared::mail::{ControlMessage, EdgeMessage};
+use rip::contract::event::Event;
 
 const UPGRADE: &str = "GET /realtime?room=7 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -545,6 +546,49 @@ fn nonsense_of_a_worker_reaches_nobody_and_its_end_loses_one_message() {
     assert_eq!(words, ["open", "text", "text", "text", "text", "text", "close"]);
     assert_eq!(house.count(Counter::SocketReplyFailed), 2);
     assert_eq!(house.count(Counter::SocketReplyInvalid), 2);
+    let told = mistakes(&house);
+    let reasons: Vec<_> = told.iter().map(|(reason, _)| reason.as_str()).collect();
+    assert!(
+        matches!(
+            reasons[..],
+            ["answered 500", nonsense, lobby, "got no answer: worker-gone"]
+                if nonsense.starts_with("no instruction: ") && lobby.contains("\"lobby\"")
+        ),
+        "{reasons:?}"
+    );
+}
+
+/// The mistakes of the app that were told so far, and how many were not before each.
+fn mistakes(house: &House) -> Vec<(String, u64)> {
+    let mut mail = Vec::new();
+    house.mail.lock().unwrap().drain(&mut mail);
+    let mistake = |message| match message {
+        ControlMessage::Tell(event) => match *event {
+            Event::WsError { reason, untold, .. } => Some((reason, untold)),
+            _ => None,
+        },
+        _ => None,
+    };
+    mail.into_iter().filter_map(mistake).collect()
+}
+
+#[test]
+fn an_app_that_always_fails_does_not_flood() {
+    let answer = |posted: &Posted| match posted.word() {
+        "text" if posted.body == b"end" => ok(r#"{"*":"done"}"#),
+        "text" => ok("nonsense"),
+        _ => ok("{}"),
+    };
+    let (house, _told) = house(|_| {}, Box::new(answer));
+    let mut client = open(&house);
+    for _ in 0..60 {
+        say(&mut client, 0x81, b"x");
+    }
+    say(&mut client, 0x81, b"end");
+    assert_eq!(hear(&mut client), close(1000, "done"));
+    assert_eq!(house.count(Counter::SocketReplyInvalid), 60);
+    let told = mistakes(&house).len();
+    assert!((10..60).contains(&told), "{told}");
 }
 
 #[test]
