@@ -11,6 +11,7 @@
 mod apps;
 mod edge;
 mod routes;
+mod sources;
 
 use crate::contract::config::{CertFiles, Config, EdgeConfig, UpstreamDescriptor};
 use crate::contract::listen::ListenAddress;
@@ -18,6 +19,8 @@ use crate::ids::AppId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use sources::{Source, SourceChange};
 
 /// What is to be done, by subject. Prints one line for each change, or that there is none.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -31,6 +34,9 @@ pub struct Plan {
     pub routes: RouteChanges,
     /// Certificates, by the hosts they are meant for.
     pub certs: NamedChanges,
+    /// Hosts whose certificates come from somewhere else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceChange>,
     /// What becomes of upstreams, by id.
     #[serde(default)]
     pub upstreams: NamedChanges,
@@ -135,9 +141,9 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         rate_limits,
         realtime,
         certs,
-        acme_hosts,
-        auto_hosts,
-        plain_hosts,
+        acme_hosts: _,
+        auto_hosts: _,
+        plain_hosts: _,
     } = old;
     let mut plan = Plan {
         listeners: listener_changes(edge, &new.edge),
@@ -145,6 +151,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         routes: routes::route_changes(routes, &new.routes),
         upstreams: upstream_changes(upstreams, &new.upstreams),
         certs: cert_changes(certs, &new.certs),
+        sources: sources::source_changes(old, new),
         ..Plan::default()
     };
     edge::edge_changes(edge, &new.edge, &mut plan);
@@ -153,15 +160,6 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     }
     if *realtime != new.realtime {
         plan.edge.push("realtime".to_owned());
-    }
-    for (name, before, after) in [
-        ("acmeHosts", acme_hosts, &new.acme_hosts),
-        ("autoHosts", auto_hosts, &new.auto_hosts),
-        ("plainHosts", plain_hosts, &new.plain_hosts),
-    ] {
-        if sorted(before) != sorted(after) {
-            plan.edge.push(name.to_owned());
-        }
     }
     // The port is kept and what is spoken there is not.
     if edge.https.iter().any(|at| new.edge.http.contains(at))
@@ -175,7 +173,8 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
 impl Plan {
     /// The configurations mean the same.
     pub fn is_empty(&self) -> bool {
-        let Self { listeners, apps, routes, upstreams, certs, edge, restart_needed } = self;
+        let Self { listeners, apps, routes, upstreams, certs, sources, edge, restart_needed } =
+            self;
         let ListenerChanges { open, close, keep: _, https: _ } = listeners;
         open.is_empty()
             && close.is_empty()
@@ -183,6 +182,7 @@ impl Plan {
             && *routes == RouteChanges::default()
             && *upstreams == NamedChanges::default()
             && *certs == NamedChanges::default()
+            && sources.is_empty()
             && edge.is_empty()
             && restart_needed.is_empty()
     }
@@ -217,6 +217,8 @@ impl Plan {
         all("certificate added: ", &self.certs.added);
         all("certificate removed: ", &self.certs.removed);
         all("certificate changed: ", &self.certs.changed);
+        let sources: Vec<_> = self.sources.iter().map(SourceChange::to_string).collect();
+        all("certificate source of ", &sources);
         all("edge changed: ", &self.edge);
         all("edge changed, after a restart only: ", &self.restart_needed);
         lines

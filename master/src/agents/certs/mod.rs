@@ -25,6 +25,7 @@ mod watch;
 pub use authority::trust;
 
 use crate::reactor::mailbox::Sender;
+use crate::shared::cert_files;
 use crate::shared::certs::{CertSet, CertSources, Certs, StagedCerts};
 use crate::shared::mail::{CertTicket, ControlMessage};
 use gather::{Gathered, Gatherer};
@@ -99,6 +100,9 @@ impl CertKeeper {
         config: &Config,
         control: Sender<ControlMessage>,
     ) -> Result<(Self, Watch), LoadError> {
+        for dir in [dir.clone(), dir.join("renewals")] {
+            cert_files::sweep(&dir);
+        }
         Self::load_with(live, Gatherer::new(dir), config, control)
     }
 
@@ -278,6 +282,7 @@ impl Desk {
             self.introduce(&mut reader, authority);
             let records: Vec<_> = set.served.iter().map(|served| &served.record).collect();
             for event in reader.told.tell(&records, &faults, now) {
+                warn_of_key(&event, &records, &sources.dirs);
                 self.control.send(ControlMessage::Tell(Box::new(event)));
             }
             return places;
@@ -293,6 +298,18 @@ impl Desk {
             reader.authority = Some(path.clone());
             self.control.send(ControlMessage::Tell(Box::new(event)));
         }
+    }
+}
+
+/// A key in one of `dirs` that others may read is warned of when it is taken up. Of files that are named
+/// one by one it is said where they are named.
+fn warn_of_key(event: &Event, records: &[&TlsCertRecord], dirs: &[String]) {
+    let Event::CertLoaded { path: Some(path), .. } = event else { return };
+    let Some(record) = records.iter().find(|record| record.cert_path == *path) else { return };
+    let key = Path::new(&record.key_path);
+    let is_in = |dir: &String| key.parent() == Some(Path::new(dir));
+    if dirs.iter().any(is_in) && cert_files::others_may_read(key) {
+        log::warn!("others may read the key {0}: chmod o-r {0}", key.display());
     }
 }
 
