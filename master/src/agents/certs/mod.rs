@@ -80,6 +80,8 @@ struct Reader {
     told: Told,
     /// The authority that was told of last, by its file.
     authority: Option<String>,
+    /// Names that no certificate is for, as of the last look.
+    bare: BTreeSet<String>,
 }
 
 /// Where certificates are that the server has got itself, below what outlives it.
@@ -114,7 +116,8 @@ impl CertKeeper {
     ) -> Result<(Self, Watch), LoadError> {
         let poll = Poll::new().map_err(LoadError::System)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(LoadError::System)?;
-        let reader = Reader { gatherer, told: Told::default(), authority: None };
+        let (told, bare) = (Told::default(), BTreeSet::new());
+        let reader = Reader { gatherer, told, authority: None, bare };
         let desk =
             Desk { live, control, active: Mutex::default(), reader: Mutex::new(reader), waker };
         let keeper = Self { desk: Arc::new(desk) };
@@ -285,6 +288,14 @@ impl Desk {
                 warn_of_key(&event, &records, &sources.dirs);
                 self.control.send(ControlMessage::Tell(Box::new(event)));
             }
+            let bare = bare(&sources, &set);
+            for name in bare.difference(&reader.bare) {
+                log::warn!(
+                    "no certificate is for {name}, and clients get another one that they refuse: give it \
+                     one, or keep it plain (tls \"off\")"
+                );
+            }
+            reader.bare = bare;
             return places;
         }
     }
@@ -299,6 +310,15 @@ impl Desk {
             self.control.send(ControlMessage::Tell(Box::new(event)));
         }
     }
+}
+
+/// The names that are served over HTTPS with a certificate that is not for them.
+fn bare(sources: &CertSources, set: &CertSet) -> BTreeSet<String> {
+    // Who is refused is told so by the handshake.
+    let is_bare = |name: &&String| {
+        set.by_name.named(name).is_none() && set.by_name.select(Some(name)).is_some()
+    };
+    sources.names.iter().filter(is_bare).cloned().collect()
 }
 
 /// A key in one of `dirs` that others may read is warned of when it is taken up. Of files that are named
