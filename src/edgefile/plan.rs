@@ -12,6 +12,7 @@ mod apps;
 mod edge;
 mod realtime;
 mod routes;
+mod sources;
 
 use crate::contract::config::{CertFiles, Config, EdgeConfig, UpstreamDescriptor};
 use crate::contract::listen::ListenAddress;
@@ -19,6 +20,8 @@ use crate::ids::AppId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use sources::{Source, SourceChange};
 
 /// What is to be done, by subject. Prints one line for each change, or that there is none.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -32,6 +35,9 @@ pub struct Plan {
     pub routes: RouteChanges,
     /// Certificates, by the hosts they are meant for.
     pub certs: NamedChanges,
+    /// Hosts whose certificates come from somewhere else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceChange>,
     /// What becomes of upstreams, by id.
     #[serde(default)]
     pub upstreams: NamedChanges,
@@ -139,9 +145,9 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         rate_limits,
         realtime: _,
         certs,
-        acme_hosts,
-        auto_hosts,
-        plain_hosts,
+        acme_hosts: _,
+        auto_hosts: _,
+        plain_hosts: _,
     } = old;
     let mut plan = Plan {
         listeners: listener_changes(edge, &new.edge),
@@ -150,20 +156,12 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         upstreams: upstream_changes(upstreams, &new.upstreams),
         certs: cert_changes(certs, &new.certs),
         realtime: realtime::realtime_changes(old, new),
+        sources: sources::source_changes(old, new),
         ..Plan::default()
     };
     edge::edge_changes(edge, &new.edge, &mut plan);
     if *rate_limits != new.rate_limits {
         plan.edge.push("rateLimits".to_owned());
-    }
-    for (name, before, after) in [
-        ("acmeHosts", acme_hosts, &new.acme_hosts),
-        ("autoHosts", auto_hosts, &new.auto_hosts),
-        ("plainHosts", plain_hosts, &new.plain_hosts),
-    ] {
-        if sorted(before) != sorted(after) {
-            plan.edge.push(name.to_owned());
-        }
     }
     // The port is kept and what is spoken there is not.
     if edge.https.iter().any(|at| new.edge.http.contains(at))
@@ -177,8 +175,17 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
 impl Plan {
     /// The configurations mean the same.
     pub fn is_empty(&self) -> bool {
-        let Self { listeners, apps, routes, upstreams, certs, realtime, edge, restart_needed } =
-            self;
+        let Self {
+            listeners,
+            apps,
+            routes,
+            upstreams,
+            certs,
+            sources,
+            realtime,
+            edge,
+            restart_needed,
+        } = self;
         let ListenerChanges { open, close, keep: _, https: _ } = listeners;
         open.is_empty()
             && close.is_empty()
@@ -187,6 +194,7 @@ impl Plan {
             && *upstreams == NamedChanges::default()
             && *certs == NamedChanges::default()
             && *realtime == NamedChanges::default()
+            && sources.is_empty()
             && edge.is_empty()
             && restart_needed.is_empty()
     }
@@ -225,6 +233,8 @@ impl Plan {
         all("realtime added: ", &self.realtime.added);
         all("realtime removed: ", &self.realtime.removed.iter().map(closed).collect::<Vec<_>>());
         all("realtime changed: ", &self.realtime.changed);
+        let sources: Vec<_> = self.sources.iter().map(SourceChange::to_string).collect();
+        all("certificate source of ", &sources);
         all("edge changed: ", &self.edge);
         all("edge changed, after a restart only: ", &self.restart_needed);
         lines

@@ -143,8 +143,11 @@ impl Surroundings for Machine<'_> {
     }
 
     fn certificate(&self, cert: &str, key: &str) -> Result<Option<Trouble>, Trouble> {
-        let (cert, key) = (read_pem(cert, Path::new(cert))?, read_pem(key, Path::new(key))?);
-        let leaf = cert_files::parse(&cert, &key).map_err(of_certificate)?;
+        let (chain, private) = (read_pem(cert, Path::new(cert))?, read_pem(key, Path::new(key))?);
+        let leaf = cert_files::parse(&chain, &private).map_err(|wrong| match wrong.is_keys {
+            true => of_certificate(Wrong { message: format!("{key}: {}", wrong.message), ..wrong }),
+            false => of_certificate(wrong),
+        })?;
         Ok(leaf.doubt(self.now.as_secs()).map(of_certificate))
     }
 

@@ -15,9 +15,10 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -79,12 +80,19 @@ pub struct Wrong {
     pub message: String,
     /// How to mend it; empty where nothing can be said.
     pub hint: String,
+    /// It is the key that is wrong, and not the certificate.
+    pub is_keys: bool,
 }
 
 impl Wrong {
     /// `message` is wrong, and `hint` mends it.
     pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: hint.into() }
+        Self { message: message.into(), hint: hint.into(), is_keys: false }
+    }
+
+    /// The same, of the key.
+    fn of_key(self) -> Self {
+        Self { is_keys: true, ..self }
     }
 }
 
@@ -114,8 +122,8 @@ pub fn parse(chain: &[u8], key: &[u8]) -> Result<Leaf, Wrong> {
     };
     let key = default_provider()
         .key_provider
-        .load_private_key(private_key(key)?)
-        .map_err(|error| Wrong::new(format!("the key cannot be used: {error}"), KEYS))?;
+        .load_private_key(private_key(key).map_err(Wrong::of_key)?)
+        .map_err(|error| Wrong::new(format!("the key cannot be used: {error}"), KEYS).of_key())?;
     let key = CertifiedKey::new(certificates, key);
     match key.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
@@ -156,7 +164,38 @@ pub fn read(cert: &Path, key: &Path) -> Result<Leaf, Wrong> {
             Wrong::new(format!("{} cannot be read: {error}", path.display()), hint)
         })
     };
-    parse(&content(cert)?, &content(key)?)
+    parse(&content(cert)?, &content(key)?).map_err(|wrong| match wrong.is_keys {
+        true => Wrong { message: format!("{}: {}", key.display(), wrong.message), ..wrong },
+        false => wrong,
+    })
+}
+
+/// Others than the owner and the group may read the file: for a private key, too many.
+pub fn others_may_read(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
+}
+
+/// Removes what servers that were killed have left in `dir` of files they were about to put there:
+/// private keys may be in them. Those of the last minutes may still be written by somebody.
+pub fn sweep(dir: &Path) {
+    let Ok(entries) = dir.read_dir() else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let is_staged = name.to_str().is_some_and(is_staged);
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if is_staged
+            && age().is_some_and(|age| age > STAGED_TIME)
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            log::warn!("{} cannot be removed: {error}", entry.path().display());
+        }
+    }
+}
+
+/// `.name.pid`, as [`stage`] calls them.
+fn is_staged(name: &str) -> bool {
+    let parts = name.strip_prefix('.').and_then(|name| name.rsplit_once('.'));
+    parts.is_some_and(|(name, pid)| !name.is_empty() && pid.parse::<u32>().is_ok())
 }
 
 /// What is in a file of certificates or keys, which has to be a regular one.
@@ -283,6 +322,8 @@ pub const CHAIN_FILE: &str = "cert.pem";
 pub const KEY_FILE: &str = "key.pem";
 const KEYS: &str = "keys are RSA, ECDSA (P-256, P-384, P-521) or Ed25519";
 const HALF: &str = "was it written to its end? Other formats are exported as PEM";
+/// A file is written in much less.
+const STAGED_TIME: Duration = Duration::from_secs(10 * 60);
 /// More than any chain has.
 const PEM_BYTES: u64 = 1024 * 1024;
 

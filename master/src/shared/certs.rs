@@ -6,6 +6,7 @@ use rip::contract::config::{CertFiles, Config, Fallback};
 use rip::tls::select::ByName;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The certificates of one moment. It never changes.
@@ -73,6 +74,8 @@ pub struct CertSources {
     pub fallback: Fallback,
     /// Hosts whose certificates the local authority makes.
     pub auto_hosts: Vec<String>,
+    /// Names that are served over HTTPS.
+    pub names: Vec<String>,
 }
 
 impl CertSources {
@@ -85,8 +88,20 @@ impl CertSources {
             acme_hosts: config.acme_hosts.clone(),
             fallback: tls.acme.as_ref().map(|acme| acme.fallback).unwrap_or_default(),
             auto_hosts: config.auto_hosts.clone(),
+            names: secure_names(config),
         }
     }
+}
+
+/// Hosts of `config` that are served over HTTPS, and that clients name when they connect: addresses they
+/// do not (RFC 6066 §3).
+fn secure_names(config: &Config) -> Vec<String> {
+    if config.edge.https.is_empty() {
+        return Vec::new();
+    }
+    let is_name = |host: &String| !host.starts_with('[') && host.parse::<IpAddr>().is_err();
+    let hosts = config.hosts().into_iter();
+    hosts.filter(|host| is_name(host) && !config.plain_hosts.contains(host)).collect()
 }
 
 /// The certificates of a configuration that may become the active one.

@@ -481,3 +481,35 @@ fn listeners_of_https_are_told_apart() {
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
 }
+
+#[test]
+fn hosts_whose_certificates_come_from_elsewhere_are_named() {
+    let files = |host: &str| CertFiles {
+        hosts: vec![host.to_owned()],
+        cert_path: "/a.crt".to_owned(),
+        key_path: "/a.key".to_owned(),
+    };
+    let mut old = config("api");
+    old.acme_hosts = text(&["a.test", "b.test", "c.test"]);
+    old.plain_hosts = text(&["d.test"]);
+    let mut new = old.clone();
+    new.acme_hosts = text(&["c.test", "f.test"]);
+    new.auto_hosts = text(&["a.test", "d.test"]);
+    new.plain_hosts = Vec::new();
+    new.certs = vec![files("b.test"), files("e.test")];
+    let plan = plan(&old, &new);
+    let expected = [
+        "certificate added: b.test",
+        "certificate added: e.test",
+        "certificate source of a.test: acme → auto",
+        "certificate source of b.test: acme → files",
+        "certificate source of d.test: off → auto",
+        "certificate source of f.test: the default → acme",
+    ];
+    assert_eq!(plan.lines(), expected);
+    let json = serde_json::to_value(&plan).unwrap();
+    let first = serde_json::json!({ "host": "a.test", "from": ["acme"], "to": ["auto"] });
+    assert_eq!(json["sources"][0], first);
+    assert_eq!(serde_json::from_value::<Plan>(json).unwrap(), plan);
+    assert!(super::plan(&new, &new).is_empty());
+}

@@ -25,6 +25,7 @@ mod watch;
 pub use authority::trust;
 
 use crate::reactor::mailbox::Sender;
+use crate::shared::cert_files;
 use crate::shared::certs::{CertSet, CertSources, Certs, StagedCerts};
 use crate::shared::mail::{CertTicket, ControlMessage};
 use gather::{Gathered, Gatherer};
@@ -79,6 +80,8 @@ struct Reader {
     told: Told,
     /// The authority that was told of last, by its file.
     authority: Option<String>,
+    /// Names that no certificate is for, as of the last look.
+    bare: BTreeSet<String>,
 }
 
 /// Where certificates are that the server has got itself, below what outlives it.
@@ -99,6 +102,9 @@ impl CertKeeper {
         config: &Config,
         control: Sender<ControlMessage>,
     ) -> Result<(Self, Watch), LoadError> {
+        for dir in [dir.clone(), dir.join("renewals")] {
+            cert_files::sweep(&dir);
+        }
         Self::load_with(live, Gatherer::new(dir), config, control)
     }
 
@@ -110,7 +116,8 @@ impl CertKeeper {
     ) -> Result<(Self, Watch), LoadError> {
         let poll = Poll::new().map_err(LoadError::System)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(LoadError::System)?;
-        let reader = Reader { gatherer, told: Told::default(), authority: None };
+        let (told, bare) = (Told::default(), BTreeSet::new());
+        let reader = Reader { gatherer, told, authority: None, bare };
         let desk =
             Desk { live, control, active: Mutex::default(), reader: Mutex::new(reader), waker };
         let keeper = Self { desk: Arc::new(desk) };
@@ -278,8 +285,17 @@ impl Desk {
             self.introduce(&mut reader, authority);
             let records: Vec<_> = set.served.iter().map(|served| &served.record).collect();
             for event in reader.told.tell(&records, &faults, now) {
+                warn_of_key(&event, &records, &sources.dirs);
                 self.control.send(ControlMessage::Tell(Box::new(event)));
             }
+            let bare = bare(&sources, &set);
+            for name in bare.difference(&reader.bare) {
+                log::warn!(
+                    "no certificate is for {name}, and clients get another one that they refuse: give it \
+                     one, or keep it plain (tls \"off\")"
+                );
+            }
+            reader.bare = bare;
             return places;
         }
     }
@@ -293,6 +309,27 @@ impl Desk {
             reader.authority = Some(path.clone());
             self.control.send(ControlMessage::Tell(Box::new(event)));
         }
+    }
+}
+
+/// The names that are served over HTTPS with a certificate that is not for them.
+fn bare(sources: &CertSources, set: &CertSet) -> BTreeSet<String> {
+    // Who is refused is told so by the handshake.
+    let is_bare = |name: &&String| {
+        set.by_name.named(name).is_none() && set.by_name.select(Some(name)).is_some()
+    };
+    sources.names.iter().filter(is_bare).cloned().collect()
+}
+
+/// A key in one of `dirs` that others may read is warned of when it is taken up. Of files that are named
+/// one by one it is said where they are named.
+fn warn_of_key(event: &Event, records: &[&TlsCertRecord], dirs: &[String]) {
+    let Event::CertLoaded { path: Some(path), .. } = event else { return };
+    let Some(record) = records.iter().find(|record| record.cert_path == *path) else { return };
+    let key = Path::new(&record.key_path);
+    let is_in = |dir: &String| key.parent() == Some(Path::new(dir));
+    if dirs.iter().any(is_in) && cert_files::others_may_read(key) {
+        log::warn!("others may read the key {0}: chmod o-r {0}", key.display());
     }
 }
 

@@ -309,6 +309,31 @@ fn hosts_without_a_certificate_can_be_refused() {
 }
 
 #[test]
+fn names_without_a_certificate_are_known() {
+    let rule = |host: &str| {
+        let app_id = rip::ids::AppId::new("a");
+        rip::contract::route::RouteRule::new(
+            host,
+            "/*",
+            rip::contract::route::RouteAction::ToApp { app_id },
+        )
+    };
+    let hosts = ["b.x", "a.w.x", "a.x", "*.v.x", "10.0.0.1", "[::1]", "*", "plain.x", "c.x"];
+    let mut stand = Stand::new(false, |root| {
+        pair(&root.join("b"), &["*.w.x", "b.x"], 10_000_000);
+        let mut config = with_acme(&["c.x"], Fallback::Refuse);
+        config.edge.https = vec!["*:443".parse().unwrap()];
+        config.plain_hosts = vec!["plain.x".to_owned()];
+        config.routes = hosts.map(rule).to_vec();
+        Config { certs: vec![files(&["b.x"], &root.join("b"))], ..config }
+    });
+    stand.until_told("loaded");
+    stand.keeper.refresh();
+    let bare = stand.keeper.desk.reader().bare.clone();
+    assert_eq!(bare.into_iter().collect::<Vec<_>>(), ["*.v.x", "a.x"]);
+}
+
+#[test]
 fn the_local_authority_is_made_once_and_its_certificates_follow_the_hosts() {
     let auto = |hosts: &[&str]| Config {
         auto_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),

@@ -43,10 +43,10 @@ impl Watcher {
         loop {
             let tickets = std::mem::take(&mut desk.active().tickets);
             self.unrest = None;
-            let places = desk.look();
-            // What has changed before it was watched was not told of.
-            if self.plant(places) {
-                desk.look();
+            let mut places = desk.look();
+            // What has changed before it was watched was not told of, and may lie elsewhere by now.
+            while self.plant(places) {
+                places = desk.look();
             }
             for ticket in tickets {
                 desk.control.send(ControlMessage::CertsDone { ticket, result: Ok(()) });

@@ -14,6 +14,7 @@ use rip::contract::public_name;
 use rip::contract::route::RouteRule;
 use rip::time::UnixMillis;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is said of certificates. Files are looked at; what is odd about them is told on stderr.
@@ -217,8 +218,12 @@ fn cert(start: &Start, world: &World) -> Result<Option<(CertFiles, Vec<String>)>
     let (cert_path, chain) = pem("--cert", cert, world)?;
     let (key_path, private) = pem("--key", key, world)?;
     let leaf = cert_files::parse(&chain, &private).map_err(|wrong| {
-        Failure::configuration(format!("{cert}: {}", wrong.message)).tip(wrong.hint)
+        let file = if wrong.is_keys { key } else { cert };
+        Failure::configuration(format!("{file}: {}", wrong.message)).tip(wrong.hint)
     })?;
+    if cert_files::others_may_read(Path::new(&key_path)) {
+        eprintln!("warning: others may read the key {key}\n  tip: chmod o-r {key}");
+    }
     if let Some(doubt) = leaf.doubt(now().as_secs()) {
         eprintln!("warning: {cert}: {}\n  tip: {}", doubt.message, doubt.hint);
     }

@@ -144,3 +144,49 @@ fn what_is_no_file_is_not_read() {
     let wrong = read(&pipe, &pipe).unwrap_err().message;
     assert!(wrong.ends_with("it is not a regular file"), "{wrong}");
 }
+
+#[test]
+fn what_a_killed_server_has_left_is_removed_when_nobody_writes_it_any_more() {
+    let dir = TestDir::make();
+    let put = |name: &str, age_secs: u64| {
+        fs::write(dir.path().join(name), "key").unwrap();
+        let file = File::options().write(true).open(dir.path().join(name)).unwrap();
+        let then = std::time::SystemTime::now() - Duration::from_secs(age_secs);
+        file.set_modified(then).unwrap();
+    };
+    put(".rootCA-key.pem.4711", 3600);
+    put(".account.json.4712", 3600);
+    put(".account.json.4713", 5);
+    for other in [".lock", "rootCA-key.pem", "account.json.4711", ".hidden.txt", "..7"] {
+        put(other, 3600);
+    }
+    sweep(dir.path());
+    let mut left: Vec<_> =
+        dir.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    let expected = [
+        "..7",
+        ".account.json.4713",
+        ".hidden.txt",
+        ".lock",
+        "account.json.4711",
+        "rootCA-key.pem",
+    ];
+    assert_eq!(left, expected);
+    sweep(&dir.path().join("none"));
+}
+
+#[test]
+fn the_file_of_a_key_that_is_wrong_is_named() {
+    let dir = TestDir::make();
+    let (cert, key) = (dir.path().join("a.crt"), dir.path().join("a.key"));
+    let tls = format!("{}/../tests/tls", env!("CARGO_MANIFEST_DIR"));
+    fs::copy(format!("{tls}/leaf.pem"), &cert).unwrap();
+    fs::write(&key, "-----BEGIN ENCRYPTED PRIVATE KEY-----").unwrap();
+    let wrong = read(&cert, &key).unwrap_err();
+    assert!(wrong.is_keys && wrong.message.starts_with(&*key.to_string_lossy()), "{wrong}");
+    for (mode, expected) in [(0o600, false), (0o640, false), (0o644, true)] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(others_may_read(&key), expected, "{mode:o}");
+    }
+}

@@ -99,6 +99,8 @@ fn a_pair_of_files_is_looked_at() {
     let world = world(&tree);
     put_pair(&tree, "one");
     put_pair(&tree, "two");
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    std::fs::write(tree.places().cwd.join("secret.key"), encrypted).unwrap();
     let flags = |line: &str| flags(&start(line)?, &world);
     let found = flags("start --cert one.crt --key one.key --no-redirect-http --hsts").unwrap();
     let cert = found.cert.clone().unwrap();
@@ -116,6 +118,7 @@ fn a_pair_of_files_is_looked_at() {
         ("start --cert directory --key one.key", 78, "--cert 'directory' cannot be read: "),
         ("start --cert one.crt --key two.key", 78, "one.crt: "),
         ("start --cert one.key --key one.crt", 78, "one.key: "),
+        ("start --cert one.crt --key secret.key", 78, "secret.key: the key is encrypted"),
     ] {
         let failure = flags(line).unwrap_err();
         assert_eq!(failure.exit.code(), code, "{line}");
