@@ -159,7 +159,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "String::is_empty")]
         reason: String,
     },
-    /// What an app answered for a WebSocket client, or a part of it, reaches nobody. Of one app a few
+    /// What an app answered for a WebSocket client, or a part of it, reaches nobody. Of one app not too many
     /// are told each second.
     WsError {
         /// The app.
