@@ -159,8 +159,8 @@ pub enum Event {
         #[serde(skip_serializing_if = "String::is_empty")]
         reason: String,
     },
-    /// What an app answered for a WebSocket client, or a part of it, reaches nobody. Of one app a few
-    /// are told each second.
+    /// What an app answered for a WebSocket client, or a part of it, reaches nobody. Of an app that
+    /// always fails not all are told.
     WsError {
         /// The app.
         app: AppId,

@@ -304,5 +304,6 @@ impl Edge {
     }
 }
 
-/// So many mistakes of an app each loop tells: who always fails is no reason for a flood.
-const MISTAKE_RATE: MessageRate = MessageRate { per_sec: 1, burst: 10 };
+/// So many mistakes of an app each loop tells: what a worker loses that dies, but no flood of one that
+/// always fails.
+const MISTAKE_RATE: MessageRate = MessageRate { per_sec: 10, burst: 100 };

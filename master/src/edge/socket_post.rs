@@ -214,7 +214,12 @@ impl Edge {
             }
             Ok(answer) => {
                 self.shard().add(Counter::SocketReplyFailed, 1);
-                self.tell_mistake(&hub, client, id, &format_args!("answered {}", answer.status));
+                self.tell_mistake(
+                    &hub,
+                    client,
+                    id,
+                    &format_args!("it was answered {}", answer.status),
+                );
             }
             Err(Unanswered { reason, .. }) => {
                 self.shard().add(Counter::SocketReplyFailed, 1);
@@ -222,7 +227,7 @@ impl Edge {
                     &hub,
                     client,
                     id,
-                    &format_args!("got no answer: {}", reason.code()),
+                    &format_args!("it got no answer: {}", reason.code()),
                 );
             }
         }
