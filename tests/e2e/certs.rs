@@ -140,7 +140,7 @@ fn whatever_is_wrong_with_a_pair_the_last_good_one_stays_and_an_event_says_why()
         assert_eq!(leaf(port.number, Some("a.test")), first.fingerprint, "{said}");
         // Once more looked at, it is no news.
         let (code, text) = server.cli(&["ctl", "certs", "reload"]);
-        assert!(code == 0 && text.contains("wrong: ") && text.contains(said), "{text}");
+        assert!(code == 1 && text.contains("wrong: ") && text.contains(said), "{text}");
         assert_eq!(count(&server, said), 1, "{said}");
     }
     fs::remove_dir(&key).unwrap();
