@@ -62,6 +62,7 @@ impl Master {
         match order {
             CertOrder::Reload => self.certs.ask(ticket),
             CertOrder::Renew(name) => {
+                let name = name.to_ascii_lowercase();
                 if let Err(refused) = self.renewable(&name) {
                     return Some(refused);
                 }

@@ -15,7 +15,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,21 +207,6 @@ pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     file.take(PEM_BYTES).read_to_end(&mut content)?;
     Ok(content)
-}
-
-/// Puts a chain and its key, both PEM, into the directory `dir`, which is made where it is not there:
-/// `cert.pem`, which everybody may read, and `key.pem`, which the owner may. Each takes the place of
-/// the one before it as a whole; who reads between the two sees a pair that does not match.
-///
-/// # Errors
-/// Those of the system; then the old pair may be there, or one that does not match.
-pub fn write_pair(dir: &Path, chain: &[u8], key: &[u8]) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
-    let new_key = stage(&dir.join(KEY_FILE), key, 0o600)?;
-    let new_chain = stage(&dir.join(CHAIN_FILE), chain, 0o644)?;
-    fs::rename(new_key, dir.join(KEY_FILE))?;
-    fs::rename(new_chain, dir.join(CHAIN_FILE))?;
-    File::open(dir)?.sync_all()
 }
 
 /// Puts `content` into the file `path` as a whole, for those that `mode` says.

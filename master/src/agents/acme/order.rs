@@ -6,7 +6,7 @@ use super::trouble::{Trouble, told};
 use crate::shared::tls::Tls;
 use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, Error, Identifier, NewOrder, Order,
-    OrderStatus, RetryPolicy,
+    OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rip::tls::challenge::Challenge;
@@ -39,11 +39,19 @@ pub async fn begin(
         match patient(async || account.new_order(&replacing).await).await {
             Ok(order) => return Ok(order),
             // It cannot, or does not know it, or knows another one in its place.
-            Err(error) => log::debug!("an order that replaces was refused: {error}"),
+            Err(Error::Api(problem)) if !is_rate_limit(&problem) => {
+                log::debug!("an order that replaces was refused: {problem}");
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     let new = NewOrder::new(&identifiers);
     Ok(patient(async || account.new_order(&new).await).await?)
+}
+
+/// Who has asked too often is not to ask at once again (RFC 8555 §6.6).
+fn is_rate_limit(problem: &Problem) -> bool {
+    problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":rateLimited"))
 }
 
 /// Brings `order` for `name` to its end with the first of `challenges` that the authority offers;

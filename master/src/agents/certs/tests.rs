@@ -1,6 +1,6 @@
 use super::*;
 use crate::reactor::mailbox::{Receiver, mailbox};
-use crate::shared::cert_files::write_pair;
+use crate::shared::cert_files::{CHAIN_FILE, KEY_FILE, write_whole};
 use crate::sys::test_dir::TestDir;
 use mio::Events;
 use rip::contract::config::{AcmeConfig, CertFiles, Fallback};
@@ -280,10 +280,15 @@ fn what_an_authority_made_takes_the_place_of_the_temporary_one() {
     assert_eq!(stand.served("a.x"), Some(temporary), "it is not made anew at each look");
     let wrong = made(&["c.x"], 10_000_000);
     let place = stand.root().join("state/certs/a.x");
-    write_pair(&place, wrong.cert.as_bytes(), wrong.key.as_bytes()).unwrap();
+    let write = |made: &issue::Made| {
+        fs::create_dir_all(&place).unwrap();
+        write_whole(&place.join(KEY_FILE), made.key.as_bytes(), 0o600).unwrap();
+        write_whole(&place.join(CHAIN_FILE), made.cert.as_bytes(), 0o644).unwrap();
+    };
+    write(&wrong);
     stand.until_told("failed kept=false it is not for a.x");
     let right = made(&["a.x"], 10_000_000);
-    write_pair(&place, right.cert.as_bytes(), right.key.as_bytes()).unwrap();
+    write(&right);
     let set = stand.keeper.refresh();
     let fingerprint = right.leaf().unwrap().fingerprint;
     assert_eq!(set.select(Some("a.x")).unwrap().record.fingerprint, fingerprint);

@@ -121,12 +121,14 @@ fn every_beginning_of_a_pair_is_survived() {
 #[test]
 fn a_pair_is_written_for_its_owner_and_read_again() {
     let dir = TestDir::make();
-    let place = dir.path().join("certs/example.com");
-    write_pair(&place, b"old", b"old").unwrap();
-    write_pair(&place, CHAIN.as_bytes(), KEY.as_bytes()).unwrap();
+    let place = dir.path();
+    for (chain, key) in [("old", "old"), (CHAIN, KEY)] {
+        write_whole(&place.join(KEY_FILE), key.as_bytes(), 0o600).unwrap();
+        write_whole(&place.join(CHAIN_FILE), chain.as_bytes(), 0o644).unwrap();
+    }
     let mode = |name: &str| fs::metadata(place.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(CHAIN_FILE), mode(KEY_FILE)), (0o644, 0o600));
-    assert_eq!(fs::read_dir(&place).unwrap().count(), 2, "nothing else is left");
+    assert_eq!(fs::read_dir(place).unwrap().count(), 2, "nothing else is left");
     let leaf = read(&place.join(CHAIN_FILE), &place.join(KEY_FILE)).unwrap();
     let record = leaf.record(CertSource::Acme, "/c", "/k");
     assert_eq!((record.domains, record.not_after), (leaf.names, leaf.not_after));
