@@ -91,7 +91,7 @@ pub fn directory(state_dir: &str) -> PathBuf {
 
 impl CertKeeper {
     /// Gathers what `config` needs, and serves it at `live`; files of the server's own are in `dir`.
-    /// Nothing is watched before [`Self::watch`]. Reads files.
+    /// Nothing is watched before the [`Watch`] has begun. Reads files.
     ///
     /// # Errors
     /// Files that the configuration names cannot be used, or the local authority cannot make what it
