@@ -38,11 +38,12 @@ pub async fn begin(
         let replacing = NewOrder::new(&identifiers).replaces(replaced);
         match patient(async || account.new_order(&replacing).await).await {
             Ok(order) => return Ok(order),
-            // It cannot, or does not know it, or knows another one in its place.
-            Err(Error::Api(problem)) if !is_rate_limit(&problem) => {
-                log::debug!("an order that replaces was refused: {problem}");
+            Err(Error::Api(problem)) if is_rate_limit(&problem) => {
+                return Err(Error::Api(problem).into());
             }
-            Err(error) => return Err(error.into()),
+            Err(error @ (Error::Hyper(_) | Error::Timeout(_))) => return Err(error.into()),
+            // It cannot, or does not know it, or knows another one in its place.
+            Err(error) => log::debug!("an order that replaces was refused: {error}"),
         }
     }
     let new = NewOrder::new(&identifiers);
