@@ -9,6 +9,7 @@ use crate::contract::route::Methods;
 use std::time::Duration;
 
 mod names;
+mod paths;
 mod quantity;
 mod url;
 
@@ -315,7 +316,7 @@ impl Kind {
             Self::Address => names::address(text),
             Self::AppName => names::app(text).map(Typed::Text),
             Self::Authority => url::authority(text).map(|()| own(text)),
-            Self::FilePath => names::file_path(text).map(|()| own(text)),
+            Self::FilePath => paths::file_path(text).map(|()| own(text)),
             Self::Glob => names::glob(text).map(|()| own(text)),
             Self::Group => names::group(text).map(|()| own(text)),
             Self::Header => names::header(text).map(|()| own(text)),
@@ -324,17 +325,17 @@ impl Kind {
             Self::Methods => names::methods(text).map(Typed::Methods),
             Self::Network => names::network(text).map(Typed::Text),
             Self::Origins => names::origins(text).map(Typed::Texts),
-            Self::Pattern => names::pattern(text).map(|()| own(text)),
-            Self::Place => names::place(text).map(|()| own(text)),
-            Self::Prefix => names::prefix(text).map(Typed::Text),
-            Self::Template => names::template(text).map(|()| own(text)),
+            Self::Pattern => paths::pattern(text).map(|()| own(text)),
+            Self::Place => paths::place(text).map(|()| own(text)),
+            Self::Prefix => paths::prefix(text).map(Typed::Text),
+            Self::Template => paths::template(text).map(|()| own(text)),
             Self::Upstream if text.contains([':', '/']) => url::url(text).map(|()| own(text)),
             Self::HttpsUrl => url::https_url(text).map(|()| own(text)),
             Self::Url => url::url(text).map(|()| own(text)),
-            Self::UrlPath => names::url_path(text).map(|()| own(text)),
+            Self::UrlPath => paths::url_path(text).map(|()| own(text)),
             Self::UrlPathOr(words) => match known_word(value, words) {
                 Some(word) => Ok(Typed::Word(word)),
-                None => names::url_path(text).map(|()| own(text)),
+                None => paths::url_path(text).map(|()| own(text)),
             },
             Self::Variable => names::variable(text).map(|()| own(text)),
             Self::Words { served, later } => self.word(text, served, later),

@@ -208,7 +208,41 @@ impl From<io::Error> for ConnectError {
     }
 }
 
+/// What one read of a link came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Filled {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing this time; [`Link::readable`] says whether to try again.
+    Nothing,
+    /// The other side says nothing more.
+    End,
+    /// The connection broke.
+    Reset,
+}
+
 impl Link {
+    /// Reads once into `input`, which has room, at most `most` bytes.
+    pub(super) fn fill(&mut self, input: &mut Buffer, most: usize) -> Filled {
+        let room = input.space();
+        let asked = room.len().min(most);
+        match self.wire.read(&mut room[..asked]) {
+            Ok(0) => Filled::End,
+            Ok(count) => {
+                input.filled_by(count);
+                // A short read emptied the socket, unless the end came with the bytes.
+                self.readable = self.wire.holds_more(count, asked) || self.ended;
+                Filled::Bytes(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                Filled::Nothing
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Filled::Nothing,
+            Err(_) => Filled::Reset,
+        }
+    }
+
     /// A link that begins with `duty`.
     pub(super) fn new(wire: Wire, place: Place, duty: Duty) -> Self {
         Self {

@@ -6,7 +6,7 @@
 
 use super::answer::{field_of, output};
 use super::exchange::{Exchange, State};
-use super::link::Duty;
+use super::link::{Duty, Filled};
 use super::secure::{add_hsts, hsts};
 use super::turn::Edge;
 use crate::reactor::buffers::Buffer;
@@ -22,7 +22,7 @@ use rip::http1::server::Server;
 use rip::limits;
 use rip::pool::{Bounce, Outcome};
 use rip::upstream::{Failure, Outcome as UpstreamOutcome};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::time::Duration;
 
 /// Why reading an answer stopped.
@@ -317,28 +317,21 @@ impl Edge {
             if input.space().is_empty() && !input.grow(limits::HEAD_BYTES + 4) {
                 return Pause::Failed(Reason::WorkerMalformed);
             }
-            let room = input.space();
-            let asked = room.len().min(*budget_bytes);
-            match link.wire.read(&mut room[..asked]) {
-                Ok(0) => eof = true,
-                Ok(count) => {
-                    input.filled_by(count);
-                    // A short read emptied the socket, unless the end came with the bytes.
-                    link.readable = link.wire.holds_more(count, asked) || link.ended;
+            match link.fill(input, *budget_bytes) {
+                Filled::Bytes(count) => {
                     *budget_bytes = budget_bytes.saturating_sub(count);
                     if exchange.state == State::Answering {
                         let timeout = exchange.patience.read;
                         link.deadline = Some(self.clock.now() + timeout);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Filled::Nothing => {}
                 // An answer that only ends with its connection does not end like this.
-                Err(_) if exchange.proxied.is_some() => {
+                Filled::Reset if exchange.proxied.is_some() => {
                     return Pause::Failed(Reason::WorkerGone);
                 }
                 // A reset after bytes were taken is the end of the connection as well.
-                Err(_) => eof = true,
+                Filled::End | Filled::Reset => eof = true,
             }
         }
     }

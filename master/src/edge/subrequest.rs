@@ -10,7 +10,7 @@
 
 use super::answer::field_of;
 use super::exchange::{Exchange, Patience, Record, State};
-use super::link::Duty;
+use super::link::{Duty, Filled};
 use super::turn::{Edge, Timer};
 use crate::reactor::buffers::Buffer;
 use crate::reactor::slab::Key;
@@ -24,7 +24,6 @@ use rip::ids::{AppId, PoolNumber};
 use rip::limits;
 use rip::pool::Bounce;
 use rip::time::Instant;
-use std::io::{self, Read};
 use std::mem::take;
 use std::net::IpAddr;
 
@@ -315,24 +314,17 @@ impl Edge {
             if input.space().is_empty() && !input.grow(limits::HEAD_BYTES + 4) {
                 return Pause::Failed(Reason::WorkerMalformed);
             }
-            let room = input.space();
-            let asked = room.len();
-            match link.wire.read(room) {
-                Ok(0) => eof = true,
-                Ok(count) => {
-                    input.filled_by(count);
-                    // A short read emptied the socket, unless the end came with the bytes.
-                    link.readable = link.wire.holds_more(count, asked) || link.ended;
+            match link.fill(input, usize::MAX) {
+                Filled::Bytes(_) => {
                     if let Some(exchange) = self.exchanges.get(key)
                         && exchange.state == State::Answering
                     {
                         link.deadline = Some(self.clock.now() + exchange.patience.read);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Filled::Nothing => {}
                 // A reset after bytes were taken is the end of the connection as well.
-                Err(_) => eof = true,
+                Filled::End | Filled::Reset => eof = true,
             }
         }
     }

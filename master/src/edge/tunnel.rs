@@ -16,6 +16,7 @@
 use super::answer::output;
 use super::exchange::{Exchange, State};
 use super::front::Front;
+use super::link::Filled;
 use super::turn::Edge;
 use crate::reactor::buffers::Buffer;
 use crate::reactor::outbox::Outbox;
@@ -30,7 +31,7 @@ use rip::http1::{fields, upgrade};
 use rip::limits;
 use rip::pool;
 use rip::upstream::Outcome;
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 
 /// What an exchange knows of its tunnel.
@@ -240,20 +241,14 @@ impl Edge {
         let was_waiting = front.unsent();
         let mut read_bytes = 0;
         if link.readable && !tunnel.backend.ended && was_waiting < WAITING_BYTES {
-            let room = block.space();
-            let asked = room.len();
-            match link.wire.read(room) {
-                Ok(0) => {
+            match link.fill(block, usize::MAX) {
+                Filled::End => {
                     tunnel.backend.ended = true;
                     link.readable = false;
                 }
-                Ok(count) => {
-                    link.readable = link.wire.holds_more(count, asked) || link.ended;
-                    read_bytes = count;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
+                Filled::Bytes(count) => read_bytes = count,
+                Filled::Nothing => {}
+                Filled::Reset => {
                     // What it said before it broke is still the client's.
                     self.flush_front(front_key);
                     return Flow::Broken;
@@ -261,7 +256,6 @@ impl Edge {
             }
         }
         if read_bytes > 0 {
-            block.filled_by(read_bytes);
             exchange.record.bytes_out += read_bytes as u64;
             output(&mut front.output, &mut self.blocks).extend_from_slice(block.filled());
             block.consume(read_bytes);

@@ -56,10 +56,12 @@ pub(super) fn tls(
     tls
 }
 
-/// Nodes that do nothing: nobody gets a certificate from the authority, or HSTS without HTTPS.
+/// Nodes that do nothing, or too much: nobody gets a certificate from the authority; HSTS without HTTPS,
+/// or for a site that is to stay plain. `all` hosts are known.
 pub(super) fn check_used(
     edge: Option<&Checked>,
     hosts: &Hosts,
+    all: &[&str],
     is_secure: bool,
     bench: &mut Bench<'_, '_>,
 ) {
@@ -69,6 +71,13 @@ pub(super) fn check_used(
         let hint = "public hosts of apps and sites do: names that anybody can look up";
         bench.report.warning(acme.span, &acme.path, message, hint);
     }
+    if let Some(hsts) = edge.child("hsts")
+        && let Some((plain, above)) = hosts.plain_below(hsts, all)
+    {
+        let message = format!("browsers that were at {above} do not come to {plain} in the clear");
+        let hint = "leave include-subdomains out, or serve that site over HTTPS as well";
+        bench.report.warning(hsts.span, &hsts.path, message, hint);
+    }
     if let Some(hsts) = edge.child("hsts").filter(|_| !is_secure) {
         let message = "`hsts` does nothing without HTTPS";
         bench.report.warning(hsts.span, &hsts.path, message, "leave it out, or add `https`");
@@ -76,6 +85,20 @@ pub(super) fn check_used(
 }
 
 impl Hosts {
+    /// A plain site below another host that tells browsers to come to it, and to what is below it,
+    /// over HTTPS only (RFC 6797 §8.2).
+    fn plain_below<'a>(&'a self, hsts: &Checked, all: &[&'a str]) -> Option<(&'a str, &'a str)> {
+        hsts.property("include-subdomains").and_then(Given::flag).filter(|on| *on)?;
+        let is_plain = |host: &str| self.plain.iter().any(|plain| plain == host);
+        let is_above = |above: &str, plain: &str| {
+            plain.strip_suffix(above).is_some_and(|rest| rest.ends_with('.'))
+        };
+        self.plain.iter().find_map(|plain| {
+            let above = all.iter().find(|above| is_above(above, plain) && !is_plain(above))?;
+            Some((plain.as_str(), *above))
+        })
+    }
+
     /// Takes up what `site` says of its hosts, or what goes without saying.
     pub(super) fn add_site(
         &mut self,

@@ -114,7 +114,10 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     }
     let listeners = listeners::listeners(edge_node, secure.origin.as_ref(), bench);
     (edge.http, edge.https) = (listeners.http, listeners.https);
-    https::check_used(edge_node, &secure, !edge.https.is_empty(), bench);
+    let of_apps = app_nodes.iter().flat_map(|app| hosts::once(app, "hosts"));
+    let of_sites = site_nodes.iter().flat_map(|site| site.texts());
+    let all: Vec<&str> = of_apps.chain(of_sites).map(|(host, _)| host).collect();
+    https::check_used(edge_node, &secure, &all, !edge.https.is_empty(), bench);
     let no_route = candidates.iter().all(|it| matches!(it.action, Some(RouteAction::Headers(_))));
     if no_route && realtime.is_empty() && !bench.report.has_errors() {
         let span = app_nodes.first().map_or(Span::default(), |node| node.span);

@@ -1,10 +1,9 @@
 use super::*;
 use rcgen::{CertificateParams, KeyPair};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::net::TcpListener;
 
 struct Own(Arc<ServerConfig>);
@@ -19,8 +18,8 @@ impl Handshakes for Own {
     }
 }
 
-/// A server that takes key shares of P-384 only: clients begin with another one.
-fn picky() -> Own {
+/// A server that takes key shares of P-384 only: clients begin with another one. With its certificate.
+fn picky() -> (Own, CertificateDer<'static>) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
     let cert = params.self_signed(&key).unwrap();
@@ -32,53 +31,17 @@ fn picky() -> Own {
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], private)
         .unwrap();
-    Own(Arc::new(config))
+    (Own(Arc::new(config)), cert.der().clone())
 }
 
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn client() -> ClientConnection {
+/// A client that believes `cert` alone.
+fn client(cert: &CertificateDer<'static>) -> ClientConnection {
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.clone()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from("a.test").unwrap();
     ClientConnection::new(Arc::new(config), name).unwrap()
@@ -118,7 +81,8 @@ fn take(stream: &mut TlsStream, blocks: &mut TlsBlocks, own: &Own) -> Result<Got
 
 #[test]
 fn the_hello_that_costs_is_the_one_behind_a_retry() {
-    let (own, mut blocks, mut client) = (picky(), TlsBlocks::default(), client());
+    let (own, cert) = picky();
+    let (mut blocks, mut client) = (TlsBlocks::default(), client(&cert));
     let (mut theirs, mut stream) = connected();
     theirs.write_all(&said(&mut client)).unwrap();
     take(&mut stream, &mut blocks, &own).unwrap();
@@ -141,7 +105,8 @@ fn the_hello_that_costs_is_the_one_behind_a_retry() {
 
 #[test]
 fn letters_in_the_place_of_the_second_hello_are_no_http() {
-    let (own, mut blocks, mut client) = (picky(), TlsBlocks::default(), client());
+    let (own, cert) = picky();
+    let (mut blocks, mut client) = (TlsBlocks::default(), client(&cert));
     let (mut theirs, mut stream) = connected();
     theirs.write_all(&said(&mut client)).unwrap();
     take(&mut stream, &mut blocks, &own).unwrap();
