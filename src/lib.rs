@@ -12,7 +12,8 @@
 //!   server that is not ours gets a request. [`supervise`] — the lives of processes. [`guard`] — who
 //!   gets in and for how long. [`files`] — static answers without a file system. [`observe`] —
 //!   counting and telling. [`tls`] — which certificate a client gets, without keys in hand.
-//!   [`realtime`] — WebSocket clients, groups and who is told what, without sockets.
+//!   [`realtime`] — WebSocket clients, groups and who is told what, without sockets. [`session`] —
+//!   conversations whose turns are committed once.
 //! * [`edgefile`], [`reload`] — what is configured, and how another configuration takes its place.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -30,6 +31,7 @@ pub mod pool;
 pub mod realtime;
 pub mod reload;
 pub mod route;
+pub mod session;
 pub mod supervise;
 pub mod time;
 pub mod tls;

@@ -173,6 +173,53 @@ pub const VERIFY_PROBATION: Duration = Duration::from_secs(1);
 /// Attempts to change the configuration that are remembered.
 pub const ATTEMPT_COUNT: usize = 20;
 
+/// A turn's input in bytes, as the client sends it: 413 beyond.
+pub const TURN_INPUT_BYTES: usize = 1024 * 1024;
+/// One event of a turn, as it is sent to clients: the turn fails beyond.
+pub const TURN_EVENT_BYTES: usize = 1024 * 1024;
+/// What an app wants kept from one turn to the next: the turn fails beyond.
+pub const TURN_STATE_BYTES: usize = 1024 * 1024;
+/// What an app's answer may have open at a time: an outcome with its state, and room for white space.
+pub const TURN_ANSWER_BYTES: usize = TURN_EVENT_BYTES + TURN_STATE_BYTES + 256 * 1024;
+/// Events of a turn that wait to be stored before the app is not read any further.
+pub const TURN_UNSTORED_BYTES: usize = 2 * 1024 * 1024;
+/// An idempotency key in bytes: 400 below and beyond.
+pub const IDEMPOTENCY_KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=255;
+/// An idempotency key and the outcome it stands for are kept this long.
+pub const IDEMPOTENCY_KEEP: Duration = Duration::from_secs(24 * 3600);
+/// A session that nobody used for this long is forgotten.
+pub const SESSION_KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Events of a session are kept this long.
+pub const SESSION_EVENT_KEEP: Duration = Duration::from_secs(24 * 3600);
+/// Events of a session that are kept.
+pub const SESSION_EVENT_BYTES: u64 = 64 * 1024 * 1024;
+/// Rows that one step of pruning deletes at most: nobody waits for a large one.
+pub const PRUNE_COUNT: usize = 500;
+/// The token before the current one may read this long.
+pub const PREVIOUS_TOKEN_KEEP: Duration = Duration::from_secs(600);
+/// From a turn's cancellation until its worker is recycled if it has not let go.
+pub const CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// Silence of an event stream after which a comment is sent.
+pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
+/// What one reading of a session's events brings at most.
+pub const EVENT_PAGE_BYTES: usize = 256 * 1024;
+/// Events in one JSON answer unless the client says fewer, and the most it can say.
+pub const EVENT_PAGE_COUNT: u32 = 1000;
+/// A client may wait this long for events.
+pub const LONG_POLL_MAX: Duration = Duration::from_secs(60);
+/// First pause before a turn that a timer began is tried again; doubles up to [`WAKE_PAUSE_MAX`].
+pub const WAKE_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Longest pause before a turn that a timer began is tried again.
+pub const WAKE_PAUSE_MAX: Duration = Duration::from_secs(300);
+/// First pause before the end of a turn that could not be stored is stored again; doubles up to
+/// [`STORE_PAUSE_MAX`].
+pub const STORE_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Longest pause before it is stored again.
+pub const STORE_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Events of one running turn that are kept in memory for its viewers; older ones are read from the
+/// store.
+pub const TAIL_BYTES: usize = 64 * 1024;
+
 /// A message of a WebSocket client in bytes unless configured: closed with 1009 beyond.
 pub const WS_MESSAGE_BYTES: u64 = 1024 * 1024;
 /// What a WebSocket client sent that waits for the message before it to be answered: closed with
@@ -250,5 +297,6 @@ const _: () = assert!(BUSY_PAUSE_MIN.as_millis() <= BUSY_PAUSE_MAX.as_millis());
 const _: () = assert!(PROXY_V1_BYTES <= BLOCK_BYTES && 16 + PROXY_V2_BYTES <= BLOCK_BYTES);
 const _: () = assert!(UPSTREAM_ATTEMPT_COUNT as usize <= UPSTREAM_ATTEMPT_COUNT_MAX);
 const _: () = assert!(OUTPUT_LINE_BYTES < LOG_BYTES);
+const _: () = assert!(TURN_EVENT_BYTES + TURN_STATE_BYTES <= TURN_ANSWER_BYTES);
 const _: () = assert!(HISTORY_GROUP_BYTES <= RECOVER_BYTES && HISTORY_GROUP_BYTES <= HISTORY_BYTES);
 const _: () = assert!(PING_INTERVAL.as_secs() * 2 < SILENCE_TIMEOUT.as_secs());

@@ -128,6 +128,27 @@ pub enum Event {
         /// Exchanges that were cut off.
         cut: u64,
     },
+    /// The store of sessions is broken: it was moved out of the way, and a new one is empty.
+    SessionsBroken {
+        /// Where it was.
+        path: String,
+        /// Where it is now; nothing was deleted.
+        moved_to: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store of sessions takes nothing: turns are refused.
+    SessionsFailed {
+        /// Where it is.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The store of sessions takes turns again.
+    SessionsRecovered {
+        /// Where it is.
+        path: String,
+    },
     /// A server of an upstream gets no requests any more.
     UpstreamDown {
         /// The upstream.
@@ -374,6 +395,8 @@ impl Event {
             | Self::WorkerStuck { .. }
             | Self::WsError { .. }
             | Self::LogDropped { .. }
+            | Self::SessionsBroken { .. }
+            | Self::SessionsFailed { .. }
             | Self::UpstreamDown { .. }
             | Self::WorkerAbandon { .. }
             | Self::WorkerRefused { .. }

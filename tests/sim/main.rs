@@ -8,5 +8,6 @@ mod realtime;
 mod reload;
 mod renew;
 mod seed;
+mod session;
 mod supervise;
 mod upstream;

@@ -8,3 +8,4 @@ pub mod files;
 pub mod log;
 pub mod mdns;
 pub mod scan;
+pub mod store;

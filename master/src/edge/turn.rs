@@ -286,6 +286,8 @@ impl Edge {
             EdgeMessage::FilesChanged { prefix, styles_only } => {
                 self.tell_of_changes(&prefix, styles_only);
             }
+            // Nothing of this loop asks the store.
+            EdgeMessage::Store(_) => {}
             EdgeMessage::Open(listening) => self.open_listener(listening),
             EdgeMessage::Close(address) => self.close_listener(address),
             EdgeMessage::Activated => self.look_at_configuration(),

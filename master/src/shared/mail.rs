@@ -3,6 +3,7 @@
 
 use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::files::{FileDone, SearchDone};
+use crate::shared::store::StoreMail;
 use mio::net::TcpStream;
 use rip::contract::event::Event;
 use rip::contract::listen::ListenAddress;
@@ -58,6 +59,8 @@ pub enum EdgeMessage {
         /// Only style sheets.
         styles_only: bool,
     },
+    /// The store of sessions has done something, or wants something done.
+    Store(Box<StoreMail>),
     /// Accept at one more address: to the loop that accepts.
     Open(Listening),
     /// Accept no longer there. Connections from there live on.

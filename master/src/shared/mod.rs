@@ -22,6 +22,7 @@ pub mod secrets;
 pub mod sites;
 pub mod snapshot;
 pub mod stats;
+pub mod store;
 pub mod stored;
 pub mod target;
 pub mod tls;

@@ -24,6 +24,8 @@ pub mod signals;
 pub mod spawn;
 #[cfg(test)]
 pub mod test_dir;
+#[cfg(test)]
+pub mod test_disk;
 pub mod watch;
 
 /// The result of a C call that says -1 and sets `errno` when it fails.

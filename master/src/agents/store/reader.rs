@@ -1,0 +1,71 @@
+//! The thread that reads beside the writer. It decides nothing that has to be written, and copes with
+//! no trouble: both go to the writer.
+
+use super::open;
+use super::place::Place;
+use super::rows;
+use super::trouble::Trouble;
+use crate::reactor::clock::Clock;
+use crate::shared::store::{StoreAnswer, StoreOrder, StoreQueue};
+use rip::session::look;
+use rip::time::UnixMillis;
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Serves what only reads until the queue is closed. `lives` counts how often the writer has opened the
+/// store; 0 when it is shut.
+pub fn run(place: &Place, queue: &StoreQueue, lives: &AtomicU64) {
+    let mut open: Option<(u64, Connection)> = None;
+    let mut clock = Clock::new();
+    while let Some(job) = queue.take_read() {
+        clock.refresh();
+        let answer = match place {
+            // Nobody else can look into a database in memory.
+            Place::Memory => None,
+            Place::File(path) => connection(&mut open, path, lives.load(Ordering::Acquire))
+                .and_then(|conn| answer(conn, &job.order, clock.wall()).ok().flatten()),
+        };
+        match answer {
+            Some(answer) => job.answer(answer),
+            None => {
+                open = open.filter(|(_, conn)| conn.is_autocommit());
+                queue.pass_on(job);
+            }
+        }
+    }
+}
+
+fn connection<'c>(
+    open: &'c mut Option<(u64, Connection)>,
+    path: &Path,
+    life: u64,
+) -> Option<&'c Connection> {
+    if life == 0 {
+        *open = None;
+    } else if open.as_ref().is_none_or(|(of, _)| *of != life) {
+        *open = open::connect_reader(path).ok().map(|conn| (life, conn));
+    }
+    open.as_ref().map(|(_, conn)| conn)
+}
+
+/// The answer, if nothing has to be written for it. All of it is of one moment.
+fn answer(
+    conn: &Connection,
+    order: &StoreOrder,
+    now: UnixMillis,
+) -> Result<Option<StoreAnswer>, Trouble> {
+    let moment = conn.unchecked_transaction()?;
+    let answer = match order {
+        StoreOrder::Look(order) => {
+            let step = look::look(order, rows::load(&moment, &order.load())?, now);
+            step.writes.is_empty().then(|| StoreAnswer::Look(Box::new(step.reply)))
+        }
+        StoreOrder::Page { session, after, count } => {
+            Some(StoreAnswer::Page(Ok(rows::page(&moment, *session, *after, *count)?)))
+        }
+        _ => None,
+    };
+    moment.finish()?;
+    Ok(answer)
+}

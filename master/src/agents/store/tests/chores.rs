@@ -1,0 +1,143 @@
+//! What is forgotten, when, and that it ends.
+
+use super::rig::{NOW, Rig, asked, finish, name, start_asked};
+use crate::agents::store::chores::Chores;
+use crate::agents::store::fault::{Fault, Faults};
+use crate::agents::store::trouble::Kind;
+use crate::reactor::clock::Clock;
+use rip::limits::{IDEMPOTENCY_KEEP, PRUNE_COUNT, SESSION_EVENT_KEEP, SESSION_KEEP};
+use rip::session::Refusal;
+use rip::time::UnixMillis;
+use std::time::Duration;
+
+fn after(pause: Duration) -> UnixMillis {
+    UnixMillis(NOW.0 + pause.as_millis() as u64)
+}
+
+/// Prunes to the end; in how many steps is returned.
+#[track_caller]
+fn prune(rig: &mut Rig) -> usize {
+    for step in 0..1000 {
+        if !rig.database.prune(rig.now).unwrap() {
+            rig.check();
+            return step;
+        }
+    }
+    panic!("it does not end");
+}
+
+fn count(rig: &Rig, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {table}");
+    rig.database.conn.query_row(&sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn old_events_go_and_the_last_one_stays() {
+    let mut rig = Rig::new();
+    let id = rig.session(1, 3);
+    prune(&mut rig);
+    assert_eq!(count(&rig, "events"), 9);
+    rig.now = after(SESSION_EVENT_KEEP);
+    prune(&mut rig);
+    let page = rig.page(id, 8).unwrap();
+    assert_eq!((page.first, page.last.seq, page.events.len()), (9, 9, 1));
+    assert_eq!(prune(&mut rig), 0, "the last event is looked at again and again");
+    // The session goes on, and what was the last one goes in its turn.
+    let run = rig.ran(rig.message(id, 4));
+    rig.append(&run, 9, 1);
+    rig.end(finish(&run, 4));
+    prune(&mut rig);
+    assert_eq!(rig.page(id, 9).unwrap().first, 11);
+    assert_eq!(rig.look(id, 5).unwrap().turn, 4);
+}
+
+#[test]
+fn many_events_go_in_small_steps() {
+    let mut rig = Rig::new();
+    let run = rig.ran(super::rig::start(1));
+    let many = 3 * PRUNE_COUNT as u64 + 10;
+    rig.append(&run, 0, many);
+    rig.end(finish(&run, 1));
+    rig.now = after(SESSION_EVENT_KEEP);
+    assert!(prune(&mut rig) >= 4);
+    assert_eq!(count(&rig, "events"), 1);
+    // Too many bytes go as well, whatever their age.
+    rig.now = NOW;
+    let id = rig.session(2, 3);
+    let large = "UPDATE sessions SET event_bytes = 70000000 WHERE id = ?1";
+    rig.database.conn.execute(large, [id.as_bytes()]).unwrap();
+    rig.database.prune(rig.now).unwrap();
+    assert_eq!(rig.page(id, 8).unwrap().first, 9);
+}
+
+#[test]
+fn sessions_go_in_the_end_but_not_while_they_run() {
+    let mut rig = Rig::new();
+    let id = rig.session(1, 2);
+    let running = rig.ran(start_asked(2, Some(asked(1)), false));
+    rig.append(&running, 0, 2 * PRUNE_COUNT as u64);
+    rig.now = UnixMillis(after(SESSION_KEEP).0 - 1);
+    prune(&mut rig);
+    assert_eq!(count(&rig, "sessions"), 2);
+    rig.now = after(SESSION_KEEP);
+    assert_eq!(rig.refused(rig.message(id, 3)), Refusal::UnknownSession(id.to_string()));
+    prune(&mut rig);
+    assert!(rig.page(id, 0).is_none() && rig.page(name(2), 0).is_some());
+    rig.end(finish(&running, 1));
+    rig.now = UnixMillis(rig.now.0 + SESSION_KEEP.as_millis() as u64);
+    prune(&mut rig);
+    for table in ["sessions", "states", "events", "endings", "keys"] {
+        assert_eq!(count(&rig, table), 0, "{table}");
+    }
+}
+
+#[test]
+fn keys_and_what_they_stand_for_go_after_a_day() {
+    let mut rig = Rig::new();
+    let run = rig.ran(start_asked(1, Some(asked(1)), false));
+    rig.end(finish(&run, 1));
+    let run = rig.ran(rig.message(name(1), 2));
+    rig.end(finish(&run, 2));
+    rig.now = UnixMillis(after(IDEMPOTENCY_KEEP).0 - 1);
+    prune(&mut rig);
+    assert_eq!((count(&rig, "keys"), count(&rig, "endings")), (1, 2));
+    rig.now = after(IDEMPOTENCY_KEEP);
+    prune(&mut rig);
+    // The last ending tells how things stand.
+    assert_eq!((count(&rig, "keys"), count(&rig, "endings")), (0, 1));
+}
+
+#[test]
+fn a_row_that_makes_no_sense_keeps_nothing_else_from_being_forgotten() {
+    let mut rig = Rig::new();
+    for number in 1..=20 {
+        rig.session(number, 2);
+    }
+    let spoil = "UPDATE sessions SET ledger = 'x' WHERE id < ?1";
+    let spoilt = rig.database.conn.execute(spoil, [name(13).as_bytes()]).unwrap();
+    assert_eq!(spoilt, 12);
+    for now in [SESSION_EVENT_KEEP, SESSION_KEEP] {
+        rig.now = after(now);
+        let steps = (0..1000).find(|_| !rig.database.prune(rig.now).unwrap());
+        assert!(steps.is_some(), "it does not end");
+    }
+    assert_eq!((count(&rig, "sessions"), count(&rig, "events")), (0, 0));
+}
+
+#[test]
+fn chores_that_fail_are_not_tried_again_at_once() {
+    let mut rig = Rig::new();
+    let run = rig.ran(super::rig::start(1));
+    rig.database.abandon(&run.attempt);
+    let now = Clock::read();
+    let mut chores = Chores::new(now);
+    rig.database.faults = Faults::at(Fault::Fail(Kind::Full), 1);
+    let mut rounds = 0;
+    while chores.next() <= now {
+        rounds += 1;
+        chores.round(&mut rig.database, now, NOW);
+        assert!(rounds < 4, "it turns in circles");
+    }
+    assert!(rig.database.sweep(NOW).unwrap().len() + rounds > 1);
+    assert!(rig.database.sweep(NOW).unwrap().is_empty());
+}

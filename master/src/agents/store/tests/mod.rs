@@ -1,0 +1,10 @@
+//! The store against its promises.
+
+mod agent;
+mod broken;
+mod chores;
+mod commands;
+mod crash;
+mod full;
+mod masters;
+mod rig;

@@ -1,0 +1,280 @@
+//! The thread that writes: it opens the store, carries orders out in batches, and does the chores.
+//!
+//! ```text
+//!            opened                          makes no sense: moved aside, a new one
+//!   Shut ───────────────▶ Open ──────────────────────────────────────────────▶ Open
+//!    ▲  ╲ every second ╱   │
+//!    └───┴─── cannot ◀─────┘ its file is another one, or it cannot be opened anew
+//! ```
+
+use super::chores::Chores;
+use super::database::Database;
+use super::fault::Faults;
+use super::open::Moved;
+use super::place::Place;
+use super::trouble::{Kind, Trouble};
+use crate::reactor::clock::Clock;
+use crate::reactor::mailbox::Sender;
+use crate::shared::mail::{ControlMessage, EdgeMessage};
+use crate::shared::store::{StoreAnswer, StoreJob, StoreMail, StoreQueue, Taken};
+use rip::contract::event::Event;
+use rip::session::SessionId;
+use rip::session::claim::{Attempt, Claim};
+use rip::time::Instant;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Who writes.
+pub struct Writer {
+    place: Place,
+    faults: Faults,
+    queue: StoreQueue,
+    control: Sender<ControlMessage>,
+    /// How often a store was opened; readers open it anew when this has changed. 0: it is shut.
+    lives: Arc<AtomicU64>,
+    opened: u64,
+    life: Life,
+    /// Whose turns run: who made the claim, and what for.
+    homes: BTreeMap<SessionId, Home>,
+    chores: Chores,
+    failing: Option<Failing>,
+    /// When what is in the database made no sense the last time.
+    broke: Option<Instant>,
+    clock: Clock,
+}
+
+enum Life {
+    Open(Box<Database>),
+    Shut { reason: &'static str, again: Instant },
+}
+
+struct Home {
+    attempt: Attempt,
+    reply: Sender<EdgeMessage>,
+    key: u64,
+}
+
+/// The operator was told that the store fails.
+struct Failing {
+    kind: Kind,
+    last: Instant,
+}
+
+impl Writer {
+    /// A writer of the store at `place`, which opens it when it runs.
+    pub fn new(
+        place: Place,
+        faults: Faults,
+        queue: StoreQueue,
+        control: Sender<ControlMessage>,
+        lives: Arc<AtomicU64>,
+    ) -> Self {
+        let clock = Clock::new();
+        Self {
+            place,
+            faults,
+            queue,
+            control,
+            lives,
+            opened: 0,
+            life: Life::Shut { reason: "closed", again: clock.now() },
+            homes: BTreeMap::new(),
+            chores: Chores::new(clock.now()),
+            failing: None,
+            broke: None,
+            clock,
+        }
+    }
+
+    /// Serves the queue until it is closed and everything in it is done.
+    pub fn run(mut self) {
+        loop {
+            self.clock.refresh();
+            self.open_if_shut();
+            self.do_chores();
+            let Some(taken) = self.queue.take_writes(BATCH_COUNT, self.pause()) else { break };
+            self.clock.refresh();
+            self.serve(taken);
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        match &self.life {
+            Life::Shut { again, .. } => again.since(self.clock.now()),
+            Life::Open(_) => self.chores.next().since(self.clock.now()),
+        }
+    }
+
+    fn open_if_shut(&mut self) {
+        let is_time = matches!(&self.life, Life::Shut { again, .. } if *again <= self.clock.now());
+        if is_time {
+            self.open(None);
+        }
+    }
+
+    fn open(&mut self, broken: Option<&str>) {
+        // What is open is closed first: its epoch ends.
+        self.shut("closed");
+        let opened = Database::open(&self.place, broken, self.faults.clone(), self.clock.wall());
+        match opened {
+            Ok((database, moved)) => {
+                self.queue.set_key(database.key().clone());
+                self.life = Life::Open(Box::new(database));
+                self.opened += 1;
+                self.lives.store(self.opened, Ordering::Release);
+                self.homes.clear();
+                self.chores = Chores::new(self.clock.now());
+                moved.into_iter().for_each(|moved| self.tell_moved(moved));
+            }
+            Err(trouble) => {
+                self.shut(trouble.reason());
+                self.tell_trouble(&trouble);
+            }
+        }
+    }
+
+    fn shut(&mut self, reason: &'static str) {
+        self.lives.store(0, Ordering::Release);
+        self.life = Life::Shut { reason, again: self.clock.now() + OPEN_PAUSE };
+    }
+
+    fn serve(&mut self, taken: Taken) {
+        let Life::Open(database) = &mut self.life else {
+            let Life::Shut { reason, .. } = self.life else { return };
+            return taken.jobs.into_iter().for_each(|job| job.refuse(reason));
+        };
+        for attempt in &taken.abandoned {
+            database.abandon(attempt);
+            self.chores.hurry(self.clock.now());
+        }
+        let now = self.clock.now();
+        let is_late = |job: &StoreJob| now.since(job.since) > WAIT_MAX && !job.order.is_obliged();
+        let (late, jobs): (Vec<_>, Vec<_>) = taken.jobs.into_iter().partition(is_late);
+        late.into_iter().for_each(|job| job.refuse("slow"));
+        if jobs.is_empty() {
+            return;
+        }
+        let (mut orders, mut replies) = (Vec::new(), Vec::new());
+        for StoreJob { order, reply, key, since } in jobs {
+            orders.push(order);
+            replies.push((reply, key, since));
+        }
+        let (answers, trouble) = database.carry_out(&orders, self.clock.wall());
+        for (((reply, key, since), order), answer) in replies.into_iter().zip(orders).zip(answers) {
+            self.remember(&reply, key, &answer);
+            StoreJob { order, reply, key, since }.answer(answer);
+        }
+        match trouble {
+            Some(trouble) => {
+                // Claims that were answered with trouble may be there after all.
+                self.chores.hurry(self.clock.now());
+                self.suffer(&trouble);
+            }
+            None => self.recover(),
+        }
+    }
+
+    fn remember(&mut self, reply: &Sender<EdgeMessage>, key: u64, answer: &StoreAnswer) {
+        if let StoreAnswer::Claim { claim, .. } = answer
+            && let Claim::Run(run) = &**claim
+        {
+            let home = Home { attempt: run.attempt, reply: reply.clone(), key };
+            self.homes.insert(run.attempt.session, home);
+        }
+    }
+
+    fn do_chores(&mut self) {
+        let Life::Open(database) = &mut self.life else { return };
+        if self.chores.next() > self.clock.now() {
+            return;
+        }
+        if !database.is_in_place() {
+            log::error!("the store of sessions was taken from {}", self.place.shown());
+            return self.open(None);
+        }
+        let news = self.chores.round(database, self.clock.now(), self.clock.wall());
+        let live = database.live();
+        self.homes.retain(|id, home| live.get(id) == Some(&home.attempt));
+        for attempt in news.cancelled {
+            if let Some(home) = self.homes.get(&attempt.session) {
+                let mail = StoreMail::Cancelled { key: home.key, attempt };
+                home.reply.send(EdgeMessage::Store(Box::new(mail)));
+            }
+        }
+        let loops = self.queue.loops();
+        for (index, (session, scope)) in news.due.into_iter().enumerate() {
+            if let Some(to) = loops.get(index % loops.len().max(1)) {
+                to.send(EdgeMessage::Store(Box::new(StoreMail::Due { session, scope })));
+            }
+        }
+        if let Some(trouble) = news.trouble {
+            self.suffer(&trouble);
+        }
+    }
+
+    /// Something went wrong with the whole store.
+    fn suffer(&mut self, trouble: &Trouble) {
+        let now = self.clock.now();
+        match trouble.kind {
+            Kind::Broken => {
+                // Once it may have been a mishap, which opening it finds out; not twice.
+                let is_again = self.broke.is_some_and(|broke| now.since(broke) < BROKEN_PAUSE);
+                self.broke = Some(now);
+                self.open(is_again.then_some(trouble.detail.as_str()));
+            }
+            Kind::Row | Kind::Order => log::error!("the store of sessions: {trouble}"),
+            Kind::Unreachable => {
+                self.tell_trouble(trouble);
+                if let Life::Open(database) = &mut self.life
+                    && let Err(trouble) = database.reconnect()
+                {
+                    log::error!("the store of sessions cannot be opened anew: {trouble}");
+                    self.shut(trouble.reason());
+                }
+            }
+            Kind::Full | Kind::ReadOnly | Kind::Busy | Kind::Unusable => self.tell_trouble(trouble),
+        }
+    }
+
+    fn recover(&mut self) {
+        let now = self.clock.now();
+        if self.failing.take_if(|failing| now.since(failing.last) > CALM).is_some() {
+            self.tell(Event::SessionsRecovered { path: self.place.shown() });
+        }
+    }
+
+    fn tell_trouble(&mut self, trouble: &Trouble) {
+        let last = self.clock.now();
+        let is_known = self.failing.as_ref().is_some_and(|failing| failing.kind == trouble.kind);
+        self.failing = Some(Failing { kind: trouble.kind, last });
+        if !is_known {
+            let path = self.place.shown();
+            self.tell(Event::SessionsFailed { path, reason: trouble.to_string() });
+        }
+    }
+
+    fn tell_moved(&self, moved: Moved) {
+        self.tell(Event::SessionsBroken {
+            path: moved.from.display().to_string(),
+            moved_to: moved.to.display().to_string(),
+            reason: moved.reason,
+        });
+    }
+
+    fn tell(&self, event: Event) {
+        self.control.send(ControlMessage::Tell(Box::new(event)));
+    }
+}
+
+/// Orders in one transaction at most.
+const BATCH_COUNT: usize = 256;
+/// An order that waited longer is refused: its client has been waiting too.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// The pause before a store that could not be opened is tried again.
+const OPEN_PAUSE: Duration = Duration::from_secs(1);
+/// A store that makes no sense twice within this time is moved out of the way, whatever a check says.
+const BROKEN_PAUSE: Duration = Duration::from_secs(60);
+/// A store that did not fail for this long has recovered.
+const CALM: Duration = Duration::from_secs(5);
