@@ -173,6 +173,8 @@ pub const VERIFY_PROBATION: Duration = Duration::from_secs(1);
 /// Attempts to change the configuration that are remembered.
 pub const ATTEMPT_COUNT: usize = 20;
 
+/// A whole turn, unless configured.
+pub const TURN_TIMEOUT: Duration = Duration::from_secs(600);
 /// A turn's input in bytes, as the client sends it: 413 beyond.
 pub const TURN_INPUT_BYTES: usize = 1024 * 1024;
 /// One event of a turn, as it is sent to clients: the turn fails beyond.

@@ -56,6 +56,9 @@ pub struct AppDescriptor {
     /// Where it hears of WebSockets, by requests that only the edge makes.
     #[serde(default = "realtime_path", skip_serializing_if = "is_realtime_path")]
     pub realtime_path: String,
+    /// Where it is asked to run turns of sessions, by requests that only the edge makes.
+    #[serde(default = "turn_path", skip_serializing_if = "is_turn_path")]
+    pub turn_path: String,
     /// Who its processes run as; `None` is the master's own user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -294,6 +297,9 @@ pub struct AppTimeouts {
     /// From the end of a request's patience until its worker is aborted.
     #[serde(rename = "stuckMs", with = "millis")]
     pub stuck: Duration,
+    /// A whole turn of a session, from the worker's getting it to its outcome.
+    #[serde(rename = "turnMs", with = "millis", default = "turn", skip_serializing_if = "is_turn")]
+    pub turn: Duration,
     /// How long an idle link to a worker is kept; `None` keeps it.
     #[serde(rename = "keepaliveMs", with = "millis::option")]
     pub keepalive: Option<Duration>,
@@ -309,6 +315,7 @@ impl Default for AppTimeouts {
             drain: limits::DRAIN_TIMEOUT,
             kill: limits::KILL_TIMEOUT,
             stuck: limits::STUCK_TIMEOUT,
+            turn: limits::TURN_TIMEOUT,
             keepalive: None,
         }
     }
@@ -323,6 +330,25 @@ fn realtime_path() -> String {
 
 fn is_realtime_path(path: &String) -> bool {
     path == REALTIME_PATH
+}
+
+/// [`AppDescriptor::turn_path`] of an app that says nothing of it.
+pub const TURN_PATH: &str = "/v1/turn";
+
+fn turn_path() -> String {
+    TURN_PATH.to_owned()
+}
+
+fn is_turn_path(path: &String) -> bool {
+    path == TURN_PATH
+}
+
+const fn turn() -> Duration {
+    limits::TURN_TIMEOUT
+}
+
+fn is_turn(timeout: &Duration) -> bool {
+    *timeout == turn()
 }
 
 fn names_only<S: Serializer>(env: &BTreeMap<String, String>, out: S) -> Result<S::Ok, S::Error> {

@@ -5,6 +5,7 @@ use super::listen::{self, ListenAddress};
 use super::millis;
 use super::realtime::{PublishConfig, RealtimeConfig};
 use super::route::{RouteAction, RouteRule};
+use super::sessions::SessionsConfig;
 use crate::ids::AppId;
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct Config {
     /// one nevertheless, at [`PATH`](super::realtime::PATH).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub realtime: Vec<RealtimeConfig>,
+    /// Where sessions are served, by declaration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionsConfig>,
     /// Certificates of sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certs: Vec<CertFiles>,

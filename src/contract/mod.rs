@@ -16,5 +16,6 @@ pub mod realtime;
 pub mod reason;
 pub mod route;
 pub mod secret;
+pub mod sessions;
 pub mod settings;
 pub mod worker;

@@ -144,6 +144,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         upstreams,
         rate_limits,
         realtime: _,
+        sessions: _,
         certs,
         acme_hosts: _,
         auto_hosts: _,

@@ -11,7 +11,7 @@ use super::port::{Protocol, Rights};
 use super::{changes, env, python, value};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
-    Recycle, RestartPolicy, Runtime, Select,
+    Recycle, RestartPolicy, Runtime, Select, TURN_PATH,
 };
 use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases};
 use rip::contract::https_flags::HttpsFlags;
@@ -380,6 +380,7 @@ pub(super) fn app(
         timeouts: timeouts(start, entry.launch.runtime),
         stream_request: false,
         realtime_path: REALTIME_PATH.to_owned(),
+        turn_path: TURN_PATH.to_owned(),
         spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),
@@ -448,6 +449,7 @@ fn timeouts(start: &Start, runtime: Runtime) -> AppTimeouts {
         drain: flags.drain_timeout_ms.unwrap_or(default.drain),
         kill: flags.kill_timeout_ms.unwrap_or(default.kill),
         stuck: flags.stuck_timeout_ms.unwrap_or(default.stuck),
+        turn: default.turn,
         // A server that is not ours may close an idle link at any moment; ours never does.
         keepalive: (runtime == Runtime::Command).then_some(limits::LINK_KEEPALIVE),
     }

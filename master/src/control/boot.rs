@@ -35,6 +35,7 @@ use crate::shared::pages::Pages;
 use crate::shared::pools::AppPool;
 use crate::shared::renewals::Renewals;
 use crate::shared::secrets::Secrets;
+use crate::shared::sessions::Sessions;
 use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use crate::shared::tls::Tls;
@@ -119,6 +120,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         pages: Pages::default(),
         publish_secret: settings.publish_secret.clone(),
         hubs: Hubs::default(),
+        sessions: Sessions::default(),
         tls: Arc::new(tls),
         renewals: Renewals::default(),
         files: files.queue(),

@@ -45,8 +45,10 @@ impl Edge {
 
     /// Tells the control loop, once, that nothing is left to finish.
     pub(super) fn look_whether_drained(&mut self) {
-        let idle =
-            self.fronts.is_empty() && self.exchanges.is_empty() && self.sockets.slab.is_empty();
+        let idle = self.fronts.is_empty()
+            && self.exchanges.is_empty()
+            && self.sockets.slab.is_empty()
+            && self.sessions.is_empty();
         if let Some(drain) = &mut self.drain
             && idle
             && !drain.reported

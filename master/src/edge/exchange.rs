@@ -15,6 +15,7 @@
 use super::compress::Coding;
 use super::proxy::Proxied;
 use super::publish::Publishing;
+use super::session_http::Asking;
 use super::snapshots::SnapshotKey;
 use super::spool::Spool;
 use super::subrequest::OwnRequest;
@@ -58,6 +59,8 @@ pub(super) struct Exchange {
     pub(super) proxied: Option<Box<Proxied>>,
     /// It publishes, and goes to nobody.
     pub(super) publishing: Option<Box<Publishing>>,
+    /// It is for a mount of sessions, and goes to nobody itself.
+    pub(super) asking: Option<Box<Asking>>,
     /// It asks for WebSocket.
     pub(super) upgrade: bool,
     /// It got it.
@@ -187,6 +190,7 @@ impl Exchange {
             link: None,
             proxied: None,
             publishing: None,
+            asking: None,
             upgrade: false,
             tunnel: None,
             request_id: RequestId::default(),

@@ -14,6 +14,7 @@ use super::link::Links;
 use super::live_reload::LiveStreams;
 use super::routing::Routing;
 use super::seats::Seats;
+use super::session::LoopSessions;
 use super::snapshots::Snapshots;
 use super::socket::Sockets;
 use super::subrequest::Answered;
@@ -54,6 +55,10 @@ pub(super) enum Timer {
     Posts(u32),
     /// A request of the edge's own.
     Own(Key),
+    /// A turn of a session.
+    SessionTurn(Key),
+    /// Who reads the events of a session.
+    SessionView(Key),
     /// Upstreams are to be asked how they are.
     Checks,
     /// A pool's busy workers may be asked again.
@@ -94,6 +99,8 @@ pub(super) struct Edge {
     pub(super) live: LiveStreams,
     /// Clients that speak WebSocket.
     pub(super) sockets: Sockets,
+    /// Durable sessions.
+    pub(super) sessions: LoopSessions,
     pub(super) checks: Checks,
     /// What this server calls itself in `Via`, so that it knows what it sent itself.
     pub(super) pseudonym: String,
@@ -167,6 +174,7 @@ impl Edge {
             drain: None,
             live: LiveStreams::default(),
             sockets: Sockets::default(),
+            sessions: LoopSessions::default(),
             checks: Checks::default(),
             pseudonym,
             head_limits: Limits { body_bytes: snapshots.active().body_bytes, ..Limits::default() },
@@ -286,8 +294,8 @@ impl Edge {
             EdgeMessage::FilesChanged { prefix, styles_only } => {
                 self.tell_of_changes(&prefix, styles_only);
             }
-            // Nothing of this loop asks the store.
-            EdgeMessage::Store(_) => {}
+            EdgeMessage::Store(mail) => self.take_store_mail(*mail),
+            EdgeMessage::Session(mail) => self.take_session_mail(mail),
             EdgeMessage::Open(listening) => self.open_listener(listening),
             EdgeMessage::Close(address) => self.close_listener(address),
             EdgeMessage::Activated => self.look_at_configuration(),
@@ -313,6 +321,8 @@ impl Edge {
         match timer {
             Timer::Front(key) => self.front_timer(key),
             Timer::Link(key) => self.link_timer(key),
+            Timer::SessionTurn(key) => self.turn_timer(key),
+            Timer::SessionView(key) => self.view_timer(key),
             Timer::Checks => self.checks_due(),
             Timer::Stuck(key) => self.tell_stuck(key),
             Timer::Archives => self.tidy_archives(),

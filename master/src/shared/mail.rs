@@ -3,6 +3,7 @@
 
 use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::files::{FileDone, SearchDone};
+use crate::shared::sessions::SessionMail;
 use crate::shared::store::StoreMail;
 use mio::net::TcpStream;
 use rip::contract::event::Event;
@@ -61,6 +62,8 @@ pub enum EdgeMessage {
     },
     /// The store of sessions has done something, or wants something done.
     Store(Box<StoreMail>),
+    /// Something of a session concerns this loop.
+    Session(SessionMail),
     /// Accept at one more address: to the loop that accepts.
     Open(Listening),
     /// Accept no longer there. Connections from there live on.

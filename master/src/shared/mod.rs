@@ -19,6 +19,8 @@ pub mod rates;
 pub mod realtime;
 pub mod renewals;
 pub mod secrets;
+pub mod session_places;
+pub mod sessions;
 pub mod sites;
 pub mod snapshot;
 pub mod stats;
@@ -70,6 +72,8 @@ pub struct Shared {
     pub publish_secret: Option<Secret>,
     /// What WebSocket clients are told.
     pub hubs: hub::Hubs,
+    /// Turns that run, who looks on, and where the store gets its orders.
+    pub sessions: sessions::Sessions,
     /// Jobs for the files agent.
     pub files: files::FileQueue,
     /// Lines for the log agent.

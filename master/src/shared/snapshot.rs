@@ -4,6 +4,7 @@ use super::pools::AppPool;
 use super::rates::RateLimits;
 use super::realtime::Realtimes;
 use super::secrets::Secrets;
+use super::session_places::SessionPlaces;
 use super::sites::Site;
 use super::upstreams::Upstream;
 use rip::contract::app::AppDescriptor;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub trusted: CidrSet,
     /// Where realtime is served.
     pub realtime: Realtimes,
+    /// Where sessions are served.
+    pub sessions: SessionPlaces,
     /// Who may publish.
     pub secrets: Secrets,
     /// How often clients may ask.
@@ -72,6 +75,7 @@ impl Snapshot {
         let to_https = ToHttps::of(&config);
         let come_back = ComeBack::of(&config);
         let realtime = Realtimes::new(&config);
+        let sessions = SessionPlaces::new(&config);
         let upstreams = Vec::new();
         let sites = config.routes.iter().map(Site::of).collect();
         Self {
@@ -81,6 +85,7 @@ impl Snapshot {
             body_bytes,
             trusted,
             realtime,
+            sessions,
             secrets: Secrets::default(),
             rates,
             to_https,

@@ -4,7 +4,7 @@ use super::Bench;
 use super::hosts::once;
 use crate::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
-    Recycle, Reload, RestartPolicy, Runtime, Select,
+    Recycle, Reload, RestartPolicy, Runtime, Select, TURN_PATH,
 };
 use crate::contract::route::RouteTimeouts;
 use crate::edgefile::kind::Typed;
@@ -85,6 +85,11 @@ pub(super) fn app(
             .child("realtime-path")
             .and_then(|path| path.argument()?.text())
             .unwrap_or(REALTIME_PATH)
+            .to_owned(),
+        turn_path: node
+            .child("turn-path")
+            .and_then(|path| path.argument()?.text())
+            .unwrap_or(TURN_PATH)
             .to_owned(),
         user,
         limits: process_limits(node),
@@ -342,6 +347,7 @@ fn timeouts(node: &Checked, edge: RouteTimeouts, runtime: Runtime) -> AppTimeout
         drain: get("drain").unwrap_or(default.drain),
         kill: get("kill").unwrap_or(default.kill),
         stuck: get("stuck").unwrap_or(default.stuck),
+        turn: get("turn").unwrap_or(default.turn),
         keepalive,
     }
 }

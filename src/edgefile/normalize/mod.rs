@@ -170,6 +170,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
         upstreams,
         rate_limits,
         realtime,
+        sessions: Vec::new(),
         certs,
         acme_hosts,
         auto_hosts,

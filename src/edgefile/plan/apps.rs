@@ -44,6 +44,7 @@ fn fate_of_app(old: &AppDescriptor, new: &AppDescriptor) -> Fate {
         stream_request,
         spool_response_bytes,
         realtime_path,
+        turn_path,
         user,
         limits,
         launch,
@@ -92,6 +93,7 @@ fn fate_of_app(old: &AppDescriptor, new: &AppDescriptor) -> Fate {
     tuned.note("streamRequest", *stream_request != new.stream_request);
     tuned.note("spoolResponseBytes", *spool_response_bytes != new.spool_response_bytes);
     tuned.note("realtimePath", *realtime_path != new.realtime_path);
+    tuned.note("turnPath", *turn_path != new.turn_path);
     tuned.note("watch", sorted(watch) != sorted(&new.watch));
     note_timeouts(timeouts, &new.timeouts, &mut tuned);
     let scaled = (*workers != new.workers).then_some(Scale { from: *workers, to: new.workers });
@@ -103,7 +105,7 @@ fn fate_of_app(old: &AppDescriptor, new: &AppDescriptor) -> Fate {
 }
 
 fn note_timeouts(old: &AppTimeouts, new: &AppTimeouts, tuned: &mut Names) {
-    let AppTimeouts { connect, read, queue, start, drain, kill, stuck, keepalive } = old;
+    let AppTimeouts { connect, read, queue, start, drain, kill, stuck, turn, keepalive } = old;
     tuned.note("timeouts.connectMs", *connect != new.connect);
     tuned.note("timeouts.readMs", *read != new.read);
     tuned.note("timeouts.queueMs", *queue != new.queue);
@@ -111,6 +113,7 @@ fn note_timeouts(old: &AppTimeouts, new: &AppTimeouts, tuned: &mut Names) {
     tuned.note("timeouts.drainMs", *drain != new.drain);
     tuned.note("timeouts.killMs", *kill != new.kill);
     tuned.note("timeouts.stuckMs", *stuck != new.stuck);
+    tuned.note("timeouts.turnMs", *turn != new.turn);
     tuned.note("timeouts.keepaliveMs", *keepalive != new.keepalive);
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn app(id: &str) -> AppDescriptor {
         timeouts: AppTimeouts::default(),
         stream_request: false,
         realtime_path: crate::contract::app::REALTIME_PATH.to_owned(),
+        turn_path: crate::contract::app::TURN_PATH.to_owned(),
         spool_response_bytes: None,
         user: None,
         limits: ProcessLimits::default(),

@@ -1,0 +1,42 @@
+//! `<mount>/ws`: turns and events of a session as JSON in text messages.
+
+use super::turn::Edge;
+use crate::reactor::slab::Key;
+use crate::shared::store::StoreAnswer;
+use rip::session::claim::Run;
+use rip::session::{Failure, Refusal};
+
+/// One WebSocket.
+pub(super) struct Talk {}
+
+impl Edge {
+    /// To a WebSocket: its message runs as a turn.
+    pub(super) fn talk_runs(&mut self, key: Key, run: &Run) {
+        let _ = (key, run);
+    }
+
+    /// To a WebSocket: nothing ran.
+    pub(super) fn talk_refused(&mut self, key: Key, refusal: &Refusal) {
+        let _ = (key, refusal);
+    }
+
+    /// To a WebSocket: an error that is not stored.
+    pub(super) fn talk_failed(&mut self, key: Key, run: &Run, failure: &Failure) {
+        let _ = (key, run, failure);
+    }
+
+    /// The turn of a WebSocket has ended; whether its session exists.
+    pub(super) fn talk_ended(&mut self, key: Key, exists: bool) {
+        let _ = (key, exists);
+    }
+
+    /// The store has answered an order of a WebSocket's: a look, a cancellation.
+    pub(super) fn talk_stored(&mut self, key: Key, answer: StoreAnswer) {
+        let _ = (key, answer);
+    }
+
+    /// There is something new for a WebSocket.
+    pub(super) fn talk_stirred(&mut self, key: Key) {
+        let _ = key;
+    }
+}
