@@ -647,7 +647,7 @@ fn add_fields(told: &Told<'_>, lines: &[u8], to: &mut FieldWriter<'_>) {
 }
 
 /// `lines`, each a field with its end, without those whose names, in lower case, are `unwanted`.
-fn without(lines: &[u8], unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+pub(super) fn without(lines: &[u8], unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let name = |line: &[u8]| {
         let end = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         line[..end].to_ascii_lowercase()
