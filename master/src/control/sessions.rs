@@ -1,6 +1,9 @@
 //! The store of sessions: there is one as soon as a configuration serves sessions, until the master
 //! ends. What is served no longer may be served again, and turns of it may still run.
 
+#[cfg(test)]
+mod tests;
+
 use super::master::Master;
 use super::start_error::StartError;
 use crate::agents::store::StoreAgent;

@@ -55,7 +55,7 @@ mod stuck;
 mod subrequest;
 mod subrequest_answer;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transport;
 mod tunnel;
 mod turn;
