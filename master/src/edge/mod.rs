@@ -36,7 +36,9 @@ mod routing;
 mod seats;
 mod secure;
 mod session;
+mod session_app;
 mod session_http;
+mod session_pages;
 mod session_socket;
 mod session_turn;
 mod session_view;
@@ -51,6 +53,7 @@ mod socket_write;
 mod spool;
 mod stuck;
 mod subrequest;
+mod subrequest_answer;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!  session_http    POST, DELETE, GET of a session: what is asked, and JSON answers
-//!  session_view    who reads events: the stream of a POST, GET …/events, a WebSocket
+//!  session_view    who reads events: the stream of a POST, GET …/events
+//!  session_pages   where a reader's events come from, and who is told of new ones
 //!  session_socket  <mount>/ws
 //!        │ claim_turn                         ▲ told
 //!        ▼                                    │
-//!  session_turn    a turn, from its claim to its end ──▶ subrequest ──▶ the app
+//!  session_turn    a turn, from its claim to its end ──▶ session_app ──▶ subrequest ──▶ the app
 //!        │ orders              ▲ answers
 //!        ▼                     │
 //!  shared/store ──▶ agents/store
@@ -33,6 +34,10 @@ pub(super) struct LoopSessions {
     pub(super) views: Slab<Box<SessionView>>,
     /// WebSockets.
     pub(super) talks: Slab<Box<Talk>>,
+    /// [`Timer::SessionPoll`](super::turn::Timer::SessionPoll) runs.
+    pub(super) is_polling: bool,
+    /// How often it went off.
+    pub(super) poll_count: u32,
     random: Option<File>,
 }
 
