@@ -504,10 +504,8 @@ impl Edge {
     /// To the client of a POST: the whole answer.
     pub(super) fn post_answered(&mut self, key: Key, run: &Run, ending: &Ending) {
         let Some(tokens) = self.token_key(key) else { return };
-        let session = run.attempt.session;
-        let fields = encode::turn_fields(session, ending.turn, &run.resume, &tokens);
-        let body = encode::ending_body(ending, session, None, &tokens);
-        self.answer_json(key, ending.status, &fields, &body);
+        let body = encode::ending_body(ending, run.attempt.session, None, &tokens);
+        self.answer_turn(key, run, ending.status, &body, &tokens);
     }
 
     /// To the client of a POST: the app's own refusal, as it is.
@@ -528,10 +526,20 @@ impl Edge {
     /// To the client of a POST: an error that is not stored, before a stream has begun.
     pub(super) fn post_failed(&mut self, key: Key, run: &Run, failure: &Failure) {
         let Some(tokens) = self.token_key(key) else { return };
-        let attempt = run.attempt;
-        let fields = encode::turn_fields(attempt.session, attempt.turn, &run.resume, &tokens);
         let body = encode::trouble_body(failure, run, &tokens);
-        self.answer_json(key, failure.status(), &fields, &body);
+        self.answer_turn(key, run, failure.status(), &body, &tokens);
+    }
+
+    fn answer_turn(&mut self, key: Key, run: &Run, status: u16, body: &str, tokens: &TokenKey) {
+        let attempt = run.attempt;
+        let mut fields = encode::turn_fields(attempt.session, attempt.turn, &run.resume, tokens);
+        let asking = self.exchanges.get(key).and_then(|exchange| exchange.asking.as_ref());
+        let turn = asking.and_then(|asking| asking.turn);
+        let running = turn.and_then(|turn| self.running_turn(turn));
+        if let Some(seconds) = running.and_then(|running| running.retry_after_secs) {
+            fields.push((RETRY_AFTER, seconds.to_string()));
+        }
+        self.answer_json(key, status, &fields, body);
     }
 
     /// Refuses what was asked.
