@@ -210,7 +210,9 @@ impl Edge {
         fields.server();
         fields.raw(date);
         fields.field(b"X-Request-Id", id.as_bytes());
-        fields.field(b"Content-Type", content_type.as_bytes());
+        if !content_type.is_empty() {
+            fields.field(b"Content-Type", content_type.as_bytes());
+        }
         add_hsts(hsts, None, &mut fields);
         more(&mut fields);
         fields.finish();
@@ -392,6 +394,7 @@ pub(super) struct Refusal<'a> {
 /// An answer of the edge's own.
 pub(super) struct OwnAnswer<'a> {
     pub(super) status: u16,
+    /// Empty where there is no body.
     pub(super) content_type: &'a str,
     pub(super) body: &'a [u8],
     /// What the operator changes of its head.
