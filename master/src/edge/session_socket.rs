@@ -361,10 +361,13 @@ impl Edge {
         talk.question = None;
         match cancel {
             // The outcome will say so.
-            Cancel::Cancelling { session, turn, .. } => self.cancel_running(session, turn),
+            Cancel::Cancelling { session, turn, .. } => {
+                self.cancel_where_it_runs(session, Some(turn))
+            }
             Cancel::Ended { session, ending, token } => {
-                // How it ended is told once more; unless that is still on its way.
+                // Its outcome is told once more, unless that is still on its way.
                 if let Some(ending) = ending
+                    && ending.status == 200
                     && talk.socket.last() >= Some(ending.last)
                     && let Some(token_key) = token_key
                 {
@@ -376,18 +379,8 @@ impl Edge {
         }
     }
 
-    /// Its connection is closed. Its turn runs on, or is cancelled, as its site has it.
-    pub(super) fn talk_gone(&mut self, key: Key) {
-        self.talk_leaves(key);
-        let Some(talk) = self.sessions.talks.remove(key) else { return };
-        for turn in [talk.claim, talk.turn].into_iter().flatten() {
-            self.turn_client_left(turn);
-        }
-    }
-
-    /// The session that a WebSocket looks at runs elsewhere, or nothing of it runs: it may look for news
-    /// by itself. Every quarter of a second, `count` times so far.
-    pub(super) fn talk_polled(&mut self, key: Key, count: u32) {
-        let _ = (key, count);
+    // TEMP until http lands
+    pub(super) fn cancel_where_it_runs(&mut self, session: SessionId, turn: Option<u64>) {
+        let _ = (session, turn);
     }
 }

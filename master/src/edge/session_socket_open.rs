@@ -14,13 +14,14 @@ use rip::session::request;
 use std::sync::Arc;
 
 impl Edge {
-    /// Begins a conversation at `<mount>/ws` of `place` for who asks for WebSocket; or refuses it.
+    /// Begins a conversation at `<mount>/ws` of `place` for who asks for WebSocket, or refuses it; `rule`
+    /// would take the request otherwise.
     pub(super) fn open_talk(
         &mut self,
         key: Key,
-        head: &RequestHead,
-        buf: &[u8],
-        place: &Arc<SessionsConfig>,
+        (head, buf): (&RequestHead, &[u8]),
+        place: Arc<SessionsConfig>,
+        rule: Option<usize>,
     ) {
         let allowed = (&place.hosts[..], &place.origins[..]);
         let Some(accept) = self.shake_hands(key, (head, buf), allowed) else { return };
@@ -30,13 +31,14 @@ impl Edge {
         let now = self.clock.now();
         let id = self.request_id(head, buf);
         let ip = self.client_ip(key, Some((head, buf)));
-        let fields = for_the_app(&self.fields_of_client(key, (head, buf), None));
+        let fields = for_the_app(&self.fields_of_client(key, (head, buf), rule));
         let Some(front) = self.fronts.get_mut(key) else { return };
         front.switch(&mut self.blocks, &accept, &id, |_| {});
         let message_bytes = limits::TURN_INPUT_BYTES;
         let speech = Speech::new(key, Stage::Open, message_bytes, now, &mut self.entropy);
         let wake = speech.pulse.next();
-        let talk = Talk::new(speech, Arc::clone(place), fields, ip);
+        let app = place.app_id.clone();
+        let talk = Talk::new(speech, place, fields, ip);
         let talk = self.sessions.talks.insert(Box::new(talk));
         front.speaker = Some(Speaker::Talk(talk));
         self.front_deadline(key, Phase::Idle, wake);
@@ -44,7 +46,7 @@ impl Edge {
         record.begin(head, buf, now, self.clock.wall());
         record.peer = ip;
         record.status = 101;
-        self.tell(key, &id, place.app_id.as_str(), &record, None);
+        self.tell(key, &id, app.as_str(), &record, None);
     }
 
     /// Its connection is closed. Its turn runs on, or is cancelled, as its site has it.
@@ -85,7 +87,12 @@ fn for_the_app(fields: &[u8]) -> Box<[u8]> {
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
         !request::is_kept_back(name)
     };
-    fields.split_inclusive(|byte| *byte == b'\n').filter(is_for_it).collect::<Vec<_>>().concat().into()
+    fields
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(is_for_it)
+        .collect::<Vec<_>>()
+        .concat()
+        .into()
 }
 
 #[cfg(test)]
@@ -94,7 +101,8 @@ mod tests {
 
     #[test]
     fn what_is_the_edges_own_business_is_kept_from_the_app() {
-        let fields = b"Host: a.test\r\nAccept: */*\r\nX-Continuation-Token: ct_1\r\nCookie: a=b\r\n";
+        let fields =
+            b"Host: a.test\r\nAccept: */*\r\nX-Continuation-Token: ct_1\r\nCookie: a=b\r\n";
         assert_eq!(&*for_the_app(fields), b"Host: a.test\r\nCookie: a=b\r\n");
         assert_eq!(&*for_the_app(b""), b"");
     }

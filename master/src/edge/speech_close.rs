@@ -82,9 +82,10 @@ impl Edge {
     /// in, or it only reads.
     pub(super) fn ends_with_client(&self, speaker: Option<Speaker>) -> bool {
         let Some(Speaker::Client(key)) = speaker else { return false };
-        self.sockets.slab.get(key).is_some_and(|socket| {
-            socket.speech.stage == Stage::Opening || socket.view.is_some()
-        })
+        self.sockets
+            .slab
+            .get(key)
+            .is_some_and(|socket| socket.speech.stage == Stage::Opening || socket.view.is_some())
     }
 
     /// Everything was said on both sides, or is not expected any more: the connection ends.

@@ -1,7 +1,7 @@
 //! What a client says over its connection.
 
-use super::front::Front;
 use super::frames::Heard;
+use super::front::Front;
 use super::speech::{Speaker, Stage};
 use super::turn::Edge;
 use crate::reactor::buffers::Buffer;
