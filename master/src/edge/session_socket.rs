@@ -378,9 +378,4 @@ impl Edge {
             Cancel::Refused(refusal) => talk.refuse(&refusal),
         }
     }
-
-    // TEMP until http lands
-    pub(super) fn cancel_where_it_runs(&mut self, session: SessionId, turn: Option<u64>) {
-        let _ = (session, turn);
-    }
 }

@@ -1,6 +1,7 @@
 //! A client comes to `<mount>/ws`, and goes.
 
 use super::exchange::Record;
+use super::session_http::without;
 use super::session_socket::Talk;
 use super::speech::{Speaker, Speech, Stage};
 use super::turn::Edge;
@@ -31,7 +32,8 @@ impl Edge {
         let now = self.clock.now();
         let id = self.request_id(head, buf);
         let ip = self.client_ip(key, Some((head, buf)));
-        let fields = for_the_app(&self.fields_of_client(key, (head, buf), rule));
+        let fields = self.fields_of_client(key, (head, buf), rule);
+        let fields = without(&fields, request::is_kept_back).into_boxed_slice();
         let Some(front) = self.fronts.get_mut(key) else { return };
         front.switch(&mut self.blocks, &accept, &id, |_| {});
         let message_bytes = limits::TURN_INPUT_BYTES;
@@ -78,32 +80,5 @@ impl Edge {
                 }
             }
         }
-    }
-}
-
-/// The lines of `fields` that the app gets.
-fn for_the_app(fields: &[u8]) -> Box<[u8]> {
-    let is_for_it = |line: &&[u8]| {
-        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        !request::is_kept_back(name)
-    };
-    fields
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter(is_for_it)
-        .collect::<Vec<_>>()
-        .concat()
-        .into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::for_the_app;
-
-    #[test]
-    fn what_is_the_edges_own_business_is_kept_from_the_app() {
-        let fields =
-            b"Host: a.test\r\nAccept: */*\r\nX-Continuation-Token: ct_1\r\nCookie: a=b\r\n";
-        assert_eq!(&*for_the_app(fields), b"Host: a.test\r\nCookie: a=b\r\n");
-        assert_eq!(&*for_the_app(b""), b"");
     }
 }
