@@ -16,7 +16,7 @@
 use super::session::Mark;
 use super::session_pages::Pages;
 use super::session_turn::{Origin, Wanted};
-use super::speech::{Speaker, Speech, Stage};
+use super::speech::{Speaker, Speech};
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use crate::shared::store::{StoreAnswer, StoreOrder};
