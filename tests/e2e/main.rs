@@ -61,6 +61,7 @@ mod rolls;
 mod routing;
 mod scale;
 mod session_refusals;
+mod session_socket;
 mod single_instance;
 mod slow_clients;
 mod static_browser;
