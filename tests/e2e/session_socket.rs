@@ -244,7 +244,9 @@ fn one_turn_at_a_time() {
 fn what_is_no_message_is_refused_and_the_connection_stays() {
     let server = Server::of_turns();
     let mut talk = Talk::open(&server);
-    for (bad, code) in [("{", "bad-json"), ("x", "bad-json"), ("[1]", "not-an-object"), ("7", "not-an-object")] {
+    for (bad, code) in
+        [("{", "bad-json"), ("x", "bad-json"), ("[1]", "not-an-object"), ("7", "not-an-object")]
+    {
         talk.socket.say(bad);
         talk.refused(code);
     }
@@ -286,7 +288,11 @@ fn what_breaks_the_protocol_or_is_too_much_closes_the_connection() {
     talk.run(&longest);
     let mut talk = Talk::open(&server);
     for _ in 0..400 {
-        if talk.socket.send_bytes(&crate::harness::websocket::masked(TEXT, b"{\"type\":\"ping\"}")).is_err() {
+        if talk
+            .socket
+            .send_bytes(&crate::harness::websocket::masked(TEXT, b"{\"type\":\"ping\"}"))
+            .is_err()
+        {
             break;
         }
     }
@@ -316,7 +322,9 @@ fn handshakes_are_checked_as_everywhere() {
     let refused = open("Origin: https://evil.test\r\n").err().expect("a refusal");
     assert_eq!(refused.status, 403, "{refused:?}");
     let bare = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    let version = format!("{bare}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n");
+    let version = format!(
+        "{bare}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n"
+    );
     let response = server.request("GET", "/v1/ws", &version, b"");
     assert_eq!((response.status, response.field("Sec-WebSocket-Version")), (426, "13"));
     let response =
@@ -349,7 +357,9 @@ fn a_connection_resumes_where_it_was() {
     };
     // After each event the rest comes, by each kind of token.
     for (at, event) in events.iter().enumerate() {
-        for how in [json!({"continuationToken": session.token}), json!({"resumeToken": session.resume})] {
+        for how in
+            [json!({"continuationToken": session.token}), json!({"resumeToken": session.resume})]
+        {
             let mut how = how;
             how["lastEventId"] = json!(name(event));
             let mut talk = Talk::resume(&server, &session.id, &how);
@@ -446,7 +456,8 @@ fn a_turn_is_cancelled_by_its_connection_and_by_another_one() {
         assert_eq!(talk.hear()["text"], "a");
         let cancel = json!({"type": "cancel"});
         if by_another {
-            let how = json!({"continuationToken": first["continuationToken"], "lastEventId": "now"});
+            let how =
+                json!({"continuationToken": first["continuationToken"], "lastEventId": "now"});
             Talk::resume(&server, &text(&first, "sessionId"), &how).say(&cancel);
         } else {
             talk.say(&cancel);
@@ -469,7 +480,12 @@ fn a_turn_is_cancelled_by_its_connection_and_by_another_one() {
 #[test]
 fn a_start_that_failed_is_a_start_again_on_the_same_session() {
     let server = Server::of_turns();
-    for failing in [json!({"status": 500}), json!({"drop": true}), json!({"body": "no JSON"}), json!({"steps": ["x", {"drop": true}]})] {
+    for failing in [
+        json!({"status": 500}),
+        json!({"drop": true}),
+        json!({"body": "no JSON"}),
+        json!({"steps": ["x", {"drop": true}]}),
+    ] {
         let count = server.turns("turn").len();
         let mut talk = Talk::open(&server);
         talk.say(&json!({"attempts": [failing, {}]}));
@@ -633,7 +649,8 @@ fn a_mount_that_is_gone_closes_its_connections() {
     let server = Server::of_turns();
     let mut talk = Talk::open(&server);
     talk.run(&json!({}));
-    std::fs::write(server.path("app/Edgefile"), server.filled_in(&turns("", ""))).expect("an Edgefile");
+    std::fs::write(server.path("app/Edgefile"), server.filled_in(&turns("", "")))
+        .expect("an Edgefile");
     let (code, said) = server.cli(&["reload"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(talk.socket.hear_close(), (1001, "no longer served".to_owned()));

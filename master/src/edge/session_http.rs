@@ -27,6 +27,7 @@ use rip::http1::changes::Changes;
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::{FieldWriter, ResponseLength, upgrade};
 use rip::limits;
+use rip::observe::counter::Counter;
 use rip::session::access::check_query;
 use rip::session::claim::{MessageOrder, Right, Run, StartOrder, WakeOrder};
 use rip::session::encode::{self, Field};
@@ -45,6 +46,8 @@ pub(super) struct Asking {
     endpoint: Option<Endpoint>,
     /// The same.
     said: Said,
+    /// It is a POST that wants a turn run.
+    begins_turn: bool,
     /// What has come of its body.
     pub(super) body: Vec<u8>,
     /// How it wants its answer.
@@ -72,6 +75,14 @@ struct Said {
     authorization: Vec<u8>,
     /// The client's own fields for the app.
     lasting: Vec<u8>,
+}
+
+/// What a head asks for.
+struct Wish {
+    path: String,
+    /// It is a POST that wants a turn run, be it refused.
+    begins_turn: bool,
+    found: Result<Endpoint, Refusal>,
 }
 
 /// An answer to what was asked.
@@ -146,6 +157,7 @@ impl Edge {
     pub(super) fn begin_session(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> bool {
         let Some(place) = self.session_mount(head, buf) else { return false };
         let (path, found) = self.session_endpoint(&place.mount, head, buf);
+        let begins_turn = begins_turn(&found);
         let found = found.and_then(|endpoint| {
             check_query(&String::from_utf8_lossy(head.path().query.of(buf)))?;
             match (&endpoint, head.body()) {
@@ -168,7 +180,10 @@ impl Edge {
         let rule = self.rule_of(head, buf);
         match found {
             Ok(Endpoint::Socket) => self.open_talk(key, (head, buf), place, rule),
-            found => self.begin_asking(key, (head, buf), place, rule, (path, found)),
+            found => {
+                let wish = Wish { path, begins_turn, found };
+                self.begin_asking(key, (head, buf), place, rule, wish);
+            }
         }
         true
     }
@@ -184,9 +199,11 @@ impl Edge {
         self.note_host(head, buf);
         self.note_come_back(key);
         let Some(place) = self.session_mount(head, buf) else { return false };
+        let (path, found) = self.session_endpoint(&place.mount, head, buf);
+        let begins_turn = begins_turn(&found);
+        let wish = Wish { path, begins_turn, found: found.and(Err(Refusal::TooLarge)) };
         let rule = self.rule_of(head, buf);
-        let found = (String::new(), Err(Refusal::TooLarge));
-        self.begin_asking(key, (head, buf), place, rule, found);
+        self.begin_asking(key, (head, buf), place, rule, wish);
         true
     }
 
@@ -196,8 +213,9 @@ impl Edge {
         (head, buf): (&RequestHead, &[u8]),
         place: Arc<SessionsConfig>,
         rule: Option<usize>,
-        (path, found): (String, Result<Endpoint, Refusal>),
+        wish: Wish,
     ) {
+        let Wish { path, begins_turn, found } = wish;
         let mut exchange = self.poolless(key, head, buf);
         self.collect_changes_of(rule, &mut exchange.changes);
         // There may be a token in it.
@@ -220,6 +238,7 @@ impl Edge {
             place,
             endpoint,
             said,
+            begins_turn,
             body: Vec::new(),
             form: Form::Json,
             cancels_by_leaving: false,
@@ -382,7 +401,10 @@ impl Edge {
 
     /// The rule that would take a request, if it led to an app.
     fn rule_of(&mut self, head: &RequestHead, buf: &[u8]) -> Option<usize> {
-        match self.way(head, buf) {
+        let way = self.way(head, buf);
+        // Its methods are none of ours.
+        self.routing.take_allow();
+        match way {
             Way::App(errand) => Some(errand.rule),
             _ => None,
         }
@@ -547,6 +569,9 @@ impl Edge {
         let Some(exchange) = self.exchanges.get(key) else { return };
         let Some(asking) = &exchange.asking else { return };
         let fields = refusal.fields(&asking.place.mount);
+        if asking.begins_turn {
+            self.shard().add(Counter::SessionRefused, 1);
+        }
         if refusal.status() == 426
             && let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front))
         {
@@ -630,6 +655,10 @@ impl Edge {
         let written = write(self, front, &id, &own)?;
         Some((front, written))
     }
+}
+
+fn begins_turn(found: &Result<Endpoint, Refusal>) -> bool {
+    matches!(found, Ok(Endpoint::Start | Endpoint::Message(_) | Endpoint::Wake(_)))
 }
 
 fn add_fields(told: &Told<'_>, lines: &[u8], to: &mut FieldWriter<'_>) {
