@@ -3,13 +3,27 @@
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use crate::shared::store::StoreAnswer;
+use rip::contract::sessions::SessionsConfig;
+use rip::http1::head::RequestHead;
 use rip::session::claim::Run;
 use rip::session::{Failure, Refusal};
+use std::sync::Arc;
 
 /// One WebSocket.
 pub(super) struct Talk {}
 
 impl Edge {
+    /// A request for `<mount>/ws` that asks for WebSocket; `rule` would take it otherwise.
+    pub(super) fn open_talk(
+        &mut self,
+        front: Key,
+        (head, buf): (&RequestHead, &[u8]),
+        place: Arc<SessionsConfig>,
+        rule: Option<usize>,
+    ) {
+        let _ = (front, head, buf, place, rule);
+    }
+
     /// To a WebSocket: its message runs as a turn.
     pub(super) fn talk_runs(&mut self, key: Key, run: &Run) {
         let _ = (key, run);
