@@ -53,4 +53,10 @@ impl Edge {
     pub(super) fn talk_stirred(&mut self, key: Key) {
         let _ = key;
     }
+
+    /// The session that a WebSocket looks at runs elsewhere, or nothing of it runs: it may look for news
+    /// by itself. Every quarter of a second, `count` times so far.
+    pub(super) fn talk_polled(&mut self, key: Key, count: u32) {
+        let _ = (key, count);
+    }
 }
