@@ -86,21 +86,40 @@ fn an_app_that_refuses_answers_the_client_itself() {
 fn a_refusal_may_be_long_or_empty_or_in_chunks() {
     let server = Server::of_turns();
     let (mut session, _) = Session::start(&server, &json!({}));
-    let long = "long ".repeat(600_000);
+    let long = "sixteen letters.".repeat(65_536);
     let plan =
         json!({"status": 422, "steps": [{"raw": "one "}, {"raw": "two"}], "type": "text/plain"});
     for (plan, status, text) in [
-        (json!({"status": 422, "body": "long ", "times": 600_000}), 422, long.as_str()),
+        (json!({"status": 422, "body": "sixteen letters.", "times": 65_536}), 422, long.as_str()),
         (json!({"status": 401, "body": ""}), 401, ""),
         (plan, 422, "one two"),
     ] {
         let response = Ask::message(&session, &plan).sse().answer(&server);
-        assert_eq!(
-            (response.status, response.text() == text),
-            (status, true),
-            "{:?}",
-            response.fields
-        );
+        let is_same = response.text() == text;
+        assert_eq!((response.status, is_same), (status, true), "{:?}", response.fields);
+    }
+    session.message(&server, &json!({}));
+}
+
+#[test]
+fn a_refusal_that_breaks_off_is_still_one() {
+    let file = turns(SESSIONS, "timeouts turn=\"1s\"");
+    let server = Setup::edgefile(&file).word("--no-watch").start();
+    server.wait_for_workers(2);
+    let (mut session, _) = Session::start(&server, &json!({}));
+    let broken = |last: Value| json!({"status": 401, "type": "application/json", "steps": [{"raw": "{\"why\":"}, last]});
+    for plan in [
+        broken(json!({"drop": true})),
+        broken(json!({"die": true})),
+        broken(json!({"gate": "never"})),
+        // Longer than anybody reads.
+        json!({"status": 401, "body": "sixteen letters.", "times": 1_000_000}),
+    ] {
+        let response = Ask::message(&session, &plan).answer(&server);
+        assert_eq!(response.status, 401, "{plan}: {response:?}");
+        let body = response.json();
+        assert_eq!(body["code"], "refused", "{plan}: {body}");
+        assert!(Ask::start(&plan).answer(&server).status == 401, "{plan}");
     }
     session.message(&server, &json!({}));
 }
@@ -347,8 +366,8 @@ fn events_and_state_over_their_limits_fail_the_turn() {
         (json!({"steps": ["a", {"many": 3, "size": 700_000}]}), true),
         (grow("output", MEBI - 2000), true),
         (grow("output", MEBI + 1), false),
-        (grow("state", MEBI - 2), true),
-        (grow("state", MEBI), false),
+        (grow("state", MEBI), true),
+        (grow("state", MEBI + 1), false),
         (grow("state", 5 * MEBI), false),
     ] {
         let before = session.token.clone();

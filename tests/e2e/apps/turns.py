@@ -169,8 +169,8 @@ def tell_steps(connection, plan, asked, turn):
 
 
 def plain(asked, turn):
-    state = asked["state"] or {"count": 0}
-    own = {"count": state["count"] + 1, "last": asked["input"]}
+    count = asked["state"]["count"] if isinstance(asked["state"], dict) else 0
+    own = {"count": count + 1, "last": asked["input"]}
     told = {**asked, **turn, "worker": int(os.environ["RIP_WORKER_ID"]), "pid": os.getpid(),
             "generation": int(os.environ["RIP_GENERATION"])}
     return {"status": "finished", "output": told, "state": own}
