@@ -9,7 +9,8 @@ until the test creates it, or the edge lets go of the connection. Other paths th
     {}                          finished; the output tells who answered and what it was asked, and the
                                 state counts the turns: {"count": N, "last": INPUT}
     {"answer": JSON}            this JSON, whatever it is
-    {"body": TEXT}              this text
+    {"body": TEXT, "times": N}  this text, so often (1)
+    {"grow": MEMBER, "size": N} finished; the JSON of this member of the answer takes N bytes
     {"steps": [STEP…]}          a stream (`"form"`: "sse", the default, or "ndjson")
     {"status": N, "type": T, "fields": [[NAME, VALUE]…]}     the head of any of these
     {"gate": NAME, "deaf": true}                             before the head; deaf: even if let go of
@@ -121,7 +122,10 @@ def answer(connection, method, target, fields, own, body):
 
 def tell_whole(connection, plan, asked, turn):
     if "body" in plan:
-        text, kind = plan["body"], "text/plain"
+        text, kind = plan["body"] * plan.get("times", 1), "text/plain"
+    elif "grow" in plan:
+        text = json.dumps({"status": "finished", plan["grow"]: "x" * (plan["size"] - 2)})
+        kind = "application/json"
     else:
         text, kind = json.dumps(plan["answer"] if "answer" in plan else plain(asked, turn)), "application/json"
     text = text.encode()
@@ -165,8 +169,8 @@ def tell_steps(connection, plan, asked, turn):
 
 
 def plain(asked, turn):
-    state = asked["state"] or {"count": 0}
-    own = {"count": state["count"] + 1, "last": asked["input"]}
+    count = asked["state"]["count"] if isinstance(asked["state"], dict) else 0
+    own = {"count": count + 1, "last": asked["input"]}
     told = {**asked, **turn, "worker": int(os.environ["RIP_WORKER_ID"]), "pid": os.getpid(),
             "generation": int(os.environ["RIP_GENERATION"])}
     return {"status": "finished", "output": told, "state": own}
