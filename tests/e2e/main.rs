@@ -65,6 +65,7 @@ mod session_cancel;
 mod session_claims;
 mod session_refusals;
 mod session_wake;
+mod session_socket;
 mod single_instance;
 mod slow_clients;
 mod static_browser;
