@@ -52,6 +52,7 @@ const NAME: &str = "t";
 /// A running server; ends with its test.
 pub struct Server {
     child: Child,
+    command: Command,
     status: Option<ExitStatus>,
     port: Port,
     name: String,
@@ -251,15 +252,15 @@ impl Setup {
         self.fill_in(&port);
         let mut command = self.master(&port);
         let log = |name: &str| File::create(self.path(name)).expect("a log file");
-        let child = command
+        command
             .stdout(if self.is_read { log("stdout.log").into() } else { Stdio::piped() })
-            .stderr(log("stderr.log"))
-            .spawn()
-            .expect("the master starts");
+            .stderr(log("stderr.log"));
+        let child = command.spawn().expect("the master starts");
         let name = self.name().to_owned();
         let runtime_base = self.runtime_base();
         let directory = self.directory;
-        let mut server = Server { child, status: None, port, name, runtime_base, directory };
+        let status = None;
+        let mut server = Server { child, command, status, port, name, runtime_base, directory };
         server.wait_until_listening();
         if self.is_awaited {
             server.wait_until_ready();
@@ -520,6 +521,16 @@ impl Server {
         self.signal(Signal::SIGKILL);
         self.wait_for_exit();
         self.assert_no_process_left();
+    }
+
+    /// Starts it once more as it was, in the same directory and at the same port; it must have ended.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.wait_for_exit();
+        self.child = self.command.spawn().expect("the master starts");
+        self.status = None;
+        self.wait_until_listening();
+        self.wait_until_ready();
     }
 
     #[track_caller]
