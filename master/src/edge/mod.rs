@@ -38,6 +38,7 @@ mod secure;
 mod session;
 mod session_app;
 mod session_http;
+mod session_pages;
 mod session_socket;
 mod session_turn;
 mod session_view;

@@ -47,10 +47,9 @@ impl Spool {
         let room = limits::SPOOL_MEMORY_PER_REQUEST_BYTES.saturating_sub(self.memory.len());
         let (head, rest) = data.split_at(data.len().min(room));
         if !head.is_empty() {
-            if !shared.spool_memory.take(head.len() as u64) {
+            if !self.reserve(head.len() as u64, shared) {
                 return Err(Reason::SpoolFull);
             }
-            self.memory_taken += head.len() as u64;
             self.memory.extend_from_slice(head);
         }
         if !rest.is_empty() {
@@ -63,7 +62,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Takes room for a body that comes all at once, in memory. False when there is none.
+    /// Takes room for bytes that are kept in memory. False when there is none.
     pub(super) fn reserve(&mut self, bytes: u64, shared: &Shared) -> bool {
         let has_room = shared.spool_memory.take(bytes);
         if has_room {
@@ -94,6 +93,16 @@ impl Edge {
         exchange.record.bytes_in += data.len() as u64;
         if let Some(publishing) = &mut exchange.publishing {
             return publishing.push(data);
+        }
+        if let Some(asking) = &mut exchange.asking {
+            if asking.body.len() + data.len() > limits::TURN_INPUT_BYTES {
+                return Err(Reason::BodyTooLarge);
+            }
+            if !exchange.spool.reserve(data.len() as u64, &self.shared) {
+                return Err(Reason::SpoolFull);
+            }
+            asking.body.extend_from_slice(data);
+            return Ok(());
         }
         if exchange.spool.total_bytes() + data.len() as u64 > limit {
             return Err(Reason::BodyTooLarge);
