@@ -60,6 +60,7 @@ mod request;
 mod rolls;
 mod routing;
 mod scale;
+mod session_refusals;
 mod single_instance;
 mod slow_clients;
 mod static_browser;

@@ -409,6 +409,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-fn wrong(what: impl ToString) -> io::Error {
+/// Bytes that say what they must not.
+pub fn wrong(what: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
 }

@@ -16,6 +16,7 @@ pub mod processes;
 pub mod release;
 pub mod renewal_stub;
 pub mod server;
+pub mod session;
 pub mod tls;
 pub mod tools;
 pub mod trusting;
