@@ -204,6 +204,10 @@ pub struct EdgeConfig {
     pub builtin: Builtin,
     /// Where request bodies that outgrow memory go; `None` is `/var/tmp`. Read at start only.
     pub spool_dir: Option<String>,
+    /// Where sessions are kept: an absolute path, or `:memory:`; `None` is `sessions.db` in the state
+    /// directory. Read when sessions are served first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
 }
 
 impl EdgeConfig {

@@ -29,6 +29,8 @@ pub struct Overrides {
     pub per_address: Option<u32>,
     /// Where large request bodies go.
     pub spool_dir: Option<String>,
+    /// Where sessions are kept.
+    pub store: Option<String>,
     /// A request head.
     pub head_timeout: Option<Duration>,
     /// A silence inside a request body.
@@ -76,6 +78,7 @@ impl Overrides {
         replace(&mut edge.limits.connections, &self.connections.map(Some));
         replace(&mut edge.limits.per_address, &self.per_address.map(Some));
         replace(&mut edge.spool_dir, &self.spool_dir.clone().map(Some));
+        replace(&mut edge.store, &self.store.clone().map(Some));
         replace(&mut edge.phases.head, &self.head_timeout);
         replace(&mut edge.phases.body, &self.body_timeout);
         replace(&mut edge.phases.idle, &self.idle_timeout);

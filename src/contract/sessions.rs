@@ -39,12 +39,27 @@ impl SessionsConfig {
         }
     }
 
+    /// Whether `path`, decoded, is one of its own: `<mount>/session`, one below it, or `<mount>/ws` and
+    /// below.
+    pub fn owns(&self, path: &str) -> bool {
+        owns(&self.mount, path.as_bytes())
+    }
+
     /// What its sessions belong to in the store: the same after every reload that leaves the first
     /// host, the mount and the app as they are. Sessions of another scope are unknown here.
     pub fn scope(&self) -> String {
         let host = self.hosts.first().map_or("*", String::as_str);
         format!("{host} {} {}", self.mount, self.app_id)
     }
+}
+
+/// Whether `path` is `<mount>/session`, below it, or `<mount>/ws` and below.
+pub fn owns(mount: &str, path: &[u8]) -> bool {
+    let Some(below) = path.strip_prefix(mount.as_bytes()) else { return false };
+    let is = |name: &[u8]| {
+        below.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+    };
+    is(b"/session") || is(b"/ws")
 }
 
 /// `HOST, HOST MOUNT → APP`
@@ -72,3 +87,19 @@ fn yes() -> bool {
 
 /// Where sessions are served unless something else is said.
 pub const MOUNT: &str = "/v1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_owns_sessions_and_the_socket_and_nothing_else() {
+        for path in ["/v1/session", "/v1/session/", "/v1/session/s_1/x", "/v1/ws", "/v1/ws/x"] {
+            assert!(owns("/v1", path.as_bytes()), "{path}");
+        }
+        for path in ["/v1", "/v1/", "/v1/sessions", "/v1/wsx", "/v1/turn", "/session", "/v2/ws"] {
+            assert!(!owns("/v1", path.as_bytes()), "{path}");
+        }
+        assert!(owns("", b"/session") && owns("", b"/ws"));
+    }
+}

@@ -144,7 +144,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         upstreams,
         rate_limits,
         realtime: _,
-        sessions: _,
+        sessions,
         certs,
         acme_hosts: _,
         auto_hosts: _,
@@ -160,7 +160,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         sources: sources::source_changes(old, new),
         ..Plan::default()
     };
-    edge::edge_changes(edge, &new.edge, &mut plan);
+    edge::edge_changes(edge, &new.edge, !sessions.is_empty(), &mut plan);
     if *rate_limits != new.rate_limits {
         plan.edge.push("rateLimits".to_owned());
     }

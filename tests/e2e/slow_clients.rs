@@ -121,7 +121,10 @@ fn assert_undisturbed(server: &Server, attack: &mut Attack) {
     let (quiet, _) = slowest(server, || false);
     let quiet = quiet.max(attack.quiet);
     println!("{disturbed:?} with slow clients, {quiet:?} without");
-    assert!(disturbed <= quiet * 5, "{disturbed:?} with slow clients, {quiet:?} without");
+    // Whoever waits for a slow client waits for seconds. A machine that does something else meanwhile
+    // is told from that; how fast the server is, its measurements say.
+    let most = (quiet * 5).max(PATIENCE / 100);
+    assert!(disturbed <= most, "{disturbed:?} with slow clients, {quiet:?} without");
 }
 
 /// How long 99 of 100 answers take at most, and whether `holds` at the end of them.

@@ -2,6 +2,7 @@
 //! Edgefile writes, and builds everything of it that takes time, so that no loop has to.
 
 use super::certs::CertKeeper;
+use super::store::place::Place;
 use crate::reactor::mailbox::Sender;
 use crate::shared::certs::StagedCerts;
 use crate::shared::draft::{Draft, DraftId, Unmade};
@@ -23,6 +24,7 @@ use rip::reload::{Failure, FreshPool, Overlay, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What is to be made.
@@ -49,6 +51,9 @@ pub struct Task {
     pub first_pool: PoolNumber,
     /// Who reads its certificates; `None` where it is only looked at.
     pub certs: Option<CertKeeper>,
+    /// Where its sessions are kept unless it says; `None` where their store is open already, or it is only
+    /// looked at.
+    pub state_dir: Option<PathBuf>,
     /// Where the pools, and this thread, send their news.
     pub control: Sender<ControlMessage>,
 }
@@ -81,6 +86,11 @@ impl Task {
             .map_err(|why| Unmade::Rejected(Failure::new(AttemptCode::Invalid, why)))?;
         let certs = self.certs.take().map(|keeper| keeper.stage(&config)).transpose();
         let certs = certs.map_err(Unmade::Rejected)?;
+        if let Some(state_dir) = self.state_dir.take().filter(|_| !config.sessions.is_empty()) {
+            Place::chosen(&config, &state_dir).check().map_err(|why| {
+                Unmade::Rejected(Failure::new(AttemptCode::Invalid, why.to_string()))
+            })?;
+        }
         let secrets = Secrets::read(&config)
             .map_err(|details| Unmade::Rejected(Failure { code: AttemptCode::Invalid, details }))?;
         Ok(self.draft(config, upstreams, secrets, certs, warnings))
@@ -303,6 +313,7 @@ mod tests {
                 active: Arc::clone(&self.active),
                 first_pool: PoolNumber(5),
                 certs: None,
+                state_dir: None,
                 control: self.control.clone(),
             }
         }

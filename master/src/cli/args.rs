@@ -3,12 +3,14 @@
 mod edgefile;
 mod https;
 mod realtime;
+mod sessions;
 
 pub use edgefile::{
     AddHost, Check, EdgefileFlags, Fmt, PlanReload, RemoveHost, ReportForm, Schema, Why,
 };
 pub use https::HttpsFlags;
 pub use realtime::RealtimeFlags;
+pub use sessions::SessionFlags;
 
 use super::exit::Failure;
 use super::token::expand;
@@ -381,6 +383,9 @@ pub struct Start {
     /// WebSockets whose app hears of them by HTTP.
     #[command(flatten, next_help_heading = "Realtime")]
     pub realtime: RealtimeFlags,
+    /// Sessions that outlive the server.
+    #[command(flatten, next_help_heading = "Sessions")]
+    pub sessions: SessionFlags,
     /// How long each step may take.
     #[command(flatten, next_help_heading = "Deadlines")]
     pub deadlines: DeadlineFlags,

@@ -3,6 +3,7 @@
 pub mod edgefile;
 mod fallback;
 mod https;
+mod sessions;
 
 use super::args::Start;
 use super::entry::{self, Entry, Files, Found, Places};
@@ -143,6 +144,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         phases: phases(start),
         log: LogConfig { access: !start.output.no_access_log, json: start.output.json_logging },
         spool_dir: spool_directory(start, world)?,
+        store: sessions::store(start, world)?,
         ..EdgeConfig::default()
     };
     let mut config = match found {
@@ -163,6 +165,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         let endpoint = RealtimeConfig::new(path, app.id.clone(), &app.realtime_path);
         config.realtime.push(endpoint);
     }
+    sessions::serve(start, &mut config)?;
     if start.edge.port_fallback {
         fallback::settle(&mut config.edge)?;
     }
@@ -290,6 +293,7 @@ fn refuse_app_flags(start: &Start, files: &Files) -> Result<(), Failure> {
         ("--setup", changes.setup.is_some()),
         ("--reload", changes.reload.is_some()),
         ("--realtime-path", start.realtime.realtime_path.is_some()),
+        ("--sessions", start.sessions.sessions),
     ];
     match given.into_iter().find(|(_, is_given)| *is_given) {
         None => Ok(()),

@@ -13,6 +13,7 @@ use super::orphans::Orphans;
 use super::reload::{Reloads, longest};
 use super::runtime_dir::RuntimeDir;
 use super::server::ControlServer;
+use super::sessions::SessionStore;
 use super::source::Source;
 use super::source_file::SourceFile;
 use super::start_error::StartError;
@@ -133,6 +134,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let source_file = watched_file(&settings, &mut watcher)?;
     watch.start(settings.watch_poll).map_err(step("the thread of the certificates"))?;
     let seed = random_seed().map_err(step("/dev/urandom"))?;
+    let store = SessionStore::start(&settings, &shared)?;
     let edges = Edges::start(&shared, listeners, loops, seed).map_err(step("the edge loops"))?;
     let acme = super::acme::agent(&shared, &certs, &settings.state_dir, seed);
     let config = &settings.config;
@@ -165,6 +167,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         certs,
         cert_asks: CertAsks::default(),
         agents: (log, files),
+        store,
         acme,
         mdns: MdnsAgent::new(),
         feed: Feed::default(),

@@ -18,6 +18,7 @@ use super::orphans::Orphans;
 use super::outcome::Outcome;
 use super::reload::{Added, Reloads, configuration, history};
 use super::server::{Answer, ConnectionId, ControlServer, Request};
+use super::sessions::SessionStore;
 use super::source::Source;
 use super::source_file::SourceFile;
 use super::start_error::StartError;
@@ -77,6 +78,7 @@ pub struct Master {
     pub(super) certs: CertKeeper,
     pub(super) cert_asks: CertAsks,
     pub(super) agents: (LogAgent, FileAgent),
+    pub(super) store: SessionStore,
     pub(super) acme: AcmeAgent,
     pub(super) mdns: MdnsAgent,
     pub(super) feed: Feed,
@@ -548,11 +550,15 @@ impl Master {
         self.reload.compiler.end();
         self.orphans.end_all();
         self.cut_edges();
+        // What the loops have ordered is done first; then nobody is left to order anything.
+        self.store.stop();
         let mut mail = Vec::new();
         self.mail.drain(&mut mail);
         for message in mail {
-            if let ControlMessage::LoopStopped { cut, .. } = message {
-                self.state.cut += cut;
+            match message {
+                ControlMessage::LoopStopped { cut, .. } => self.state.cut += cut,
+                ControlMessage::Tell(event) => self.tell(&event),
+                _ => {}
             }
         }
         let cut = self.state.cut;

@@ -48,6 +48,7 @@ impl Edges {
             pool.connect_loops(loops.clone());
         }
         shared.hubs.connect_loops(loops.clone());
+        loops.iter().for_each(|own| shared.sessions.queue.attach(own.clone()));
         let pseudonym = format!("rip-{:012x}", Xoshiro::new(!seed).next_u64() >> 16);
         let mut edges = Self { loops: loops.clone(), acceptor: None, threads: Vec::new() };
         let mut listeners = Some(listeners);

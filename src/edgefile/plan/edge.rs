@@ -5,8 +5,8 @@ use crate::contract::config::{
     Builtin, EdgeConfig, EdgeLimits, LogConfig, Phases, TlsConfig, Verify,
 };
 
-/// Enters which settings change, and when.
-pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) {
+/// Enters which settings change, and when. `has_store`: the store of sessions is open by now.
+pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, plan: &mut Plan) {
     let EdgeConfig {
         http: _,
         https: _,
@@ -24,6 +24,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) 
         publish,
         builtin,
         spool_dir,
+        store,
     } = old;
     let LogConfig { access, json } = log;
     let mut late = Names::default();
@@ -31,6 +32,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) 
     late.note("log.access", *access != new.log.access);
     late.note("log.json", *json != new.log.json);
     late.note("spoolDir", *spool_dir != new.spool_dir);
+    late.note("store", has_store && *store != new.store);
     plan.restart_needed = late.0;
 
     let EdgeLimits { body_bytes, connections, per_address, spool_memory_bytes, spool_disk_bytes } =
@@ -64,6 +66,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, plan: &mut Plan) 
     live.note("tls.certDirs", *cert_dirs != new.tls.cert_dirs);
     live.note("tls.acme", *acme != new.tls.acme);
     live.note("tls.hsts", *hsts != new.tls.hsts);
+    live.note("store", !has_store && *store != new.store);
     live.note("mdns", *mdns != new.mdns);
     plan.edge = live.0;
 }

@@ -317,6 +317,7 @@ fn the_edge_changes_at_once_or_after_a_restart() {
     assert_eq!(change(|edge| edge.log.json = true), late("log.json"));
     assert_eq!(change(|edge| edge.log.access = false), late("log.access"));
     assert_eq!(change(|edge| edge.spool_dir = Some("/x".to_owned())), late("spoolDir"));
+    assert_eq!(change(|edge| edge.store = Some("/x".to_owned())), live("store"));
     assert_eq!(change(|edge| edge.limits.body_bytes = 1), live("limits.bodyBytes"));
     assert_eq!(change(|edge| edge.limits.connections = Some(1)), live("limits.connections"));
     assert_eq!(change(|edge| edge.limits.per_address = Some(1)), live("limits.perAddress"));

@@ -8,6 +8,7 @@ mod hello;
 mod realtime;
 mod sleep;
 mod stream;
+mod turn;
 
 use crate::request::Request;
 use crate::response::Response;
@@ -15,7 +16,8 @@ use crate::serve::serve;
 use std::ffi::OsString;
 
 /// The names of the shim's own apps, as in `builtin:NAME`.
-pub const NAMES: [&str; 7] = ["busy", "crash", "echo", "hello", "realtime", "sleep", "stream"];
+pub const NAMES: [&str; 8] =
+    ["busy", "crash", "echo", "hello", "realtime", "sleep", "stream", "turn"];
 
 /// Runs the app called `name` until it is asked to stop; returns the exit code.
 pub(crate) fn main(name: Option<OsString>) -> i32 {
@@ -28,6 +30,7 @@ pub(crate) fn main(name: Option<OsString>) -> i32 {
         Some("realtime") => realtime::answer,
         Some("sleep") => sleep::answer,
         Some("stream") => stream::answer,
+        Some("turn") => turn::answer,
         _ => {
             eprintln!("there is no such builtin; there are {}", NAMES.join(", "));
             return 64;

@@ -47,17 +47,18 @@ pub struct StoreAgent {
 }
 
 impl StoreAgent {
-    /// Starts it on the store at `place`. It opens the store by itself, and tells `control` what is
-    /// wrong with it: a store that cannot be opened is tried again, and until then refuses.
+    /// Starts it on the store at `place`, for the orders of `queue`. It opens the store by itself, and
+    /// tells `control` what is wrong with it: a store that cannot be opened is tried again, and until then
+    /// refuses.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// When no thread can be started. The queue is closed then: what is ordered is refused.
     pub fn start(
         place: Place,
         faults: Faults,
+        queue: StoreQueue,
         control: Sender<ControlMessage>,
     ) -> io::Result<Self> {
-        let queue = StoreQueue::new();
         let lives = Arc::new(AtomicU64::new(0));
         let mut agent = Self { queue: queue.clone(), threads: Vec::with_capacity(2) };
         let (read, reads, known) = (place.clone(), queue.clone(), Arc::clone(&lives));
@@ -69,11 +70,6 @@ impl StoreAgent {
                 .spawn(move || writer::Writer::new(place, faults, queue, control, lives).run())?,
         );
         Ok(agent)
-    }
-
-    /// Where orders go.
-    pub fn queue(&self) -> StoreQueue {
-        self.queue.clone()
     }
 
     /// Does and answers what was submitted, then ends.

@@ -9,6 +9,8 @@
 //! ```
 
 use super::trouble::{Kind, Trouble};
+use nix::unistd::{AccessFlags, access};
+use rip::contract::config::Config;
 use rip::session::Epoch;
 use rip::time::UnixMillis;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -32,6 +34,49 @@ impl Place {
         if text.as_os_str() == ":memory:" { Self::Memory } else { Self::File(text.to_owned()) }
     }
 
+    /// The place of the store of `config`, where what outlives the master is in `state_dir`.
+    pub fn chosen(config: &Config, state_dir: &Path) -> Self {
+        match &config.edge.store {
+            Some(text) => Self::of(Path::new(text)),
+            None => Self::File(state_dir.join("sessions.db")),
+        }
+    }
+
+    /// Whether there can ever be a store: its directory is there, or can be made, and is ours to write. What
+    /// may pass (a full disk, one that may only be read) is no reason against it.
+    ///
+    /// # Errors
+    /// Why there cannot, in one clause.
+    pub fn check(&self) -> io::Result<()> {
+        let Self::File(path) = self else { return Ok(()) };
+        let wrong = |kind, what: String| {
+            Err(io::Error::new(kind, format!("the store of sessions: {what}")))
+        };
+        if path.is_dir() {
+            return wrong(
+                io::ErrorKind::IsADirectory,
+                format!("{} is a directory", path.display()),
+            );
+        }
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or(Path::new("."));
+        let shown = dir.display();
+        match make_dir(path) {
+            Err(error) if may_pass(error.kind()) => return Ok(()),
+            Err(error) => return wrong(error.kind(), format!("{shown} cannot be made: {error}")),
+            Ok(()) if !dir.is_dir() => {
+                return wrong(io::ErrorKind::NotADirectory, format!("{shown} is no directory"));
+            }
+            Ok(()) => {}
+        }
+        match access(dir, AccessFlags::W_OK | AccessFlags::X_OK).map_err(io::Error::from) {
+            Err(error) if !may_pass(error.kind()) => {
+                wrong(error.kind(), format!("{shown} cannot be written: {error}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// As it is told.
     pub fn shown(&self) -> String {
         match self {
@@ -39,6 +84,12 @@ impl Place {
             Self::File(path) => path.display().to_string(),
         }
     }
+}
+
+/// It may be over when it is tried again, without anybody changing what was configured.
+fn may_pass(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(kind, QuotaExceeded | ReadOnlyFilesystem | StorageFull)
 }
 
 /// `path` with `suffix` behind its name.

@@ -1,7 +1,7 @@
 //! `start` with an Edgefile: flags stand above what it says, and what is about one app is said there.
 
 use super::https::{self, Mode, Said};
-use super::{Words, World, checked_name, fallback, name_after, workers};
+use super::{Words, World, checked_name, fallback, name_after, sessions, workers};
 use crate::cli::args::Start;
 use crate::cli::entry;
 use crate::cli::exit::Failure;
@@ -103,6 +103,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         connections: edge.max_connections,
         per_address: edge.max_connections_per_address,
         spool_dir,
+        store: sessions::store(start, world)?,
         head_timeout: deadlines.head_timeout_ms,
         body_timeout: deadlines.body_timeout_ms,
         idle_timeout: deadlines.idle_timeout_ms,
@@ -231,6 +232,7 @@ fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
             "--realtime-path",
             "realtime \"/realtime\" app=\"NAME\"",
         ),
+        (start.sessions.sessions, "--sessions", "sessions \"/v1\" app=\"NAME\""),
         (app.health_path.is_some(), "--health-path", "health-check path=\"/ready\""),
         (!app.env.is_empty(), "--env", "env KEY=\"value\""),
         (restarts.max_restarts.is_some(), "--max-restarts", "restart-policy max-restarts=10"),

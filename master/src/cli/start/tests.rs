@@ -285,3 +285,31 @@ fn the_spool_is_the_flags_then_the_init_systems() {
     let failure = run("start 8080 --spool gone", &world).unwrap_err();
     assert_eq!(failure.exit, Exit::Configuration);
 }
+
+#[test]
+fn sessions_are_served_where_they_are_asked_for() {
+    let tree = Tree::new("sessions", &["app.py", "files/index.html"]);
+    let config = |line: &str| run(line, &world(&tree)).map(|settings| settings.config);
+    let plain = config("start app.py 8080").unwrap();
+    assert_eq!((plain.sessions.len(), plain.edge.store), (0, None));
+    let with = config("start app.py 8080 --sessions").unwrap();
+    let scope = with.sessions[0].scope();
+    assert_eq!((with.sessions.len(), with.edge.store), (1, None));
+    assert_eq!(scope, format!("* /v1 {}", with.apps[0].id));
+    let store = |line| config(line).unwrap().edge.store.unwrap();
+    let cwd = tree.places().cwd;
+    let there = cwd.join("data/s.db").to_str().unwrap().to_owned();
+    assert_eq!(store("start app.py 8080 --sessions --sessions-db data/s.db"), there);
+    assert_eq!(store("start app.py 8080 --sessions --sessions-db :memory:"), ":memory:");
+    for (line, said) in [
+        ("start app.py 8080 --sessions-db s.db", "--sessions-db says where sessions are kept"),
+        (
+            "start app.py 8080 --sessions --realtime-path /v1/ws",
+            "--realtime-path /v1/ws is a place of --sessions",
+        ),
+        ("start files 8080 --sessions", "--sessions is about an app"),
+    ] {
+        let failure = config(line).unwrap_err();
+        assert!(failure.message.starts_with(said), "{line}: {}", failure.message);
+    }
+}

@@ -105,6 +105,7 @@ impl Master {
             active,
             first_pool: self.crews.next_number(),
             certs: is_attempt.then(|| self.certs.clone()),
+            state_dir: is_attempt.then(|| self.unopened_state()).flatten(),
             control: self.shared.control.clone(),
         };
         let job = (job.path.is_some() || !job.added.is_empty()).then_some(&job);
@@ -128,6 +129,7 @@ impl Master {
                 active: self.shared.current.load(),
                 first_pool: self.crews.next_number(),
                 certs: Some(self.certs.clone()),
+                state_dir: self.unopened_state(),
                 control: self.shared.control.clone(),
             };
             self.begin_task(task, None, now)

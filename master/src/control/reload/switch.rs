@@ -40,6 +40,8 @@ impl Master {
         };
         let (snapshot, urls) = (Arc::clone(&draft.snapshot), draft.urls.clone());
         let certs = draft.certs.as_ref().map(|certs| self.certs.activate(certs));
+        // Before the first request for one.
+        self.keep_sessions(&snapshot.config);
         let previous = self.shared.current.load();
         let mut crews = Vec::new();
         for ((app, pool), urls) in snapshot.config.apps.iter().zip(&snapshot.pools).zip(urls) {

@@ -71,8 +71,10 @@ impl Desk {
 
     fn with(path: &Path, faults: Faults) -> Self {
         let control = Post::new();
-        let agent = StoreAgent::start(Place::of(path), faults, control.sender.clone()).unwrap();
-        Self { queue: agent.queue(), agent, edge: Post::new(), control }
+        let (place, queue) = (Place::of(path), StoreQueue::new());
+        let agent =
+            StoreAgent::start(place, faults, queue.clone(), control.sender.clone()).unwrap();
+        Self { queue, agent, edge: Post::new(), control }
     }
 
     fn submit(&self, key: u64, order: StoreOrder) {
@@ -181,7 +183,8 @@ fn what_waits_is_done_before_the_agent_ends_and_nothing_after() {
     let Desk { agent, queue, edge, control } = desk;
     agent.stop();
     submit(&queue, &edge, 0, start(200));
-    let agent = StoreAgent::start(Place::Memory, Faults::default(), control.sender.clone());
+    let (faults, other) = (Faults::default(), StoreQueue::new());
+    let agent = StoreAgent::start(Place::Memory, faults, other, control.sender.clone());
     let mut desk = Desk { agent: agent.unwrap(), queue, edge, control };
     for _ in 1..=100 {
         run_of(&desk.answer().1);

@@ -87,7 +87,7 @@ fn flags_stand_above_the_file() {
                 --queue-timeout-ms 5 --connect-timeout-ms 6 --read-timeout-ms 7 \
                 --start-timeout-ms 8 --drain-timeout-ms 9 --kill-timeout-ms 10 \
                 --stuck-timeout-ms 11 --json-logging --no-access-log --static --quiet --debug \
-                --watch-poll --name edge1";
+                --watch-poll --name edge1 --sessions-db /var/lib/shop.db";
     let (start, world) = (start(line), world(&tree));
     let found = overrides(&start, &world).unwrap();
     let millis = |millis| Some(Duration::from_millis(millis));
@@ -102,6 +102,7 @@ fn flags_stand_above_the_file() {
         connections: Some(5),
         per_address: Some(6),
         spool_dir: Some(tree.places().cwd.join("shop").to_str().unwrap().to_owned()),
+        store: Some("/var/lib/shop.db".to_owned()),
         head_timeout: millis(1),
         body_timeout: millis(2),
         idle_timeout: millis(3),
