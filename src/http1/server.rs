@@ -72,6 +72,8 @@ pub struct Server {
     to_head: bool,
     /// The client waits for `100 Continue`.
     expects: bool,
+    /// The response names another protocol.
+    offers_upgrade: bool,
 }
 
 #[derive(Debug)]
@@ -111,6 +113,7 @@ impl Server {
             old: false,
             to_head: false,
             expects: false,
+            offers_upgrade: false,
         }
     }
 
@@ -226,7 +229,9 @@ impl Server {
         } else {
             self.frame(length, out)
         };
-        if !self.keep_alive {
+        if self.offers_upgrade {
+            out.extend_from_slice(b"Connection: close, Upgrade\r\n");
+        } else if !self.keep_alive {
             out.extend_from_slice(b"Connection: close\r\n");
         } else if self.old {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
@@ -337,6 +342,13 @@ impl Server {
         if matches!(self.writing, Writing::Idle) {
             self.keep_alive = false;
         }
+    }
+
+    /// As [`Self::close_after_this`] before a 426, whose `Upgrade` names what the client might speak: its
+    /// `Connection` says both (RFC 9110 §7.8).
+    pub fn close_offering_upgrade(&mut self) {
+        self.close_after_this();
+        self.offers_upgrade = true;
     }
 
     /// True when nothing is going on: no byte of a request, no response.

@@ -22,6 +22,14 @@ pub enum Counter {
     Refusal(Reason),
     /// An answer with this status.
     Response(u16),
+    /// Turns of sessions that were begun.
+    SessionTurns,
+    /// Those of them that were committed.
+    SessionCommitted,
+    /// Those that ended without: failed, contended, cancelled, refused by the app.
+    SessionFailed,
+    /// Requests and messages for a turn that were refused before anything ran.
+    SessionRefused,
     /// WebSocket clients that left, by the code they were closed with.
     SocketClosed(u16),
     /// Messages that were given to WebSocket clients.
@@ -59,6 +67,10 @@ impl Counter {
             Self::SocketReplyFailed => FIRST_SOCKET + 5,
             Self::SocketReplyInvalid => FIRST_SOCKET + 6,
             Self::SocketClosed(code) => FIRST_CLOSE + close_of(code),
+            Self::SessionTurns => FIRST_SESSION,
+            Self::SessionCommitted => FIRST_SESSION + 1,
+            Self::SessionFailed => FIRST_SESSION + 2,
+            Self::SessionRefused => FIRST_SESSION + 3,
         }
     }
 }
@@ -120,13 +132,14 @@ impl Default for Counters {
 }
 
 /// Numbers in all.
-pub const COUNTER_COUNT: usize = FIRST_CLOSE + CLOSE_CODES.len();
+pub const COUNTER_COUNT: usize = FIRST_SESSION + 4;
 /// Classes of statuses, 1xx to 5xx.
 pub const CLASS_COUNT: usize = 5;
 const FIRST_RESPONSE: usize = 5;
 const FIRST_REFUSAL: usize = FIRST_RESPONSE + CLASS_COUNT;
 const FIRST_SOCKET: usize = FIRST_REFUSAL + Reason::ALL.len();
 const FIRST_CLOSE: usize = FIRST_SOCKET + 7;
+const FIRST_SESSION: usize = FIRST_CLOSE + CLOSE_CODES.len();
 
 /// Codes that have a place of their own; all others share the first.
 const CLOSE_CODES: [u16; 12] =
@@ -174,7 +187,13 @@ mod tests {
             Counter::SocketReplyInvalid,
         ];
         let closes = CLOSE_CODES.into_iter().map(Counter::SocketClosed);
-        let sockets = sockets.into_iter().chain(closes);
+        let sessions = [
+            Counter::SessionTurns,
+            Counter::SessionCommitted,
+            Counter::SessionFailed,
+            Counter::SessionRefused,
+        ];
+        let sockets = sockets.into_iter().chain(closes).chain(sessions);
         for counter in plain.into_iter().chain(responses).chain(refusals).chain(sockets) {
             assert!(places.insert(counter.index()), "{counter:?}");
         }

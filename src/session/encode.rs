@@ -108,6 +108,14 @@ pub fn accepted_body(run: &Run, key: &TokenKey) -> String {
     with_token(&body, session, Some(&run.token), key).into_owned()
 }
 
+/// The body of an answer to a cancellation when no turn runs and how the last one ended is forgotten:
+/// `{"sessionId","status":"idle","continuationToken"}`.
+pub fn idle_body(session: SessionId, token: &Seed, key: &TokenKey) -> String {
+    let body = Object::new().plain("sessionId", format_args!("\"{session}\""));
+    let body = body.text("status", "idle").open();
+    with_token(&body, session, Some(token), key).into_owned()
+}
+
 /// The body of a GET of a session: `{"status","turn","lastEventId","expiresAt"}`.
 pub fn status_body(view: &View) -> String {
     let body = Object::new().text("status", view.status).plain("turn", view.turn);

@@ -55,6 +55,8 @@ pub enum Refusal {
     Method(&'static str),
     /// The site has no WebSockets.
     UpgradeRequired,
+    /// The path speaks WebSocket, and the request does not ask for it.
+    NoUpgrade,
     /// A fresh WebSocket's first message carries a token.
     TokenOnStart,
     /// The WebSocket is bound to a session already.
@@ -87,7 +89,7 @@ impl Refusal {
             Self::Gone { .. } => 410,
             Self::TooLarge => 413,
             Self::KeyReused => 422,
-            Self::UpgradeRequired => 426,
+            Self::UpgradeRequired | Self::NoUpgrade => 426,
             Self::Store(_) => 503,
         }
     }
@@ -114,7 +116,7 @@ impl Refusal {
             Self::TokenOnStart => "token-on-start",
             Self::TooLarge => "too-large",
             Self::UnknownSession(_) => "unknown-session",
-            Self::UpgradeRequired => "upgrade-required",
+            Self::UpgradeRequired | Self::NoUpgrade => "upgrade-required",
         }
     }
 
@@ -142,6 +144,7 @@ impl Refusal {
             Self::TokenOnStart => "present no continuationToken to start a session",
             Self::TooLarge => "body is too large",
             Self::UpgradeRequired => "websockets are disabled",
+            Self::NoUpgrade => "only WebSocket is spoken here",
         }
         .to_owned()
     }
@@ -170,17 +173,16 @@ impl Refusal {
         body.end()
     }
 
-    /// The fields that only this refusal has; `mount` is where the sessions are.
+    /// The fields that only this refusal has; `mount` is where the sessions are. With a 426 the
+    /// connection ends, which its `Connection` says.
     pub fn fields(&self, mount: &str) -> Vec<(&'static str, String)> {
         match self {
             Self::InFlight { session, own_turn: Some(turn) } => {
                 vec![("Location", super::encode::events_location(mount, *session, *turn))]
             }
             Self::Method(allow) => vec![("Allow", (*allow).to_owned())],
-            Self::UpgradeRequired => vec![
-                ("Upgrade", "HTTP/1.1".to_owned()),
-                ("Connection", "close, Upgrade".to_owned()),
-            ],
+            Self::UpgradeRequired => vec![("Upgrade", "HTTP/1.1".to_owned())],
+            Self::NoUpgrade => vec![("Upgrade", "websocket".to_owned())],
             Self::Store(_) => vec![("Retry-After", STORE_RETRY.as_secs().to_string())],
             _ => Vec::new(),
         }
@@ -262,6 +264,7 @@ mod tests {
             ),
             (Refusal::Method("POST"), 405, "method-not-allowed", "method not allowed"),
             (Refusal::UpgradeRequired, 426, "upgrade-required", "websockets are disabled"),
+            (Refusal::NoUpgrade, 426, "upgrade-required", "only WebSocket is spoken here"),
             (
                 Refusal::TokenOnStart,
                 400,
@@ -303,9 +306,9 @@ mod tests {
         let own = Refusal::InFlight { session, own_turn: Some(3) };
         let location = "/v1/session/s_00000000000000000000000000000000/events?turn=3".to_owned();
         assert_eq!(own.fields("/v1"), [("Location", location)]);
-        let upgrade = Refusal::UpgradeRequired.fields("/v1");
-        assert_eq!(upgrade[0], ("Upgrade", "HTTP/1.1".into()));
-        assert_eq!(upgrade[1], ("Connection", "close, Upgrade".into()));
+        let upgrade = |refusal: Refusal| refusal.fields("/v1");
+        assert_eq!(upgrade(Refusal::UpgradeRequired), [("Upgrade", "HTTP/1.1".into())]);
+        assert_eq!(upgrade(Refusal::NoUpgrade), [("Upgrade", "websocket".into())]);
         assert_eq!(Refusal::Method("GET, DELETE").fields("/v1"), [("Allow", "GET, DELETE".into())]);
         assert!(Refusal::InFlight { session, own_turn: None }.fields("/v1").is_empty());
     }

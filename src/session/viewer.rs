@@ -5,6 +5,7 @@
 
 use super::access::Reading;
 use super::ask::Form;
+use super::claim::Run;
 use super::event::{Closes, Event};
 use super::event_id::{Cursor, EventId};
 use super::id::SessionId;
@@ -34,6 +35,8 @@ pub struct Viewer {
     after: EventId,
     /// It wants this turn only.
     turn: Option<u64>,
+    /// It wants one attempt of that turn only.
+    is_of_run: bool,
     /// It was told that its cursor leads nowhere.
     reset: Option<Reset>,
     /// JSON: how many more it takes.
@@ -146,6 +149,7 @@ impl Viewer {
             state: if is_behind_turn { State::Done } else { State::Wanting },
             after,
             turn: read.turn,
+            is_of_run: false,
             reset,
             room: if form == Form::Json { read.limit } else { u32::MAX },
             wait_until,
@@ -153,6 +157,32 @@ impl Viewer {
             is_up_to_date: is_behind_turn || is_all_read,
             is_closed: is_behind_turn || view.running.is_none(),
         }))
+    }
+
+    /// Reads the attempt `run` from its first event to its last, for who began it. It waits for the first
+    /// one.
+    pub fn of_run(run: &Run, form: Form) -> Self {
+        let attempt = run.attempt;
+        let viewer = Self::behind(attempt.session, run.last, form);
+        Self { state: State::Waiting, turn: Some(attempt.turn), is_of_run: true, ..viewer }
+    }
+
+    /// Reads on behind `after`, an event that is known to have been kept, until no turn runs.
+    pub fn behind(session: SessionId, after: EventId, form: Form) -> Self {
+        Self {
+            session,
+            form,
+            state: State::Wanting,
+            after,
+            turn: None,
+            is_of_run: false,
+            reset: None,
+            room: u32::MAX,
+            wait_until: None,
+            has_read: false,
+            is_up_to_date: false,
+            is_closed: false,
+        }
     }
 
     /// The session.
@@ -239,6 +269,7 @@ impl Viewer {
             is_turn_over = self.turn == Some(event.turn)
                 && match event.closes {
                     Closes::Nothing => false,
+                    _ if self.is_of_run => true,
                     // Another attempt may follow.
                     Closes::Attempt => event.id.seq >= page.last.seq && page.running != self.turn,
                     Closes::Turn => true,

@@ -21,6 +21,7 @@ use rip::http1::{FieldWriter, ResponseLength, encode};
 use rip::observe::access::Access;
 use rip::observe::counter::Counter;
 use rip::pool::Outcome;
+use rip::session;
 use rip::time::{Instant, UnixMillis};
 use rip::upstream::Outcome as UpstreamOutcome;
 use std::sync::Arc;
@@ -115,6 +116,9 @@ impl Edge {
             return self.forget(key, Some(reason));
         };
         if !exchange.answered {
+            if reason == Reason::BodyTooLarge && exchange.asking.is_some() {
+                return self.refuse_asking(key, &session::Refusal::TooLarge);
+            }
             let id = exchange.request_id;
             let request = std::mem::take(&mut exchange.request);
             let mut record = std::mem::take(&mut exchange.record);
@@ -122,9 +126,13 @@ impl Edge {
             let rules = std::mem::take(&mut exchange.changes);
             let changes =
                 snapshot.as_ref().and_then(|found| found.table.headers().response(&rules));
+            let accept = match &exchange.asking {
+                Some(_) => b"application/json",
+                None => field_of(&request, b"accept"),
+            };
             let refusal = Refusal {
                 reason,
-                accept: field_of(&request, b"accept"),
+                accept,
                 retry_after_secs,
                 fields: b"",
                 size: None,
@@ -200,25 +208,40 @@ impl Edge {
         own: &OwnAnswer<'_>,
         more: impl FnOnce(&mut FieldWriter<'_>),
     ) -> Option<(After, u64)> {
-        let OwnAnswer { status, content_type, body, changes } = *own;
+        let length = ResponseLength::Known(own.body.len() as u64);
+        let front = self.write_head(key, id, own, length, more)?;
+        let out = front.output.bytes_mut();
+        let before = out.len();
+        front.server.body(own.body, out);
+        let body_bytes = out.len() - before;
+        Some((front.server.end(out), body_bytes as u64))
+    }
+
+    /// Writes the head of an answer of the edge's own, whose body follows; `None` when the client is gone.
+    pub(super) fn write_head(
+        &mut self,
+        key: Key,
+        id: &RequestId,
+        own: &OwnAnswer<'_>,
+        length: ResponseLength,
+        more: impl FnOnce(&mut FieldWriter<'_>),
+    ) -> Option<&mut Front> {
+        let OwnAnswer { status, content_type, changes, .. } = *own;
         let date = self.date.line(self.clock.wall());
         let front = self.fronts.get_mut(key)?;
         let hsts = hsts(front, &self.snapshots);
         let out = output(&mut front.output, &mut self.blocks);
-        let length = ResponseLength::Known(body.len() as u64);
         let mut fields = front.server.respond(status, b"", length, out).changed_by(changes);
         fields.server();
         fields.raw(date);
         fields.field(b"X-Request-Id", id.as_bytes());
-        fields.field(b"Content-Type", content_type.as_bytes());
+        if !content_type.is_empty() {
+            fields.field(b"Content-Type", content_type.as_bytes());
+        }
         add_hsts(hsts, None, &mut fields);
         more(&mut fields);
         fields.finish();
-        let out = front.output.bytes_mut();
-        let before = out.len();
-        front.server.body(body, out);
-        let body_bytes = out.len() - before;
-        Some((front.server.end(out), body_bytes as u64))
+        Some(front)
     }
 
     /// Answers a request that carries no exchange, and tells of it in the log.
@@ -301,6 +324,7 @@ impl Edge {
         if let Some(own) = exchange.own.take() {
             self.answer_own(*own, &mut exchange, reason);
         }
+        let asking = exchange.asking.take();
         let front = exchange.front.unwrap_or_else(|| Key::from_u64(0));
         if let Some(pool) = self.seats.pool(exchange.pool).cloned() {
             self.tell_of(&exchange, front, pool.id.as_str(), reason);
@@ -310,6 +334,8 @@ impl Edge {
             self.tell_of(&exchange, front, &proxied.upstream.id, reason);
         } else if let Some(publishing) = &exchange.publishing {
             self.tell_of(&exchange, front, publishing.hub.app.as_str(), reason);
+        } else if let Some(asking) = &asking {
+            self.tell_of(&exchange, front, asking.place.app_id.as_str(), reason);
         }
         self.close_tunnel(&mut exchange);
         self.snapshots.unpin(exchange.snapshot);
@@ -319,6 +345,9 @@ impl Edge {
         exchange.reset();
         if self.blanks.len() < BLANKS_KEPT {
             self.blanks.push(exchange);
+        }
+        if let Some(asking) = asking {
+            self.asker_left(&asking);
         }
     }
 
@@ -392,6 +421,7 @@ pub(super) struct Refusal<'a> {
 /// An answer of the edge's own.
 pub(super) struct OwnAnswer<'a> {
     pub(super) status: u16,
+    /// Empty where there is none, or the further fields have it.
     pub(super) content_type: &'a str,
     pub(super) body: &'a [u8],
     /// What the operator changes of its head.

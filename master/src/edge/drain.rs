@@ -41,6 +41,7 @@ impl Edge {
                 self.front_deadline(key, Phase::Head, at.min(idle_until));
             }
         }
+        self.drain_views();
     }
 
     /// Tells the control loop, once, that nothing is left to finish.

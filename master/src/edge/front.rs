@@ -204,7 +204,9 @@ impl Edge {
                 return self.close_front(key);
             }
             let (exchange, socket) = (front.exchange, front.socket);
-            if self.ends_with_client(socket) {
+            if self.ends_with_client(socket)
+                || exchange.is_some_and(|exchange| self.asks_until_it_leaves(exchange))
+            {
                 return self.close_front(key);
             }
             if let Some(exchange) = exchange
@@ -428,7 +430,11 @@ impl Edge {
                         Some(exchange) => self.fail(exchange, malformed.reason),
                         None => {
                             let head = head.is_complete().then(|| (&*head, input.filled()));
-                            self.refuse(key, malformed.reason, malformed.detail, head);
+                            if malformed.reason != Reason::BodyTooLarge
+                                || !head.is_some_and(|head| self.refuse_large_asking(key, head))
+                            {
+                                self.refuse(key, malformed.reason, malformed.detail, head);
+                            }
                         }
                     }
                     return false;

@@ -37,6 +37,7 @@ mod seats;
 mod secure;
 mod session;
 mod session_http;
+mod session_pages;
 mod session_socket;
 mod session_turn;
 mod session_view;

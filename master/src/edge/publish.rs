@@ -5,7 +5,7 @@
 //! loop has said how many of its clients got something.
 
 use super::answer::OwnAnswer;
-use super::exchange::{Exchange, State};
+use super::exchange::State;
 use super::identity::Entry;
 use super::turn::Edge;
 use crate::reactor::slab::Key;
@@ -17,7 +17,6 @@ use rip::entropy::Entropy;
 use rip::guard::client_ip::is_local;
 use rip::http1::Method;
 use rip::http1::head::{BodyLength, RequestHead};
-use rip::ids::PoolNumber;
 use rip::limits;
 use rip::realtime::publish::{self, Tally, bearer, is_same_secret};
 use rip::realtime::{Count, CountFor};
@@ -54,9 +53,7 @@ impl Edge {
             self.refuse(key, Reason::NotFound, "", Some((head, buf)));
             return true;
         };
-        if let Err(reason) = self.may_publish(key, (head, buf), &config) {
-            let fields = b"WWW-Authenticate: Bearer\r\n";
-            self.refuse_with(key, reason, (head, buf), fields);
+        if self.refuse_unless_told(key, (head, buf), Some(&config)) {
             return true;
         }
         match head.body() {
@@ -69,7 +66,7 @@ impl Edge {
     }
 
     /// The realtime of the host noted last.
-    fn realtime_of_host(&mut self) -> Option<Arc<RealtimeConfig>> {
+    pub(super) fn realtime_of_host(&mut self) -> Option<Arc<RealtimeConfig>> {
         let active = self.snapshots.active();
         if let Some(config) = active.realtime.of_whole_host(self.routing.host()) {
             return Some(Arc::clone(config));
@@ -80,11 +77,24 @@ impl Edge {
         active.realtime.unasked(&app.id).cloned()
     }
 
+    /// Refuses who does not know the secret of publishing: that of the host's realtime, `config`, else the
+    /// server's. True when it was refused.
+    pub(super) fn refuse_unless_told(
+        &mut self,
+        key: Key,
+        (head, buf): (&RequestHead, &[u8]),
+        config: Option<&RealtimeConfig>,
+    ) -> bool {
+        let Err(reason) = self.may_publish(key, (head, buf), config) else { return false };
+        self.refuse_with(key, reason, (head, buf), b"WWW-Authenticate: Bearer\r\n");
+        true
+    }
+
     fn may_publish(
         &self,
         key: Key,
         (head, buf): (&RequestHead, &[u8]),
-        config: &RealtimeConfig,
+        config: Option<&RealtimeConfig>,
     ) -> Result<(), Reason> {
         let active = self.snapshots.active();
         let given = head
@@ -95,9 +105,9 @@ impl Edge {
             .unwrap_or_default();
         let publish = &active.config.edge.publish;
         let is_right = match (
-            &config.publish_secret_file,
-            &self.shared.publish_secret,
-            &publish.secret_file,
+            config.and_then(|config| config.publish_secret_file.as_ref()),
+            self.shared.publish_secret.as_ref(),
+            publish.secret_file.as_ref(),
         ) {
             (Some(file), ..) | (None, None, Some(file)) => active.secrets.is_in(file, given),
             (None, Some(secret), _) => is_same_secret(given, secret.expose().as_bytes()),
@@ -122,30 +132,14 @@ impl Edge {
         buf: &[u8],
         config: &RealtimeConfig,
     ) {
-        let id = self.request_id(head, buf);
         let seed = self.entropy.next_u64();
         let settings = || self.snapshots.active().realtime.settings_of(&config.app_id);
         let hub = self.shared.hubs.of(&config.app_id, settings, seed);
-        let peer = self.client_ip(key, Some((head, buf)));
-        let mut exchange = self.blanks.pop().unwrap_or_else(|| Box::new(Exchange::blank()));
-        exchange.front = Some(key);
-        exchange.pool = PoolNumber::NONE;
-        exchange.rule = usize::MAX;
-        exchange.snapshot = self.snapshots.pin();
-        exchange.request_id = id;
-        exchange.state = State::Receiving;
+        let mut exchange = self.poolless(key, head, buf);
         exchange.body_limit = limits::PUBLISH_BYTES as u64;
         exchange.publishing =
             Some(Box::new(Publishing { hub, body: Vec::new(), tally: Tally::new() }));
-        exchange.record.begin(head, buf, self.clock.now(), self.clock.wall());
-        exchange.record.peer = peer;
-        let exchange = self.exchanges.insert(exchange);
-        let Some(front) = self.fronts.get_mut(key) else { return };
-        front.exchange = Some(exchange);
-        if !matches!(head.body(), BodyLength::None | BodyLength::Length(0)) {
-            self.invite_body(key);
-            self.await_body(key, exchange);
-        }
+        self.enter(key, head, exchange);
     }
 
     /// Everything that is to be published has come.

@@ -190,6 +190,10 @@ impl Edge {
 
     /// The client took some of its answer: the worker may go on.
     pub(super) fn resume_response(&mut self, key: Key) {
+        let reader = self.exchanges.get(key).and_then(|exchange| exchange.asking.as_ref());
+        if let Some(view) = reader.and_then(|asking| asking.view) {
+            return self.view_has_room(view);
+        }
         if self.may_resume(key)
             && let Some(link) = self.exchanges.get(key).and_then(|exchange| exchange.link)
         {

@@ -15,6 +15,7 @@ use rip::http1::fields::{self, ForwardRequest, ToUpstream};
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::known::Known;
 use rip::http1::{encode, upgrade};
+use rip::ids::PoolNumber;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -38,6 +39,7 @@ impl Edge {
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)
             || self.begin_publish(front, head, buf)
+            || self.begin_session(front, head, buf)
         {
             return;
         }
@@ -65,6 +67,72 @@ impl Edge {
     pub(super) fn request_id(&mut self, head: &RequestHead, buf: &[u8]) -> RequestId {
         let own = head.find(Known::XRequestId).map(|span| span.of(buf));
         RequestId::new(own, &mut self.entropy)
+    }
+
+    /// An exchange of a request that the edge answers itself, once its body has come: no rule takes it
+    /// and no pool gets it.
+    pub(super) fn poolless(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> Box<Exchange> {
+        let request_id = self.request_id(head, buf);
+        let peer = self.client_ip(key, Some((head, buf)));
+        let mut exchange = self.blanks.pop().unwrap_or_else(|| Box::new(Exchange::blank()));
+        exchange.front = Some(key);
+        exchange.pool = PoolNumber::NONE;
+        exchange.rule = usize::MAX;
+        exchange.snapshot = self.snapshots.pin();
+        exchange.request_id = request_id;
+        exchange.state = State::Receiving;
+        exchange.record.begin(head, buf, self.clock.now(), self.clock.wall());
+        exchange.record.peer = peer;
+        exchange
+    }
+
+    /// The front waits for what comes of `exchange`, whose body is read first.
+    pub(super) fn enter(&mut self, key: Key, head: &RequestHead, exchange: Box<Exchange>) -> Key {
+        let exchange = self.exchanges.insert(exchange);
+        if let Some(front) = self.fronts.get_mut(key) {
+            front.exchange = Some(exchange);
+        }
+        if !matches!(head.body(), BodyLength::None | BodyLength::Length(0)) {
+            self.invite_body(key);
+            self.await_body(key, exchange);
+        }
+        exchange
+    }
+
+    /// The fields of a client's own that go with every POST on its behalf.
+    pub(super) fn fields_of_client(
+        &self,
+        key: Key,
+        (head, buf): (&RequestHead, &[u8]),
+        rule: Option<usize>,
+    ) -> Vec<u8> {
+        let mut fields = Vec::new();
+        let Some(front) = self.fronts.get(key) else { return fields };
+        let active = self.snapshots.active();
+        let client = front.client(head, buf, active);
+        let mut address = AddressText::default();
+        let mut rules = Vec::new();
+        self.collect_changes_of(rule, &mut rules);
+        let changes = active.table.headers().request(&rules);
+        fields::lasting_fields(
+            head,
+            buf,
+            &ForwardRequest {
+                request_id: b"",
+                client_ip: address.of(front.peer.ip()),
+                proto: client.scheme.as_str(),
+                proxied: client.is_proxied.then_some(fields::Proxied { host: client.host }),
+                received: self.clock.wall(),
+                body: BodyLength::None,
+                target: None,
+                keep_alive: true,
+                underscores: active.config.edge.underscores,
+                changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+                upstream: None,
+            },
+            &mut fields,
+        );
+        fields
     }
 
     fn begin_exchange(&mut self, key: Key, head: &RequestHead, buf: &[u8], errand: &Errand) {
@@ -159,6 +227,9 @@ impl Edge {
         }
         if exchange.publishing.is_some() {
             return self.publish(key);
+        }
+        if exchange.asking.is_some() {
+            return self.session_asked(key);
         }
         exchange.state = State::Storing;
         if self.write_spool(key) {

@@ -5,6 +5,7 @@ use super::turn::Edge;
 use crate::shared::snapshot::Snapshot;
 use rip::contract::reason::Reason;
 use rip::contract::route::{RouteAction, RouteRule};
+use rip::contract::sessions::SessionsConfig;
 use rip::http1::head::RequestHead;
 use rip::http1::target::Target;
 use rip::ids::PoolNumber;
@@ -12,6 +13,8 @@ use rip::route::local::SERVER_NAME;
 use rip::route::path::{PathRoom, routing_path, sent_path};
 use rip::route::redirect::{self, Parts};
 use rip::route::{Found, Scratch, host};
+use rip::session::{Endpoint, Refusal};
+use std::sync::Arc;
 
 /// What lookups work with; warm after the first few.
 #[derive(Default)]
@@ -136,6 +139,39 @@ impl Edge {
         }
     }
 
+    /// The mount of sessions that owns a request's path at the host noted last.
+    pub(super) fn session_mount(
+        &mut self,
+        head: &RequestHead,
+        buf: &[u8],
+    ) -> Option<Arc<SessionsConfig>> {
+        let sessions = &self.snapshots.active().sessions;
+        if sessions.is_empty() {
+            return None;
+        }
+        let path = routing_path(head.path(), buf, &mut self.routing.path);
+        sessions.at(&self.routing.host, path).cloned()
+    }
+
+    /// What is asked of `mount`, which owns the request's path; and that path, its dot segments resolved.
+    pub(super) fn session_endpoint(
+        &mut self,
+        mount: &str,
+        head: &RequestHead,
+        buf: &[u8],
+    ) -> (String, Result<Endpoint, Refusal>) {
+        let room = &mut self.routing.path;
+        let method = String::from_utf8_lossy(head.method(buf));
+        let sent = String::from_utf8_lossy(sent_path(head.path(), buf, room)).into_owned();
+        let found = Endpoint::find(mount, &method, &sent).or_else(|| {
+            // Only decoded is it below the mount.
+            let path = String::from_utf8_lossy(routing_path(head.path(), buf, room));
+            Endpoint::find(mount, &method, &path)
+        });
+        let found = found.unwrap_or_else(|| Err(Refusal::NoRoute(sent.clone())));
+        (sent, found)
+    }
+
     /// The rule that would take a `GET` of `path` at the host noted last.
     pub(super) fn rule_at(&mut self, path: &[u8]) -> Option<usize> {
         let snapshot = self.snapshots.active();
@@ -148,8 +184,13 @@ impl Edge {
 
     /// Appends the rules that change heads of the request looked at last, which `rule` takes.
     pub(super) fn collect_changes(&self, rule: usize, changes: &mut Vec<usize>) {
+        self.collect_changes_of(Some(rule), changes);
+    }
+
+    /// The same, where perhaps no rule takes the request.
+    pub(super) fn collect_changes_of(&self, rule: Option<usize>, changes: &mut Vec<usize>) {
         let snapshot = self.snapshots.active();
-        snapshot.table.headers().collect(self.routing.scratch.headers(), Some(rule), changes);
+        snapshot.table.headers().collect(self.routing.scratch.headers(), rule, changes);
     }
 }
 

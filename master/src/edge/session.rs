@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  session_http    POST, DELETE, GET of a session: what is asked, and JSON answers
-//!  session_view    who reads events: the stream of a POST, GET …/events, a WebSocket
+//!  session_view    who reads events: the stream of a POST, GET …/events
+//!  session_pages   where a reader's events come from, and who is told of new ones
 //!  session_socket  <mount>/ws
 //!        │ claim_turn                         ▲ told
 //!        ▼                                    │
@@ -33,6 +34,10 @@ pub(super) struct LoopSessions {
     pub(super) views: Slab<Box<SessionView>>,
     /// WebSockets.
     pub(super) talks: Slab<Box<Talk>>,
+    /// [`Timer::SessionPoll`](super::turn::Timer::SessionPoll) runs.
+    pub(super) is_polling: bool,
+    /// How often it went off.
+    pub(super) poll_count: u32,
     random: Option<File>,
 }
 

@@ -1,42 +1,465 @@
 //! What is asked of sessions over HTTP, and answered with JSON.
+//!
+//! A request to a mount is an exchange without a pool. Its body is read first; then it begins a turn,
+//! becomes a reader, or is an order to the store, and what comes of it is the answer:
+//!
+//! ```text
+//!  begin_session ─ body ─▶ session_asked ─▶ claim_turn ────────▶ post_…, stream_…
+//!        │                       ├────────▶ open_session_view ─▶ view_…
+//!        ▼ refused               └────────▶ order ─────────────▶ request_stored
+//! ```
 
+use super::answer::{OwnAnswer as Answer, field_of};
+use super::exchange::State;
+use super::routing::Way;
+use super::session::Mark;
+use super::session_turn::{Origin, Wanted};
 use super::subrequest::OwnAnswer;
 use super::turn::Edge;
 use crate::reactor::slab::Key;
-use crate::shared::store::StoreAnswer;
-use rip::contract::sessions::SessionsConfig;
-use rip::http1::head::RequestHead;
-use rip::session::claim::Run;
-use rip::session::{Ending, Endpoint, Failure, Refusal, Seed, SessionId};
+use crate::shared::mail::EdgeMessage;
+use crate::shared::sessions::SessionMail;
+use crate::shared::store::{StoreAnswer, StoreOrder};
+use rip::contract::reason::Reason;
+use rip::contract::sessions::{OnDisconnect, SessionsConfig};
+use rip::guard::request_id::RequestId;
+use rip::http1::changes::Changes;
+use rip::http1::head::{BodyLength, RequestHead};
+use rip::http1::{FieldWriter, ResponseLength, upgrade};
+use rip::limits;
+use rip::session::access::check_query;
+use rip::session::claim::{MessageOrder, Right, Run, StartOrder, WakeOrder};
+use rip::session::encode::{self, Field};
+use rip::session::look::{Cancel, CancelOrder, Delete, DeleteOrder, LookOrder};
+use rip::session::{
+    Ask, AskFields, Asked, Client, Ending, Endpoint, Epoch, Failure, Form, Nonce, ReadFields,
+    Reading, Refusal, Seed, SessionId, TokenKey, key, request,
+};
+use std::io;
 use std::sync::Arc;
 
 /// A request to a mount of sessions: what an exchange has of it, which goes to no pool.
 pub(super) struct Asking {
     pub(super) place: Arc<SessionsConfig>,
-    pub(super) endpoint: Endpoint,
+    /// What is asked, until its body has come.
+    endpoint: Option<Endpoint>,
+    /// The same.
+    said: Said,
     /// What has come of its body.
     pub(super) body: Vec<u8>,
+    /// How it wants its answer.
+    form: Form,
+    /// If its client leaves, be it only in part, its turn is cancelled.
+    cancels_by_leaving: bool,
     /// The turn that it began, until it was answered.
     pub(super) turn: Option<Key>,
     /// It reads events.
     pub(super) view: Option<Key>,
 }
 
+/// What a request's head says that is looked at when its body has come. There are secrets in it: it is
+/// not printed.
+#[derive(Default)]
+struct Said {
+    path: String,
+    query: String,
+    accept: Vec<u8>,
+    prefer: Vec<u8>,
+    key: Option<Vec<u8>>,
+    token: Option<Vec<u8>>,
+    resume: Option<Vec<u8>>,
+    last_event_id: Option<Vec<u8>>,
+    authorization: Vec<u8>,
+    /// The client's own fields for the app.
+    lasting: Vec<u8>,
+}
+
+/// An answer to what was asked.
+pub(super) struct Told<'a> {
+    pub(super) status: u16,
+    /// Empty where there is none, or the fields have it.
+    pub(super) content_type: &'a str,
+    pub(super) fields: &'a [Field],
+    pub(super) body: &'a [u8],
+}
+
+impl Said {
+    fn read(head: &RequestHead, buf: &[u8], path: String, lasting: Vec<u8>) -> Self {
+        let values = |name: &'static str| {
+            head.fields()
+                .iter()
+                .filter(move |field| field.name.of(buf).eq_ignore_ascii_case(name.as_bytes()))
+                .map(|field| field.value.of(buf))
+        };
+        let first = |name| values(name).next().map(<[u8]>::to_vec);
+        // Lists may come in several fields (RFC 9110 §5.3).
+        let list = |name| values(name).collect::<Vec<_>>().join(&b", "[..]);
+        Self {
+            path,
+            query: String::from_utf8_lossy(head.path().query.of(buf)).into_owned(),
+            accept: list("accept"),
+            prefer: list("prefer"),
+            key: first("idempotency-key"),
+            token: first("x-continuation-token"),
+            resume: first("rip-resume-token"),
+            last_event_id: first("last-event-id"),
+            authorization: first("authorization").unwrap_or_default(),
+            lasting,
+        }
+    }
+
+    fn ask(&self, body: &[u8]) -> Result<Ask, Refusal> {
+        let fields = AskFields {
+            accept: &self.accept,
+            key: self.key.as_deref(),
+            prefer: &self.prefer,
+            token: self.token.as_deref(),
+        };
+        Ask::read(&fields, body)
+    }
+
+    /// The token of a request whose body means nothing else.
+    fn right(&self, body: &[u8]) -> Result<Right, Refusal> {
+        let fields = AskFields { token: self.token.as_deref(), ..AskFields::default() };
+        Ok(Right::Token(Ask::read(&fields, body)?.token))
+    }
+
+    fn reading(&self) -> Result<Reading, Refusal> {
+        let fields = ReadFields {
+            token: self.token.as_deref(),
+            resume: self.resume.as_deref(),
+            last_event_id: self.last_event_id.as_deref(),
+        };
+        Reading::read(&fields, &self.query)
+    }
+
+    /// What the request's idempotency key stands for in `scope`.
+    fn asked(&self, ask: &Ask, scope: &str) -> Option<Asked> {
+        let fingerprint = || key::fingerprint("POST", &self.path, &ask.input, &self.authorization);
+        let asked = |key: &key::Key| Asked { key: key.digest(scope), fingerprint: fingerprint() };
+        ask.key.as_ref().map(asked)
+    }
+}
+
 impl Edge {
     /// Begins what is asked of a mount of sessions. False when the request is for none.
     pub(super) fn begin_session(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> bool {
-        let _ = (key, head, buf);
-        false
+        let Some(place) = self.session_mount(head, buf) else { return false };
+        let (path, found) = self.session_endpoint(&place.mount, head, buf);
+        let found = found.and_then(|endpoint| {
+            check_query(&String::from_utf8_lossy(head.path().query.of(buf)))?;
+            match (&endpoint, head.body()) {
+                (Endpoint::Socket, _) if !place.websockets => Err(Refusal::UpgradeRequired),
+                (Endpoint::Socket, _) if !upgrade::wants_websocket(head, buf) => {
+                    Err(Refusal::NoUpgrade)
+                }
+                (_, BodyLength::Length(length)) if length > limits::TURN_INPUT_BYTES as u64 => {
+                    Err(Refusal::TooLarge)
+                }
+                _ => Ok(endpoint),
+            }
+        });
+        if let Ok(Endpoint::Wake(_)) = found {
+            let config = self.realtime_of_host();
+            if self.refuse_unless_told(key, (head, buf), config.as_deref()) {
+                return true;
+            }
+        }
+        let rule = self.rule_of(head, buf);
+        match found {
+            Ok(Endpoint::Socket) => self.open_talk(key, (head, buf), place, rule),
+            found => self.begin_asking(key, (head, buf), place, rule, (path, found)),
+        }
+        true
+    }
+
+    /// Refuses a request whose head says that its body is larger than any may be, if it is for a mount of
+    /// sessions.
+    pub(super) fn refuse_large_asking(
+        &mut self,
+        key: Key,
+        (head, buf): (&RequestHead, &[u8]),
+    ) -> bool {
+        self.look_at_configuration();
+        self.note_host(head, buf);
+        self.note_come_back(key);
+        let Some(place) = self.session_mount(head, buf) else { return false };
+        let rule = self.rule_of(head, buf);
+        let found = (String::new(), Err(Refusal::TooLarge));
+        self.begin_asking(key, (head, buf), place, rule, found);
+        true
+    }
+
+    fn begin_asking(
+        &mut self,
+        key: Key,
+        (head, buf): (&RequestHead, &[u8]),
+        place: Arc<SessionsConfig>,
+        rule: Option<usize>,
+        (path, found): (String, Result<Endpoint, Refusal>),
+    ) {
+        let mut exchange = self.poolless(key, head, buf);
+        self.collect_changes_of(rule, &mut exchange.changes);
+        // There may be a token in it.
+        let query = exchange.record.path.iter().position(|byte| *byte == b'?');
+        exchange.record.path.truncate(query.unwrap_or(usize::MAX));
+        exchange.body_limit = limits::TURN_INPUT_BYTES as u64;
+        let lasting = match found {
+            Ok(Endpoint::Start | Endpoint::Message(_) | Endpoint::Wake(_)) => {
+                let fields = self.fields_of_client(key, (head, buf), rule);
+                without(&fields, request::is_kept_back)
+            }
+            _ => Vec::new(),
+        };
+        let said = Said::read(head, buf, path, lasting);
+        let (endpoint, refusal) = match found {
+            Ok(endpoint) => (Some(endpoint), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        exchange.asking = Some(Box::new(Asking {
+            place,
+            endpoint,
+            said,
+            body: Vec::new(),
+            form: Form::Json,
+            cancels_by_leaving: false,
+            turn: None,
+            view: None,
+        }));
+        let Some(refusal) = refusal else {
+            self.enter(key, head, exchange);
+            return;
+        };
+        let exchange = self.exchanges.insert(exchange);
+        if let Some(front) = self.fronts.get_mut(key) {
+            front.exchange = Some(exchange);
+        }
+        self.refuse_asking(exchange, &refusal);
+    }
+
+    /// The body of what is asked has come.
+    pub(super) fn session_asked(&mut self, key: Key) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.state = State::Answering;
+        let Some(asking) = &mut exchange.asking else { return };
+        let Some(endpoint) = asking.endpoint.take() else { return };
+        let (said, body) = (std::mem::take(&mut asking.said), std::mem::take(&mut asking.body));
+        let place = Arc::clone(&asking.place);
+        if let Err(refusal) = self.do_asked(key, &place, endpoint, said, &body) {
+            self.refuse_asking(key, &refusal);
+        }
+    }
+
+    fn do_asked(
+        &mut self,
+        key: Key,
+        place: &Arc<SessionsConfig>,
+        endpoint: Endpoint,
+        said: Said,
+        body: &[u8],
+    ) -> Result<(), Refusal> {
+        let scope = place.scope();
+        let order = match endpoint {
+            Endpoint::Start => {
+                let ask = said.ask(body)?;
+                let mut drawn = || -> io::Result<_> {
+                    let session = SessionId::new(self.sessions.draw()?);
+                    Ok((session, Nonce(self.sessions.draw()?), Nonce(self.sessions.draw()?)))
+                };
+                let (session, token, resume) = match drawn() {
+                    Ok(drawn) => drawn,
+                    Err(error) => {
+                        log::error!("the kernel gives no random numbers: {error}");
+                        self.fail(key, Reason::Stopping);
+                        return Ok(());
+                    }
+                };
+                let order = StoreOrder::Start(StartOrder {
+                    owner: Epoch::default(),
+                    session,
+                    asked: said.asked(&ask, &scope),
+                    scope,
+                    token,
+                    resume,
+                    is_told: ask.prefer.respond_async || ask.form == Form::Sse,
+                });
+                let cancels_by_leaving =
+                    place.on_disconnect == OnDisconnect::Cancel || ask.prefer.cancel_on_disconnect;
+                self.claim_asked(key, order, ask, said.lasting, cancels_by_leaving);
+                return Ok(());
+            }
+            Endpoint::Message(session) => {
+                let ask = said.ask(body)?;
+                let order = StoreOrder::Message(MessageOrder {
+                    owner: Epoch::default(),
+                    session,
+                    asked: said.asked(&ask, &scope),
+                    scope,
+                    right: Right::Token(ask.token.clone()),
+                    is_told: ask.prefer.respond_async,
+                });
+                let cancels_by_leaving =
+                    place.on_disconnect == OnDisconnect::Cancel || ask.prefer.cancel_on_disconnect;
+                self.claim_asked(key, order, ask, said.lasting, cancels_by_leaving);
+                return Ok(());
+            }
+            Endpoint::Wake(session) => {
+                // Who wakes has a secret of its own, which is not the app's to know.
+                let lasting = without(&said.lasting, |name| name == b"authorization");
+                let mut ask = Said { key: None, ..said }.ask(body)?;
+                let wake = std::mem::replace(&mut ask.input, "{}".to_owned());
+                let order = StoreOrder::Wake(WakeOrder {
+                    owner: Epoch::default(),
+                    session,
+                    scope: Some(scope),
+                    wake: Some(wake),
+                });
+                let cancels_by_leaving = ask.prefer.cancel_on_disconnect;
+                self.claim_asked(key, order, ask, lasting, cancels_by_leaving);
+                return Ok(());
+            }
+            Endpoint::Events(session) => {
+                let form = Form::accepted_of_events(&said.accept);
+                let reading = said.reading()?;
+                self.open_session_view(key, session, reading, form);
+                return Ok(());
+            }
+            Endpoint::Status(session) => {
+                let access = said.reading()?.access;
+                StoreOrder::Look(LookOrder { session, scope, access, turn: None })
+            }
+            Endpoint::Cancel(session) => {
+                let right = said.right(body)?;
+                StoreOrder::Cancel(CancelOrder { session, scope, right })
+            }
+            Endpoint::Delete(session) => {
+                let right = said.right(body)?;
+                StoreOrder::Delete(DeleteOrder { session, scope, right })
+            }
+            // It has no body and no exchange.
+            Endpoint::Socket => return Ok(()),
+        };
+        self.order(Mark::Request(key), order);
+        Ok(())
+    }
+
+    /// Has a turn claimed and run for what is asked.
+    fn claim_asked(
+        &mut self,
+        key: Key,
+        order: StoreOrder,
+        ask: Ask,
+        lasting: Vec<u8>,
+        cancels_by_leaving: bool,
+    ) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let Some(asking) = &mut exchange.asking else { return };
+        asking.form = ask.form;
+        asking.cancels_by_leaving = cancels_by_leaving;
+        let place = Arc::clone(&asking.place);
+        let (ip, request_id, front) = (exchange.record.peer, exchange.request_id, exchange.front);
+        let is_async = ask.prefer.respond_async;
+        let turn = self.claim_turn(
+            order,
+            Wanted {
+                origin: Origin::Post(key),
+                place,
+                client: Client { form: ask.form, is_async, cancels_by_leaving },
+                input: ask.input,
+                fields: lasting.into_boxed_slice(),
+                ip,
+                request_id,
+            },
+        );
+        if let Some(asking) = self.exchanges.get_mut(key).and_then(|found| found.asking.as_mut()) {
+            asking.turn = Some(turn);
+        }
+        let has_left = |front| self.fronts.get(front).is_some_and(|front| front.read_closed);
+        if cancels_by_leaving && let Some(front) = front.filter(|front| has_left(*front)) {
+            self.close_front(front);
+        }
+    }
+
+    /// The rule that would take a request, if it led to an app.
+    fn rule_of(&mut self, head: &RequestHead, buf: &[u8]) -> Option<usize> {
+        match self.way(head, buf) {
+            Way::App(errand) => Some(errand.rule),
+            _ => None,
+        }
+    }
+
+    /// Whether an exchange ends when its client stops sending, of which it is not known whether it still
+    /// reads: a turn that it would cancel by leaving, and a reader who can come again.
+    pub(super) fn asks_until_it_leaves(&self, key: Key) -> bool {
+        let asking = self.exchanges.get(key).and_then(|exchange| exchange.asking.as_ref());
+        asking.is_some_and(|asking| {
+            let only_reads = asking.view.is_some() && asking.turn.is_none();
+            only_reads || (asking.turn.is_some() && asking.cancels_by_leaving)
+        })
+    }
+
+    /// The exchange of what was asked is over: it was answered, or its client is gone.
+    pub(super) fn asker_left(&mut self, asking: &Asking) {
+        if let Some(turn) = asking.turn {
+            self.turn_client_left(turn);
+        }
+        if let Some(view) = asking.view {
+            self.view_left(view);
+        }
     }
 
     /// The store has answered a look, a cancellation or a deletion.
     pub(super) fn request_stored(&mut self, key: Key, answer: StoreAnswer) {
-        let _ = (key, answer);
+        match answer {
+            StoreAnswer::Look(found) => match *found {
+                Ok(view) => self.answer_json(key, 200, &[], &encode::status_body(&view)),
+                Err(refusal) => self.refuse_asking(key, &refusal),
+            },
+            StoreAnswer::Cancel(Cancel::Cancelling { session, turn, .. }) => {
+                self.cancel_where_it_runs(session, Some(turn));
+                self.answer_json(key, 202, &[], encode::CANCELLING);
+            }
+            StoreAnswer::Cancel(Cancel::Ended { session, ending, token }) => {
+                let Some(tokens) = self.token_key(key) else { return };
+                let body = match ending {
+                    Some(ending) => encode::ending_body(&ending, session, Some(token), &tokens),
+                    None => encode::idle_body(session, &token, &tokens),
+                };
+                self.answer_json(key, 200, &[], &body);
+            }
+            StoreAnswer::Delete(Delete::Gone { session, .. }) => {
+                self.cancel_where_it_runs(session, None);
+                let gone = Told { status: 204, content_type: "", fields: &[], body: b"" };
+                self.answer_asking(key, &gone, b"");
+            }
+            StoreAnswer::Cancel(Cancel::Refused(refusal))
+            | StoreAnswer::Delete(Delete::Refused(refusal)) => self.refuse_asking(key, &refusal),
+            StoreAnswer::Claim { .. }
+            | StoreAnswer::Appended(_)
+            | StoreAnswer::Ended(_)
+            | StoreAnswer::Page(_) => {}
+        }
+    }
+
+    /// Tells whoever runs a turn of `session` here that it is cancelled; whoever runs it elsewhere is
+    /// told by the store. With `turn`, only that one.
+    pub(super) fn cancel_where_it_runs(&mut self, session: SessionId, turn: Option<u64>) {
+        let running = self.shared.sessions.table().place(session);
+        let Some((running, place)) = running else { return };
+        if turn.is_some_and(|turn| turn != running) {
+            return;
+        }
+        if place.loop_index != self.index {
+            let mail = SessionMail::Cancel { key: place.key, turn: running };
+            self.shared.hubs.mail(place.loop_index, EdgeMessage::Session(mail));
+        } else if let Mark::Turn(key) = Mark::from_u64(place.key) {
+            self.cancel_turn(key, running);
+        }
     }
 
     /// To the client of a POST: nothing ran.
     pub(super) fn post_refused(&mut self, key: Key, refusal: &Refusal) {
-        let _ = (key, refusal);
+        self.refuse_asking(key, refusal);
     }
 
     /// To the client of a POST: this was committed before.
@@ -48,26 +471,195 @@ impl Edge {
         token: Seed,
         resume: &Seed,
     ) {
-        let _ = (key, session, ending, token, resume);
+        let Some(tokens) = self.token_key(key) else { return };
+        let asking = self.exchanges.get(key).and_then(|exchange| exchange.asking.as_ref());
+        let Some(form) = asking.map(|asking| asking.form) else { return };
+        let mut fields = encode::turn_fields(session, ending.turn, resume, &tokens);
+        fields.push(encode::replayed_field());
+        if form != Form::Sse {
+            let body = encode::ending_body(ending, session, Some(token), &tokens);
+            return self.answer_json(key, 200, &fields, &body);
+        }
+        let mut body = encode::STREAM_START.as_bytes().to_vec();
+        let event = encode::replay_event(ending, session, token, &tokens);
+        encode::block(Some(ending.last), &event, &mut body);
+        let content_type = encode::STREAM_TYPE;
+        let told = Told { status: 200, content_type, fields: &fields, body: &body };
+        self.answer_asking(key, &told, b"");
     }
 
     /// To the client of a POST: 202.
     pub(super) fn post_accepted(&mut self, key: Key, run: &Run) {
-        let _ = (key, run);
+        let Some(tokens) = self.token_key(key) else { return };
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let Some(mount) = exchange.asking.as_ref().map(|asking| &asking.place.mount) else {
+            return;
+        };
+        let attempt = run.attempt;
+        let mut fields = encode::turn_fields(attempt.session, attempt.turn, &run.resume, &tokens);
+        fields.extend(encode::accepted_fields(mount, run));
+        self.answer_json(key, 202, &fields, &encode::accepted_body(run, &tokens));
     }
 
     /// To the client of a POST: the whole answer.
     pub(super) fn post_answered(&mut self, key: Key, run: &Run, ending: &Ending) {
-        let _ = (key, run, ending);
+        let Some(tokens) = self.token_key(key) else { return };
+        let session = run.attempt.session;
+        let fields = encode::turn_fields(session, ending.turn, &run.resume, &tokens);
+        let body = encode::ending_body(ending, session, None, &tokens);
+        self.answer_json(key, ending.status, &fields, &body);
     }
 
     /// To the client of a POST: the app's own refusal, as it is.
     pub(super) fn post_passed(&mut self, key: Key, run: &Run, answer: &OwnAnswer) {
-        let _ = (key, run, answer);
+        let Some(tokens) = self.token_key(key) else { return };
+        let attempt = run.attempt;
+        // The first attempt of a first turn leaves no session behind.
+        let mut fields = match run.is_first && attempt.number == 1 {
+            true => Vec::new(),
+            false => encode::turn_fields(attempt.session, attempt.turn, &run.resume, &tokens),
+        };
+        fields.retain(|(name, _)| field_of(&answer.fields, name.as_bytes()).is_empty());
+        let (status, body) = (answer.status, &*answer.body);
+        let told = Told { status, content_type: "", fields: &fields, body };
+        self.answer_asking(key, &told, &answer.fields);
     }
 
     /// To the client of a POST: an error that is not stored, before a stream has begun.
     pub(super) fn post_failed(&mut self, key: Key, run: &Run, failure: &Failure) {
-        let _ = (key, run, failure);
+        let Some(tokens) = self.token_key(key) else { return };
+        let attempt = run.attempt;
+        let fields = encode::turn_fields(attempt.session, attempt.turn, &run.resume, &tokens);
+        let body = encode::trouble_body(failure, run, &tokens);
+        self.answer_json(key, failure.status(), &fields, &body);
+    }
+
+    /// Refuses what was asked.
+    pub(super) fn refuse_asking(&mut self, key: Key, refusal: &Refusal) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let Some(asking) = &exchange.asking else { return };
+        let fields = refusal.fields(&asking.place.mount);
+        if refusal.status() == 426
+            && let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front))
+        {
+            front.server.close_offering_upgrade();
+        }
+        self.answer_json(key, refusal.status(), &fields, &refusal.body());
+    }
+
+    fn answer_json(&mut self, key: Key, status: u16, fields: &[Field], body: &str) {
+        let content_type = encode::JSON_TYPE;
+        let told = Told { status, content_type, fields, body: body.as_bytes() };
+        self.answer_asking(key, &told, b"");
+    }
+
+    /// What tokens are made with. The store has it before it answers anything: without it what was asked
+    /// is refused.
+    fn token_key(&mut self, key: Key) -> Option<TokenKey> {
+        let tokens = self.shared.sessions.queue.key().cloned();
+        if tokens.is_none() {
+            self.refuse_asking(key, &Refusal::Store("unreachable"));
+        }
+        tokens
+    }
+
+    /// Writes the whole answer to what was asked, and ends its exchange. `lines` are further fields, as
+    /// whole lines.
+    pub(super) fn answer_asking(&mut self, key: Key, told: &Told<'_>, lines: &[u8]) {
+        let Some(written) = self.write_told(key, told, |edge, front, id, own| {
+            edge.write_answer(front, id, own, |to| add_fields(told, lines, to))
+        }) else {
+            return;
+        };
+        let (front, (after, body_bytes)) = written;
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            exchange.record.bytes_out = body_bytes;
+            if let Some(asking) = &mut exchange.asking {
+                asking.turn = None;
+            }
+        }
+        self.forget(key, None);
+        self.answer_ended(front, after);
+        self.flush_and_go_on(front);
+    }
+
+    /// Writes the head of a stream that answers what was asked; its body is [`Server::body`]'s, its end
+    /// [`Edge::finish_answer`]'s. False when the client is gone.
+    ///
+    /// [`Server::body`]: rip::http1::server::Server::body
+    pub(super) fn begin_asked_stream(&mut self, key: Key, told: &Told<'_>) -> bool {
+        let written = self.write_told(key, told, |edge, front, id, own| {
+            let length = ResponseLength::Unknown;
+            edge.write_head(front, id, own, length, |to| add_fields(told, b"", to)).map(|_| ())
+        });
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            exchange.answered = written.is_some();
+        }
+        written.is_some()
+    }
+
+    /// Has the head of an answer written as the operator wants it, and notes it for the access line.
+    fn write_told<T>(
+        &mut self,
+        key: Key,
+        told: &Told<'_>,
+        write: impl FnOnce(&mut Self, Key, &RequestId, &Answer<'_>) -> Option<T>,
+    ) -> Option<(Key, T)> {
+        let exchange = self.exchanges.get_mut(key)?;
+        let (front, id) = (exchange.front?, exchange.request_id);
+        exchange.record.status = told.status;
+        exchange.record.media_type.clear();
+        exchange.record.media_type.extend_from_slice(told.content_type.as_bytes());
+        let rules = std::mem::take(&mut exchange.changes);
+        let snapshot = self.snapshots.get(exchange.snapshot).cloned();
+        let changes = snapshot.as_ref().and_then(|found| found.table.headers().response(&rules));
+        let own = Answer {
+            status: told.status,
+            content_type: told.content_type,
+            body: told.body,
+            changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+        };
+        let written = write(self, front, &id, &own)?;
+        Some((front, written))
     }
 }
+
+fn add_fields(told: &Told<'_>, lines: &[u8], to: &mut FieldWriter<'_>) {
+    let mut says_cache = false;
+    for (name, value) in told.fields {
+        says_cache |= *name == NO_STORE.0;
+        to.field(name.as_bytes(), value.as_bytes());
+    }
+    for line in lines.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        says_cache |= name.eq_ignore_ascii_case(NO_STORE.0.as_bytes());
+        to.field(name, value);
+    }
+    if !says_cache {
+        to.field(NO_STORE.0.as_bytes(), NO_STORE.1);
+    }
+    if told.status == Reason::QueueFull.status()
+        && !told.fields.iter().any(|(name, _)| *name == RETRY_AFTER)
+    {
+        to.field(RETRY_AFTER.as_bytes(), b"1");
+    }
+}
+
+/// `lines`, each a field with its end, without those whose names, in lower case, are `unwanted`.
+pub(super) fn without(lines: &[u8], unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let name = |line: &[u8]| {
+        let end = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        line[..end].to_ascii_lowercase()
+    };
+    lines
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !unwanted(&name(line)))
+        .flatten()
+        .copied()
+        .collect()
+}
+
+/// What is said of a session is true once.
+const NO_STORE: (&str, &[u8]) = ("Cache-Control", b"no-store");
+const RETRY_AFTER: &str = "Retry-After";

@@ -6,7 +6,6 @@
 use super::answer::{Refusal, field_of, output};
 use super::exchange::Record;
 use super::frames::Frames;
-use super::request::AddressText;
 use super::routing::Way;
 use super::socket::{Socket, Stage};
 use super::subrequest::{OwnAnswer, Unanswered};
@@ -19,10 +18,8 @@ use rip::contract::reason::Reason;
 use rip::entropy::Entropy;
 use rip::guard::phase::Phase;
 use rip::guard::request_id::RequestId;
-use rip::http1::changes::Changes;
-use rip::http1::fields::{self, ForwardRequest};
 use rip::http1::handshake::{self, Accept, Fault};
-use rip::http1::head::{BodyLength, RequestHead};
+use rip::http1::head::RequestHead;
 use rip::http1::known::Known;
 use rip::http1::{ResponseLength, encode, upgrade};
 use rip::ids::AppId;
@@ -196,44 +193,6 @@ impl Edge {
             let reason = Reason::NotFound;
             self.refuse_socket(socket, Unanswered::for_reason(reason));
         }
-    }
-
-    /// The fields of a client's own that go with every POST on its behalf.
-    fn fields_of_client(
-        &self,
-        key: Key,
-        (head, buf): (&RequestHead, &[u8]),
-        rule: Option<usize>,
-    ) -> Vec<u8> {
-        let mut fields = Vec::new();
-        let Some(front) = self.fronts.get(key) else { return fields };
-        let active = self.snapshots.active();
-        let client = front.client(head, buf, active);
-        let mut address = AddressText::default();
-        let mut rules = Vec::new();
-        if let Some(rule) = rule {
-            self.collect_changes(rule, &mut rules);
-        }
-        let changes = active.table.headers().request(&rules);
-        fields::lasting_fields(
-            head,
-            buf,
-            &ForwardRequest {
-                request_id: b"",
-                client_ip: address.of(front.peer.ip()),
-                proto: client.scheme.as_str(),
-                proxied: client.is_proxied.then_some(fields::Proxied { host: client.host }),
-                received: self.clock.wall(),
-                body: BodyLength::None,
-                target: None,
-                keep_alive: true,
-                underscores: active.config.edge.underscores,
-                changes: changes.as_ref().map(|changes| changes as &dyn Changes),
-                upstream: None,
-            },
-            &mut fields,
-        );
-        fields
     }
 
     /// The app has answered `open`, or not.

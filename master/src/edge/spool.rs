@@ -47,10 +47,7 @@ impl Spool {
         let room = limits::SPOOL_MEMORY_PER_REQUEST_BYTES.saturating_sub(self.memory.len());
         let (head, rest) = data.split_at(data.len().min(room));
         if !head.is_empty() {
-            if !shared.spool_memory.take(head.len() as u64) {
-                return Err(Reason::SpoolFull);
-            }
-            self.memory_taken += head.len() as u64;
+            self.take_memory(head.len(), shared)?;
             self.memory.extend_from_slice(head);
         }
         if !rest.is_empty() {
@@ -60,6 +57,15 @@ impl Spool {
             self.disk_taken += rest.len() as u64;
             self.pending.extend_from_slice(rest);
         }
+        Ok(())
+    }
+
+    /// Takes `count` bytes out of what the process has for bodies in memory.
+    fn take_memory(&mut self, count: usize, shared: &Shared) -> Result<(), Reason> {
+        if !shared.spool_memory.take(count as u64) {
+            return Err(Reason::SpoolFull);
+        }
+        self.memory_taken += count as u64;
         Ok(())
     }
 
@@ -85,6 +91,14 @@ impl Edge {
         exchange.record.bytes_in += data.len() as u64;
         if let Some(publishing) = &mut exchange.publishing {
             return publishing.push(data);
+        }
+        if let Some(asking) = &mut exchange.asking {
+            if asking.body.len() + data.len() > limits::TURN_INPUT_BYTES {
+                return Err(Reason::BodyTooLarge);
+            }
+            exchange.spool.take_memory(data.len(), &self.shared)?;
+            asking.body.extend_from_slice(data);
+            return Ok(());
         }
         if exchange.spool.total_bytes() + data.len() as u64 > limit {
             return Err(Reason::BodyTooLarge);

@@ -59,6 +59,8 @@ pub(super) enum Timer {
     SessionTurn(Key),
     /// Who reads the events of a session.
     SessionView(Key),
+    /// Who reads of sessions that run elsewhere is to look for news.
+    SessionPoll,
     /// Upstreams are to be asked how they are.
     Checks,
     /// A pool's busy workers may be asked again.
@@ -323,6 +325,7 @@ impl Edge {
             Timer::Link(key) => self.link_timer(key),
             Timer::SessionTurn(key) => self.turn_timer(key),
             Timer::SessionView(key) => self.view_timer(key),
+            Timer::SessionPoll => self.poll_sessions(),
             Timer::Checks => self.checks_due(),
             Timer::Stuck(key) => self.tell_stuck(key),
             Timer::Archives => self.tidy_archives(),

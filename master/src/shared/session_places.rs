@@ -26,9 +26,9 @@ impl SessionPlaces {
         Self { places: config.sessions.iter().map(place).collect() }
     }
 
-    /// Whether the edge may own `path`: a quick look, for every request.
-    pub fn may_be(&self, path: &[u8]) -> bool {
-        self.places.iter().any(|place| owns(&place.config.mount, path))
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
     }
 
     /// The mount that owns `path` of a normalized host: of several the one of the most specific host.

@@ -12,6 +12,7 @@ use rip::contract::config::Config;
 use rip::contract::route::{RouteAction, RouteRule};
 use rip::guard::cidr::{Cidr, CidrSet};
 use rip::ids::{AppId, PoolNumber};
+use rip::limits;
 use rip::route::Table;
 use rip::route::secure::{ComeBack, ToHttps};
 use std::collections::HashMap;
@@ -58,8 +59,10 @@ impl Snapshot {
     /// its time with many rules.
     pub fn new(version: u64, config: Config, pools: Vec<Arc<AppPool>>) -> Self {
         let table = Table::new(&config.routes);
-        let limits = config.routes.iter().filter_map(|rule| rule.body_limit);
-        let body_bytes = limits.chain([config.edge.limits.body_bytes]).max().unwrap_or_default();
+        let own_limits = config.routes.iter().filter_map(|rule| rule.body_limit);
+        let turns = (!config.sessions.is_empty()).then_some(limits::TURN_INPUT_BYTES as u64);
+        let others = [config.edge.limits.body_bytes].into_iter().chain(turns);
+        let body_bytes = own_limits.chain(others).max().unwrap_or_default();
         let numbers: HashMap<&AppId, usize> =
             config.apps.iter().enumerate().map(|(index, app)| (&app.id, index)).collect();
         let place = |rule: &RouteRule| match &rule.action {

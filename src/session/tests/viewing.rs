@@ -484,3 +484,52 @@ fn a_turn_that_runs_again_is_not_over_where_its_last_attempt_ended() {
     assert_eq!(names(&pull(&rig, &mut again, 9)), [3, 4, 5]);
     assert_eq!(again.next(), Next::Done);
 }
+
+#[test]
+fn who_began_an_attempt_reads_that_attempt_and_no_other() {
+    let mut rig = Rig::new();
+    let id = rig.session();
+    let token = rig.token(id);
+    let run = ran(rig.message(&id.to_string(), Some(&token), None));
+    let (mut prompt, mut late) = (Viewer::of_run(&run, Form::Sse), Viewer::of_run(&run, Form::Sse));
+    assert_eq!(prompt.next(), Next::Wait { until: None }, "nothing can be stored yet");
+    rig.answer(run, Form::Sse, NDJSON, "{\"type\":\"delta\",\"text\":\"a\"}\nnonsense\n");
+    prompt.stir();
+    assert_eq!(names(&pull(&rig, &mut prompt, 1)), [2, 3]);
+    assert_eq!(prompt.next(), Next::Done);
+    // The same turn, tried again: nothing of that is for who began the first attempt.
+    let again = ran(rig.message(&id.to_string(), Some(&token), None));
+    let mut second = Viewer::of_run(&again, Form::Sse);
+    for count in [1, 9] {
+        late.stir();
+        assert_eq!(
+            names(&pull(&rig, &mut late, count)),
+            if count == 1 { [2, 3].as_slice() } else { &[] }
+        );
+        assert_eq!(late.next(), Next::Done);
+    }
+    rig.answer(again, Form::Sse, NDJSON, STREAM);
+    second.stir();
+    assert_eq!(names(&pull(&rig, &mut second, 2)), [4, 5, 6]);
+    assert_eq!(second.next(), Next::Done);
+}
+
+#[test]
+fn who_reads_on_behind_an_event_reads_until_nothing_runs() {
+    let mut rig = Rig::new();
+    let id = rig.session();
+    rig.go_on(id, NDJSON, STREAM);
+    let third = rig.events[2].1.id;
+    let mut reader = Viewer::behind(id, third, Form::Socket);
+    assert_eq!(names(&pull(&rig, &mut reader, 9)), [4]);
+    assert_eq!(reader.next(), Next::Done);
+    let token = rig.token(id);
+    let run = ran(rig.message(&id.to_string(), Some(&token), None));
+    let mut reader = Viewer::behind(id, third, Form::Socket);
+    assert_eq!(names(&pull(&rig, &mut reader, 9)), [4]);
+    assert_eq!(reader.next(), Next::Wait { until: None });
+    rig.answer(run, Form::Json, NDJSON, STREAM);
+    reader.stir();
+    assert_eq!(names(&pull(&rig, &mut reader, 9)), [5, 6, 7]);
+    assert_eq!(reader.next(), Next::Done);
+}
