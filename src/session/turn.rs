@@ -143,6 +143,11 @@ impl Turn {
         &self.run
     }
 
+    /// The app is to be asked, or has not answered yet.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Asking)
+    }
+
     /// The app's answer is to be read on. While this is false its bytes wait at the worker.
     pub fn wants_bytes(&self) -> bool {
         matches!(self.phase, Phase::Reading(_)) && self.unstored_bytes < TURN_UNSTORED_BYTES

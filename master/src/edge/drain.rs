@@ -84,6 +84,7 @@ impl Edge {
 
     /// Closes everything. Returns how many exchanges were cut off.
     pub(super) fn cut_everything(&mut self) -> u64 {
+        self.abandon_turns();
         let mut cut = self.abandon_lanes();
         for key in self.fronts.keys().collect::<Vec<_>>() {
             if self.fronts.get(key).is_some_and(Front::is_busy) {

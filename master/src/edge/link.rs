@@ -15,6 +15,7 @@
 //! upstream is not ours to wait for, and its link is closed.
 
 use super::stuck::Left;
+use super::subrequest::News;
 use super::turn::{Edge, Timer};
 use super::upstream_health::Checking;
 use super::wire::Wire;
@@ -454,6 +455,9 @@ impl Edge {
             Duty::Abandoned { lease, .. } => {
                 if let Place::Worker(place) = link.place {
                     self.release(place.pool, lease, Outcome::Finished);
+                }
+                if let Some(turn) = link.left.and_then(|left| left.turn) {
+                    self.news.push_back(News::Free(turn));
                 }
             }
         }

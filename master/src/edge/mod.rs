@@ -36,6 +36,7 @@ mod routing;
 mod seats;
 mod secure;
 mod session;
+mod session_app;
 mod session_http;
 mod session_pages;
 mod session_socket;
@@ -52,6 +53,7 @@ mod socket_write;
 mod spool;
 mod stuck;
 mod subrequest;
+mod subrequest_answer;
 #[cfg(test)]
 mod tests;
 mod transport;

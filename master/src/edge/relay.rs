@@ -54,7 +54,7 @@ impl Edge {
             if exchange.state != State::Sending {
                 return;
             }
-            let timeout = exchange.patience.read;
+            let due = exchange.answer_due(now);
             let head_bytes = exchange.request.len() as u64;
             let memory_bytes = head_bytes + exchange.spool.memory.len() as u64;
             let from_file = exchange.sent >= memory_bytes;
@@ -79,7 +79,7 @@ impl Edge {
                 }
                 exchange.state = State::Answering;
                 self.link_wants_write(link_key, false);
-                return self.link_deadline(link_key, now + timeout);
+                return self.link_deadline(link_key, due);
             };
             match result {
                 Ok(count) => {
@@ -91,7 +91,7 @@ impl Edge {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.link_wants_write(link_key, true);
-                    return self.link_deadline(link_key, now + timeout);
+                    return self.link_deadline(link_key, due);
                 }
                 Err(_) => return self.send_failed(link_key, key),
             }
@@ -105,11 +105,11 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         if exchange.sent > 0 || link.wire.is_tls() {
             // It stopped reading; its answer may be on the way all the same.
-            let timeout = exchange.patience.read;
+            let due = exchange.answer_due(now);
             exchange.write_failed = true;
             exchange.state = State::Answering;
             self.link_wants_write(link_key, false);
-            return self.link_deadline(link_key, now + timeout);
+            return self.link_deadline(link_key, due);
         }
         // Not a byte was taken: nobody can have run the request.
         if exchange.proxied.is_some() {
@@ -530,7 +530,7 @@ impl Edge {
             }
             return;
         }
-        if exchange.held_back || exchange.spool.agent_busy {
+        if exchange.is_held_back() || exchange.spool.agent_busy {
             // It is not the worker who is late.
             if let Some(link) = exchange.link {
                 self.link_deadline(link, now + timeout);

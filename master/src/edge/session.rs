@@ -7,7 +7,7 @@
 //!  session_socket  <mount>/ws
 //!        │ claim_turn                         ▲ told
 //!        ▼                                    │
-//!  session_turn    a turn, from its claim to its end ──▶ subrequest ──▶ the app
+//!  session_turn    a turn, from its claim to its end ──▶ session_app ──▶ subrequest ──▶ the app
 //!        │ orders              ▲ answers
 //!        ▼                     │
 //!  shared/store ──▶ agents/store

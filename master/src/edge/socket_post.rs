@@ -169,7 +169,7 @@ impl Edge {
 
     /// A request of the edge's own has got its answer.
     pub(super) fn take_answer(&mut self, answered: Answered) {
-        let Answered { owner: Owner::Socket(key), request_id, mark, result } = answered;
+        let Answered { socket: key, request_id, mark, result } = answered;
         let Some(socket) = self.sockets.slab.get_mut(key) else { return };
         socket.call = None;
         let hub = socket.hub.number;

@@ -69,6 +69,15 @@ impl Spool {
         Ok(())
     }
 
+    /// Takes room for a body that comes all at once, in memory. False when there is none.
+    pub(super) fn reserve(&mut self, bytes: u64, shared: &Shared) -> bool {
+        let has_room = shared.spool_memory.take(bytes);
+        if has_room {
+            self.memory_taken += bytes;
+        }
+        has_room
+    }
+
     /// Gives what was taken back to the process's budgets.
     pub(super) fn settle_budgets(&mut self, shared: &Shared) {
         if self.memory_taken > 0 {

@@ -12,6 +12,8 @@ use rip::time::Instant;
 
 /// An exchange that was abandoned on a link.
 pub(super) struct Left {
+    /// The turn of a session that it was made for, which wants to hear of the end.
+    pub(super) turn: Option<Key>,
     request_id: String,
     method: String,
     path: String,
@@ -27,12 +29,22 @@ impl Edge {
         let record = &exchange.record;
         let path = record.path.split(|byte| *byte == b'?').next().unwrap_or_default();
         link_entry.left = Some(Box::new(Left {
+            turn: None,
             request_id: exchange.request_id.to_string(),
             method: String::from_utf8_lossy(&record.method).into_owned(),
             path: String::from_utf8_lossy(path).into_owned(),
             leased: record.leased.unwrap_or(now),
         }));
         self.wheel.schedule(Timer::Stuck(link), now + exchange.patience.stuck);
+    }
+
+    /// A turn does not wait for its answer any more. Where a worker may still be busy with it the link is
+    /// returned, and `News::Free` follows when it is not.
+    pub(super) fn leave_worker(&mut self, asked: Key, turn: Key) -> Option<Key> {
+        let link = self.exchanges.get(asked)?.link;
+        self.stop_asking(asked);
+        self.links.slab.get_mut(link?)?.left.as_mut()?.turn = Some(turn);
+        link
     }
 
     /// The time is over: a link that is still abandoned belongs to a worker that is stuck.

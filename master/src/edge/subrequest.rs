@@ -2,36 +2,37 @@
 //!
 //! It goes the way of any client's: through the pool and its queue, with a lease, over a link, with
 //! the app's deadlines, into the counters and the access log. In place of a client there is an owner,
-//! who gets the whole answer, or why there is none: exactly once, in a later step of the turn, unless
-//! it stopped waiting.
+//! who is told in a later step of the loop's turn what came of it, exactly once, unless it stopped
+//! waiting:
+//!
+//! * A WebSocket client gets the whole answer, or why there is none.
+//! * A turn of a session is told that there is more of it, and takes it as fast as it can; what it has
+//!   not taken yet when the answer ends comes with the end. Its worker has so much time in all, and may
+//!   be silent for as long as it likes within that.
 //!
 //! Its body comes from memory. Whether it was run is not known when its worker dies, so it is sent
 //! again only where no worker can have seen it.
 
 use super::answer::field_of;
 use super::exchange::{Exchange, Patience, Record, State};
-use super::link::{Duty, Filled};
 use super::turn::{Edge, Timer};
-use crate::reactor::buffers::Buffer;
 use crate::reactor::slab::Key;
 use rip::contract::app::AppTimeouts;
 use rip::contract::reason::Reason;
 use rip::guard::request_id::RequestId;
-use rip::http1::client::ClientRead;
-use rip::http1::fields;
-use rip::http1::head::ResponseHead;
 use rip::ids::{AppId, PoolNumber};
-use rip::limits;
-use rip::pool::Bounce;
 use rip::time::Instant;
 use std::mem::take;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Who waits for the answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Owner {
     /// A WebSocket client.
     Socket(Key),
+    /// A turn of a session.
+    Turn(Key),
 }
 
 /// What is asked.
@@ -48,7 +49,7 @@ pub(super) struct Ask<'a> {
     /// empty line.
     pub(super) head: &'a [u8],
     pub(super) body: Vec<u8>,
-    /// The longest body of an answer, in bytes.
+    /// The longest body of an answer, in bytes; to a turn, how much of it waits here for being taken.
     pub(super) answer_bytes: usize,
     /// The word for the access line, where the app has none of its own.
     pub(super) mark: &'static str,
@@ -64,19 +65,28 @@ pub(super) struct Asked {
 
 /// What an exchange knows that the edge itself began.
 pub(super) struct OwnRequest {
-    owner: Owner,
-    answer: OwnAnswer,
-    answer_bytes: usize,
+    pub(super) owner: Owner,
+    /// What its owner has not got yet.
+    pub(super) answer: OwnAnswer,
+    pub(super) answer_bytes: usize,
+    /// How long a worker may take in all, where the app's read timeout does not count.
+    pub(super) time: Option<Duration>,
+    /// Its owner is about to be told that there is more of the answer.
+    pub(super) is_noted: bool,
+    /// Nobody wants the rest of the answer, but its end.
+    pub(super) is_ignored: bool,
     mark: &'static str,
-    /// When waiting for a worker, or for room in its backlog, is over. Each has a timer of its own.
+    /// When waiting for a worker, or for room in its backlog, or for others is over. Each has a timer of
+    /// its own.
     pub(super) deadline: Option<Instant>,
     /// When to come again, as the pool said.
     pub(super) retry_after_secs: Option<u32>,
 }
 
-/// A whole answer to a request of the edge's own.
+/// An answer to a request of the edge's own, or a piece of one.
 #[derive(Debug, Default)]
 pub(super) struct OwnAnswer {
+    /// 0 in a piece that follows the first.
     pub(super) status: u16,
     /// The fields that are for a client, each a line with its end.
     pub(super) fields: Vec<u8>,
@@ -99,20 +109,24 @@ impl Unanswered {
     }
 }
 
-/// What came of a request of the edge's own.
+/// Something about a request of the edge's own, for who asked.
+pub(super) enum News {
+    /// What came of the POST of a WebSocket client.
+    Answered(Answered),
+    /// There is more of the answer to this turn.
+    More(Key),
+    /// The answer to this turn has ended: what of it was not taken yet, and why that is not all of it.
+    Ended(Key, OwnAnswer, Option<Unanswered>),
+    /// The worker that this turn gave up is free, or gone.
+    Free(Key),
+}
+
+/// What came of a request on behalf of a WebSocket client.
 pub(super) struct Answered {
-    pub(super) owner: Owner,
+    pub(super) socket: Key,
     pub(super) request_id: RequestId,
     pub(super) mark: &'static str,
     pub(super) result: Result<OwnAnswer, Unanswered>,
-}
-
-/// Why reading an answer stopped.
-enum Pause {
-    Quiet,
-    Ended { reusable: bool },
-    Failed(Reason),
-    Gone,
 }
 
 impl Edge {
@@ -122,21 +136,26 @@ impl Edge {
     pub(super) fn ask(&mut self, app: &AppId, ask: Ask<'_>) -> Option<Asked> {
         self.look_at_configuration();
         let active = self.snapshots.active();
-        let (pool, patience) = match active.config.app_index(app) {
+        let (pool, timeouts) = match active.config.app_index(app) {
             Some(index) => {
                 let timeouts = &active.config.apps.get(index)?.timeouts;
-                (active.pools.get(index)?.number, Patience::from(timeouts))
+                (active.pools.get(index)?.number, timeouts)
             }
             None => {
                 let pool = ask.pool.and_then(|number| self.seats.pool(number))?;
-                (pool.number, Patience::from(&AppTimeouts::default()))
+                (pool.number, &AppTimeouts::default())
             }
         };
+        let patience = Patience::from(timeouts);
+        let is_turn = matches!(ask.owner, Owner::Turn(_));
         let mut exchange = self.blanks.pop().unwrap_or_else(|| Box::new(Exchange::blank()));
         exchange.own = Some(Box::new(OwnRequest {
             owner: ask.owner,
             answer: OwnAnswer::default(),
             answer_bytes: ask.answer_bytes,
+            time: is_turn.then_some(timeouts.turn),
+            is_noted: false,
+            is_ignored: false,
             mark: ask.mark,
             deadline: None,
             retry_after_secs: None,
@@ -155,10 +174,26 @@ impl Edge {
         (record.began, record.wall) = (self.clock.now(), self.clock.wall());
         record.peer = ask.client;
         record.bytes_in = ask.body.len() as u64;
+        // What a WebSocket client says is bounded where it comes in.
+        let has_room = !is_turn || exchange.spool.reserve(ask.body.len() as u64, &self.shared);
         exchange.spool.memory = ask.body;
         let key = self.exchanges.insert(exchange);
-        self.ask_for_worker(key);
+        if has_room {
+            self.ask_for_worker(key);
+        } else {
+            self.fail(key, Reason::SpoolFull);
+        }
         Some(Asked { key, pool })
+    }
+
+    /// Hands on what there is to be told.
+    pub(super) fn take_news(&mut self, news: News) {
+        match news {
+            News::Answered(answered) => self.take_answer(answered),
+            News::More(turn) => self.drive_turn(turn),
+            News::Ended(turn, rest, unanswered) => self.turn_answered(turn, rest, unanswered),
+            News::Free(turn) => self.worker_is_free(turn),
+        }
     }
 
     /// Its owner does not wait for the answer any more: what no worker has seen is never sent.
@@ -197,16 +232,19 @@ impl Edge {
         if exchange.record.mark.is_empty() {
             exchange.record.mark.extend_from_slice(mark.as_bytes());
         }
-        let result = match reason {
-            None => Ok(answer),
-            Some(reason) => {
-                let is_unseen = reason == Reason::QueueFull;
-                let body = if is_unseen { take(&mut exchange.spool.memory) } else { Vec::new() };
-                Err(Unanswered { reason, retry_after_secs, body })
+        let unanswered = reason.map(|reason| {
+            let is_unseen = reason == Reason::QueueFull;
+            let body = if is_unseen { take(&mut exchange.spool.memory) } else { Vec::new() };
+            Unanswered { reason, retry_after_secs, body }
+        });
+        self.news.push_back(match owner {
+            Owner::Turn(turn) => News::Ended(turn, answer, unanswered),
+            Owner::Socket(socket) => {
+                let (request_id, result) =
+                    (exchange.request_id, unanswered.map_or(Ok(answer), Err));
+                News::Answered(Answered { socket, request_id, mark, result })
             }
-        };
-        let request_id = exchange.request_id;
-        self.answered.push_back(Answered { owner, request_id, mark, result });
+        });
     }
 
     /// Sets when waiting is over.
@@ -229,127 +267,8 @@ impl Edge {
         match exchange.state {
             State::Waiting => self.waited_too_long(key),
             State::Linking => self.link_exchange(key),
+            State::Sending | State::Answering => self.read_on(key),
             _ => {}
-        }
-    }
-
-    /// Reads what the worker has said.
-    pub(super) fn collect_answer(&mut self, link_key: Key, key: Key) {
-        let Some(link) = self.links.slab.get_mut(link_key) else { return };
-        let mut input = link.input.take().unwrap_or_else(|| self.blocks.take());
-        let mut head = std::mem::take(&mut self.answer_head);
-        let pause = self.collect(link_key, key, &mut input, &mut head);
-        self.answer_head = head;
-        match self.links.slab.get_mut(link_key) {
-            Some(link) if !input.is_empty() => link.input = Some(input),
-            _ => self.blocks.give(input),
-        }
-        match pause {
-            Pause::Quiet | Pause::Gone => {}
-            Pause::Ended { reusable } => self.answer_complete(link_key, key, reusable),
-            Pause::Failed(Reason::AnswerTooLarge) => {
-                // The worker may be busy with the rest of it.
-                if let Some(exchange) = self.exchanges.get_mut(key) {
-                    exchange.streaming = true;
-                }
-                self.fail(key, Reason::AnswerTooLarge);
-            }
-            Pause::Failed(reason) => self.worker_failed(link_key, key, reason),
-        }
-    }
-
-    fn collect(
-        &mut self,
-        link_key: Key,
-        key: Key,
-        input: &mut Buffer,
-        head: &mut ResponseHead,
-    ) -> Pause {
-        let mut eof = false;
-        loop {
-            loop {
-                let Some(link) = self.links.slab.get_mut(link_key) else { return Pause::Gone };
-                let Some(exchange) = self.exchanges.get_mut(key) else { return Pause::Gone };
-                match link.client.read(input.filled(), eof, head) {
-                    Ok(ClientRead::More) => break,
-                    Ok(ClientRead::Informational { consumed }) => input.consume(consumed),
-                    // It was not asked to.
-                    Ok(ClientRead::Switched { .. }) => {
-                        return Pause::Failed(Reason::WorkerMalformed);
-                    }
-                    Ok(ClientRead::Head { consumed }) => {
-                        self.own_answer_begins(key, head, &input.filled()[..consumed]);
-                        input.consume(consumed);
-                    }
-                    Ok(ClientRead::Body { consumed, data }) => {
-                        if exchange.bounce.is_none()
-                            && let Some(own) = &mut exchange.own
-                        {
-                            let data = &input.filled()[data];
-                            if own.answer.body.len() + data.len() > own.answer_bytes {
-                                return Pause::Failed(Reason::AnswerTooLarge);
-                            }
-                            own.answer.body.extend_from_slice(data);
-                            exchange.record.bytes_out += data.len() as u64;
-                        }
-                        input.consume(consumed);
-                    }
-                    Ok(ClientRead::End { consumed, reusable }) => {
-                        input.consume(consumed);
-                        return Pause::Ended { reusable };
-                    }
-                    Err(malformed) => {
-                        log::debug!("{}: {}", exchange.request_id, malformed.detail);
-                        return Pause::Failed(malformed.reason);
-                    }
-                }
-            }
-            let Some(link) = self.links.slab.get_mut(link_key) else { return Pause::Gone };
-            if !matches!(link.duty, Duty::Busy { exchange } if exchange == key) {
-                return Pause::Gone;
-            }
-            if !link.readable {
-                return Pause::Quiet;
-            }
-            if input.space().is_empty() && !input.grow(limits::HEAD_BYTES + 4) {
-                return Pause::Failed(Reason::WorkerMalformed);
-            }
-            match link.fill(input, usize::MAX) {
-                Filled::Bytes(_) => {
-                    if let Some(exchange) = self.exchanges.get(key)
-                        && exchange.state == State::Answering
-                    {
-                        link.deadline = Some(self.clock.now() + exchange.patience.read);
-                    }
-                }
-                Filled::Nothing => {}
-                // A reset after bytes were taken is the end of the connection as well.
-                Filled::End | Filled::Reset => eof = true,
-            }
-        }
-    }
-
-    fn own_answer_begins(&mut self, key: Key, head: &ResponseHead, buf: &[u8]) {
-        let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        let signals = fields::signals(head, buf);
-        if head.status() == 503 && (signals.busy || signals.draining) {
-            let bounce = if signals.busy { Bounce::Busy } else { Bounce::Draining };
-            exchange.bounce = Some(bounce);
-            return;
-        }
-        exchange.streaming = signals.unbuffered;
-        exchange.record.answer_begins(head, buf, &signals);
-        if let Some(OwnRequest { answer, .. }) = exchange.own.as_deref_mut() {
-            answer.status = head.status();
-            for (name, value) in fields::response_fields(head, buf) {
-                answer.fields.extend_from_slice(name);
-                answer.fields.extend_from_slice(b": ");
-                answer.fields.extend_from_slice(value);
-                answer.fields.extend_from_slice(b"\r\n");
-            }
-        }
-        if signals.draining {
-            self.retire_as_asked(key);
         }
     }
 }

@@ -17,7 +17,7 @@ use super::seats::Seats;
 use super::session::LoopSessions;
 use super::snapshots::Snapshots;
 use super::socket::Sockets;
-use super::subrequest::Answered;
+use super::subrequest::News;
 use super::upstream_health::Checks;
 use crate::reactor::buffers::Blocks;
 use crate::reactor::clock::Clock;
@@ -122,8 +122,8 @@ pub(super) struct Edge {
     pub(super) runnable: VecDeque<Key>,
     /// Tickets that got their answer.
     pub(super) settled: Vec<Settled>,
-    /// Answers to requests of the edge's own, for who asked.
-    pub(super) answered: VecDeque<Answered>,
+    /// What came of requests of the edge's own, for who asked.
+    pub(super) news: VecDeque<News>,
     /// Configurations that requests of this loop were born with.
     pub(super) snapshots: Snapshots,
     /// The pools they may be given to.
@@ -188,7 +188,7 @@ impl Edge {
             hellos_left: 0,
             runnable: VecDeque::new(),
             settled: Vec::new(),
-            answered: VecDeque::new(),
+            news: VecDeque::new(),
             snapshots,
             seats,
             routing: Routing::default(),
@@ -259,6 +259,10 @@ impl Edge {
             self.hand_over_lines();
         }
         let cut = self.cut_everything();
+        self.mail.drain(&mut inbox);
+        for message in inbox.drain(..) {
+            self.forsake(message);
+        }
         self.hand_over_lines();
         self.shared.control.send(ControlMessage::LoopStopped { index: self.index, cut });
     }
@@ -363,8 +367,8 @@ impl Edge {
                     }
                 }
             }
-            let Some(answered) = self.answered.pop_front() else { return };
-            self.take_answer(answered);
+            let Some(news) = self.news.pop_front() else { return };
+            self.take_news(news);
         }
     }
 
