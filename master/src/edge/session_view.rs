@@ -12,15 +12,14 @@
 //! ```
 //! A client that leaves takes its reader along from every one of these. The turn does not notice.
 
-use super::answer::{OwnAnswer, output};
+use super::answer::output;
 use super::front::Front;
-use super::secure::{add_hsts, hsts};
 use super::session::Mark;
+use super::session_http::Told;
 use super::session_pages::{Pages, Pull};
 use super::turn::{Edge, Timer};
 use crate::reactor::slab::Key;
 use crate::shared::store::{StoreAnswer, StoreOrder};
-use rip::http1::ResponseLength;
 use rip::limits::{RESPONSE_BUFFER_BYTES, STREAM_HEARTBEAT};
 use rip::session::claim::Run;
 use rip::session::encode::{self, Field};
@@ -241,7 +240,10 @@ impl Edge {
         let form = *form;
         let viewer = match Viewer::open(reading, form, found, now) {
             Ok(Opening::Viewer(viewer)) => viewer,
-            Ok(Opening::Nothing) => return self.answer_reader(exchange, 204, ""),
+            Ok(Opening::Nothing) => {
+                let nothing = Told { status: 204, content_type: "", fields: &[], body: b"" };
+                return self.answer_asking(exchange, &nothing, b"");
+            }
             Err(refusal) => return self.refuse_view(key, &refusal),
         };
         if form == Form::Json {
@@ -323,19 +325,14 @@ impl Edge {
     }
 
     /// A reader has read everything that is stored. What it waits for will not come, or not here.
-    fn waits_in_vain(&mut self, key: Key) -> bool {
-        let Some(view) = self.sessions.views.get_mut(key) else { return true };
-        let (exchange, session) = (view.exchange, view.session);
+    fn waits_in_vain(&self, key: Key) -> bool {
+        let Some(view) = self.sessions.views.get(key) else { return true };
         match &view.stage {
             Stage::Streaming { farewell: Some(_), .. } => true,
-            Stage::Polling { .. } => {
-                // Who leaves meanwhile is not to be waited for.
-                if let Some(exchange) = self.exchanges.get_mut(exchange) {
-                    exchange.streaming = true;
-                }
-                self.drain.is_some()
+            Stage::Polling { .. } => self.drain.is_some(),
+            _ => {
+                self.drain.is_some() && !view.session.is_some_and(|session| self.runs_here(session))
             }
-            _ => self.drain.is_some() && !session.is_some_and(|session| self.runs_here(session)),
         }
     }
 
@@ -398,14 +395,16 @@ impl Edge {
                     viewer.is_closed(),
                     token_key,
                 );
-                self.answer_reader(exchange, 200, &body);
+                let (content_type, body) = (encode::JSON_TYPE, body.as_bytes());
+                let told = Told { status: 200, content_type, fields: &[], body };
+                self.answer_asking(exchange, &told, b"");
             }
         }
     }
 
     fn refuse_view(&mut self, key: Key, refusal: &Refusal) {
         if let Some(view) = self.sessions.views.get(key) {
-            self.post_refused(view.exchange, refusal);
+            self.refuse_asking(view.exchange, refusal);
         }
     }
 
@@ -423,55 +422,20 @@ impl Edge {
 
     /// Writes the head of a stream and what every stream begins with, then `start`. False when the
     /// client is gone.
-    fn begin_stream(&mut self, key: Key, more: &[Field], start: &[u8]) -> bool {
-        let date = self.date.line(self.clock.wall());
+    fn begin_stream(&mut self, key: Key, fields: &[Field], start: &[u8]) -> bool {
+        let told = Told { status: 200, content_type: encode::STREAM_TYPE, fields, body: b"" };
+        if !self.begin_asked_stream(key, &told) {
+            return false;
+        }
         let Some(exchange) = self.exchanges.get_mut(key) else { return false };
         let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front)) else {
             return false;
         };
-        let hsts = hsts(front, &self.snapshots);
-        let out = output(&mut front.output, &mut self.blocks);
-        let mut fields = front.server.respond(200, b"", ResponseLength::Unknown, out);
-        fields.server();
-        fields.raw(date);
-        fields.field(b"X-Request-Id", exchange.request_id.as_bytes());
-        fields.field(b"Content-Type", encode::STREAM_TYPE.as_bytes());
-        add_hsts(hsts, None, &mut fields);
-        for (name, value) in more {
-            fields.field(name.as_bytes(), value.as_bytes());
-        }
-        fields.finish();
         let mut bytes = encode::STREAM_START.as_bytes().to_vec();
         bytes.extend_from_slice(start);
-        front.server.body(&bytes, front.output.bytes_mut());
-        exchange.answered = true;
-        exchange.streaming = true;
-        exchange.record.status = 200;
         exchange.record.bytes_out += bytes.len() as u64;
-        exchange.record.media_type.extend_from_slice(encode::STREAM_TYPE.as_bytes());
+        front.server.body(&bytes, output(&mut front.output, &mut self.blocks));
         true
-    }
-
-    /// Answers a GET of events in one piece.
-    fn answer_reader(&mut self, key: Key, status: u16, body: &str) {
-        let Some(exchange) = self.exchanges.get(key) else { return };
-        let Some(front) = exchange.front else { return };
-        let id = exchange.request_id;
-        let content_type = if status == 204 { "" } else { encode::JSON_TYPE };
-        let own = OwnAnswer { status, content_type, body: body.as_bytes(), changes: None };
-        let answer = self.write_answer(front, &id, &own, |fields| {
-            fields.field(b"Cache-Control", b"no-store");
-        });
-        let Some((after, body_bytes)) = answer else { return };
-        if let Some(exchange) = self.exchanges.get_mut(key) {
-            let record = &mut exchange.record;
-            record.status = status;
-            record.bytes_out = body_bytes;
-            record.media_type.extend_from_slice(content_type.as_bytes());
-        }
-        self.forget(key, None);
-        self.answer_ended(front, after);
-        self.flush_and_go_on(front);
     }
 
     fn front_key_of(&self, key: Key) -> Option<Key> {
