@@ -60,6 +60,8 @@ mod request;
 mod rolls;
 mod routing;
 mod scale;
+mod session_cancel;
+mod session_claims;
 mod session_clients;
 mod session_refusals;
 mod single_instance;

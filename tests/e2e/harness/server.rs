@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -498,6 +498,34 @@ impl Server {
     /// Sends the master a signal.
     pub fn signal(&self, signal: Signal) {
         processes::signal(self.pid(), signal);
+    }
+
+    /// Starts it once more with this variable of the environment; whether it got ready. It may end
+    /// before.
+    #[track_caller]
+    pub fn starts_again_with(&mut self, name: &str, value: &str) -> bool {
+        self.command.env(name, value);
+        self.wait_for_exit();
+        self.child = self.command.spawn().expect("the master starts");
+        self.status = None;
+        self.command.env_remove(name);
+        until("a ready worker or the master's end", || {
+            if !self.is_running() {
+                return Some(false);
+            }
+            let mut client = self.try_control().ok()?;
+            client.try_send("GET /status HTTP/1.1\r\nHost: a.test\r\n\r\n").ok()?;
+            let is_ready = client.try_response("GET").ok()?.status == 200;
+            (is_ready && Client::try_connect(self.port()).is_ok()).then_some(true)
+        })
+    }
+
+    /// Waits for the end of a master that somebody killed; its processes must follow.
+    #[track_caller]
+    pub fn was_killed(&mut self) {
+        let status = self.wait_for_exit();
+        assert_eq!(status.signal(), Some(9), "the master ended by {status}");
+        self.assert_no_process_left();
     }
 
     /// Asks it to stop and returns its exit code; everything it had must be gone.
