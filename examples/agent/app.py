@@ -83,7 +83,8 @@ def turn(body, key):
     elif isinstance(heard, bool):
         words = "There is nothing to approve."
     else:
-        words = f"You have said {len(messages)} things so far, the last of them: {heard}"
+        count = sum("user" in message for message in messages)
+        words = f"You have said {count} things so far, the last of them: {heard}"
 
     for word in re.findall(r"\S+\s*", words):
         time.sleep(PAUSE)

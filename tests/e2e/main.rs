@@ -64,6 +64,7 @@ mod session_cancel;
 mod session_claims;
 mod session_clients;
 mod session_refusals;
+mod session_socket;
 mod single_instance;
 mod slow_clients;
 mod static_browser;

@@ -40,13 +40,13 @@ fn browser(script: &str, server: &Server) -> Command {
 fn httpx_is_content() {
     let server = Server::of_turns();
     let mut client = Command::new(tools::python());
-    is_fine(client.arg(tools::app("session_client.py")).arg(base(&server)), &server);
+    is_fine(client.arg(tools::app("session_httpx.py")).arg(base(&server)), &server);
 }
 
 #[test]
 fn fetch_is_content() {
     let server = Server::of_turns();
-    is_fine(node(tools::app("session_client.mjs")).arg(base(&server)), &server);
+    is_fine(node(tools::app("session_fetch.mjs")).arg(base(&server)), &server);
 }
 
 #[test]

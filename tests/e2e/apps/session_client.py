@@ -1,55 +1,50 @@
-"""httpx as a client of sessions: streams a turn, goes on with it, and reads it again. Says `fine`.
+"""Uses sessions with `websockets`: `session_client.py URL`, says `fine` when all came as it should."""
 
-    session_client.py BASE
-"""
-
+import asyncio
 import json
 import sys
 
-import httpx
+from websockets.asyncio.client import connect
 
-STREAM = {"Accept": "text/event-stream"}
-
-
-def events(response):
-    """The events of a stream, with their ids."""
-    found, own = [], None
-    for line in response.iter_lines():
-        name, _, value = line.partition(": ")
-        if name == "id":
-            own = value
-        elif name == "data":
-            found.append((own, json.loads(value)))
-    return found
+URL = sys.argv[1]
 
 
-def main():
-    with httpx.Client(base_url=sys.argv[1], timeout=30, trust_env=False) as client:
-        plan = {"steps": ["Hel", "lo ", "ünïcödé 😀\u2028"]}
-        with client.stream("POST", "/v1/session", json=plan, headers=STREAM) as response:
-            assert response.status_code == 200, response.status_code
-            assert response.headers["content-type"] == "text/event-stream", response.headers
-            heard = events(response)
-        texts = [event["text"] for _, event in heard if event["type"] == "delta"]
-        assert texts == plan["steps"], texts
-        outcome = heard[-1][1]
-        assert outcome["type"] == "outcome" and outcome["status"] == "finished", outcome
-        assert outcome["output"]["input"] == plan, outcome
-
-        session, token = outcome["sessionId"], outcome["continuationToken"]
-        path = f"/v1/session/{session}"
-        answer = client.post(f"{path}/message", json={"n": 2, "continuationToken": token})
-        assert answer.status_code == 200 and answer.json()["output"]["turn"] == 2, answer.text
-        again = client.post(f"{path}/message", json={"n": 3, "continuationToken": token})
-        assert again.status_code == 409 and again.json()["code"] == "stale-token", again.text
-
-        # What is read again is the same, to the byte.
-        resume = {**STREAM, "Rip-Resume-Token": response.headers["rip-resume-token"]}
-        for at, (own, _) in enumerate(heard[:-1]):
-            fields = {**resume, "Last-Event-ID": own}
-            with client.stream("GET", f"{path}/events?turn=1", headers=fields) as rest:
-                assert events(rest) == heard[at + 1:], own
-    print("fine")
+def to():
+    return connect(URL, max_size=None, ping_interval=None, open_timeout=60, proxy=None)
 
 
-main()
+async def turn(connection):
+    events = []
+    while not events or events[-1]["type"] not in ("outcome", "error"):
+        events.append(json.loads(await connection.recv()))
+    return events
+
+
+async def main():
+    words = [f"wörd {number} " for number in range(300)]
+    async with to() as connection:
+        await connection.send(json.dumps({"steps": words}))
+        events = await turn(connection)
+        assert [event["text"] for event in events[:-1]] == words
+        await asyncio.wait_for(await connection.ping(b"there?"), 20)
+        # In parts, as `websockets` sends an iterable.
+        await connection.send(iter(["{\"type\":", "\"ping\"", "}"]))
+        assert json.loads(await connection.recv()) == {"id": events[-1]["id"], "type": "pong"}
+    assert connection.close_code == 1000, connection.close_code
+    resume = {"type": "resume", "sessionId": events[-1]["sessionId"], "lastEventId": events[99]["id"],
+              "continuationToken": events[-1]["continuationToken"]}
+    async with to() as connection:
+        await connection.send(json.dumps(resume))
+        assert await turn(connection) == events[100:]
+        await connection.send(json.dumps({"steps": ["x" * 200_000]}))
+        more = await turn(connection)
+        assert (len(more[0]["text"]), more[-1]["turn"]) == (200_000, 2), more[-1]
+        # Two at once on one connection: the second is refused, the first runs.
+        await connection.send(json.dumps({"steps": ["a"]}))
+        await connection.send("{}")
+        told = [json.loads(await connection.recv()) for _ in range(3)]
+        assert sorted(event["type"] for event in told) == ["delta", "error", "outcome"], told
+
+
+asyncio.run(main())
+print("fine", flush=True)
