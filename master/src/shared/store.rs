@@ -313,6 +313,11 @@ pub enum StoreMail {
         /// The turn.
         attempt: Attempt,
     },
+    /// Turns that nobody ran were ended: who looks on is to look again.
+    Swept {
+        /// Their sessions.
+        sessions: Vec<SessionId>,
+    },
     /// A session's timer is due: it wants a [`WakeOrder`] without `scope` and `wake`.
     Due {
         /// The session.
