@@ -12,7 +12,7 @@ until the test creates it, or the edge lets go of the connection. Other paths th
     {"body": TEXT, "times": N}  this text, so often (1)
     {"grow": MEMBER, "size": N} finished; the JSON of this member of the answer takes N bytes
     {"steps": [STEP…]}          a stream (`"form"`: "sse", the default, or "ndjson")
-    {"status": N, "type": T, "fields": [[NAME, VALUE]…]}     the head of any of these
+    {"status": N, "media": T, "fields": [[NAME, VALUE]…]}     the head of any of these
     {"gate": NAME, "deaf": true}                             before the head; deaf: even if let go of
     {"die": true} | {"drop": true}                           before the head
     {"attempts": [PLAN…]}       a plan for each attempt of the turn; the last for all others
@@ -130,14 +130,14 @@ def tell_whole(connection, plan, asked, turn):
         text, kind = json.dumps(plan["answer"] if "answer" in plan else plain(asked, turn)), "application/json"
     text = text.encode()
     more = [*plan.get("fields", []), ("Content-Length", len(text))]
-    connection.sendall(head(plan.get("status", 200), plan.get("type", kind), more) + text)
+    connection.sendall(head(plan.get("status", 200), plan.get("media", kind), more) + text)
 
 
 def tell_steps(connection, plan, asked, turn):
     is_lines = plan.get("form") == "ndjson"
     kind = "application/x-ndjson" if is_lines else "text/event-stream"
     more = [*plan.get("fields", []), ("Transfer-Encoding", "chunked")]
-    connection.sendall(head(plan.get("status", 200), plan.get("type", kind), more))
+    connection.sendall(head(plan.get("status", 200), plan.get("media", kind), more))
 
     def send(text):
         data = text.encode()
