@@ -67,6 +67,7 @@ mod session_clients;
 mod session_config;
 mod session_refusals;
 mod session_socket;
+mod session_view;
 mod session_wake;
 mod single_instance;
 mod slow_clients;
