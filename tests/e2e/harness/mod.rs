@@ -17,6 +17,7 @@ pub mod release;
 pub mod renewal_stub;
 pub mod server;
 pub mod session;
+pub mod stored;
 pub mod tls;
 pub mod tools;
 pub mod trusting;

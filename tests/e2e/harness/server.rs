@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,6 +52,7 @@ const NAME: &str = "t";
 /// A running server; ends with its test.
 pub struct Server {
     child: Child,
+    command: Command,
     status: Option<ExitStatus>,
     port: Port,
     name: String,
@@ -251,15 +252,15 @@ impl Setup {
         self.fill_in(&port);
         let mut command = self.master(&port);
         let log = |name: &str| File::create(self.path(name)).expect("a log file");
-        let child = command
+        command
             .stdout(if self.is_read { log("stdout.log").into() } else { Stdio::piped() })
-            .stderr(log("stderr.log"))
-            .spawn()
-            .expect("the master starts");
+            .stderr(log("stderr.log"));
+        let child = command.spawn().expect("the master starts");
         let name = self.name().to_owned();
         let runtime_base = self.runtime_base();
         let directory = self.directory;
-        let mut server = Server { child, status: None, port, name, runtime_base, directory };
+        let status = None;
+        let mut server = Server { child, command, status, port, name, runtime_base, directory };
         server.wait_until_listening();
         if self.is_awaited {
             server.wait_until_ready();
@@ -499,6 +500,34 @@ impl Server {
         processes::signal(self.pid(), signal);
     }
 
+    /// Starts it once more with this variable of the environment; whether it got ready. It may end
+    /// before.
+    #[track_caller]
+    pub fn starts_again_with(&mut self, name: &str, value: &str) -> bool {
+        self.command.env(name, value);
+        self.wait_for_exit();
+        self.child = self.command.spawn().expect("the master starts");
+        self.status = None;
+        self.command.env_remove(name);
+        until("a ready worker or the master's end", || {
+            if !self.is_running() {
+                return Some(false);
+            }
+            let mut client = self.try_control().ok()?;
+            client.try_send("GET /status HTTP/1.1\r\nHost: a.test\r\n\r\n").ok()?;
+            let is_ready = client.try_response("GET").ok()?.status == 200;
+            (is_ready && Client::try_connect(self.port()).is_ok()).then_some(true)
+        })
+    }
+
+    /// Waits for the end of a master that somebody killed; its processes must follow.
+    #[track_caller]
+    pub fn was_killed(&mut self) {
+        let status = self.wait_for_exit();
+        assert_eq!(status.signal(), Some(9), "the master ended by {status}");
+        self.assert_no_process_left();
+    }
+
     /// Asks it to stop and returns its exit code; everything it had must be gone.
     #[track_caller]
     pub fn stop(&mut self) -> i32 {
@@ -520,6 +549,16 @@ impl Server {
         self.signal(Signal::SIGKILL);
         self.wait_for_exit();
         self.assert_no_process_left();
+    }
+
+    /// Starts it once more as it was, in the same directory and at the same port; it must have ended.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.wait_for_exit();
+        self.child = self.command.spawn().expect("the master starts");
+        self.status = None;
+        self.wait_until_listening();
+        self.wait_until_ready();
     }
 
     #[track_caller]

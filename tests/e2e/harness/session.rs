@@ -249,6 +249,25 @@ impl Ask {
         self.send(server).response_to(self.method)
     }
 
+    /// Sends it to this port and reads the whole answer, or tells why there is none.
+    pub fn try_answer(&self, port: u16) -> io::Result<Response> {
+        self.try_send(port)?.try_response(self.method)
+    }
+
+    /// Sends it to this port, or tells why not.
+    pub fn try_send(&self, port: u16) -> io::Result<Client> {
+        let mut client = Client::try_connect(port)?;
+        let length = match self.body.len() {
+            0 => String::new(),
+            length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+        };
+        let (Self { method, target, host, fields, body, .. }, crlf) = (self, "\r\n");
+        let head =
+            format!("{method} {target} HTTP/1.1{crlf}Host: {host}{crlf}{length}{fields}{crlf}");
+        client.try_send([head.as_bytes(), body].concat())?;
+        Ok(client)
+    }
+
     /// Sends it and reads the beginning of a stream, which must be the answer.
     #[track_caller]
     pub fn stream(&self, server: &Server) -> Stream {
@@ -263,6 +282,11 @@ impl Stream {
     /// The stream that is the next answer on this connection, or the answer if it is another one.
     pub fn of(mut client: Client) -> Result<Self, Box<Response>> {
         let head = client.head();
+        Self::after(client, head)
+    }
+
+    /// The stream that begins with this head, or the answer if it is another one.
+    pub fn after(mut client: Client, head: Head) -> Result<Self, Box<Response>> {
         if head.status != 200 || field(&head, "Content-Type") != ["text/event-stream"] {
             let body = client.body("GET", &head).expect("the body of the answer");
             let Head { version, status, fields } = head;

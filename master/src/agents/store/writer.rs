@@ -10,13 +10,14 @@
 use super::chores::Chores;
 use super::database::Database;
 use super::fault::Faults;
-use super::open::Moved;
+use super::open::{Broken, Moved};
 use super::place::Place;
 use super::trouble::{Kind, Trouble};
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Sender;
 use crate::shared::mail::{ControlMessage, EdgeMessage};
 use crate::shared::store::{StoreAnswer, StoreJob, StoreMail, StoreQueue, Taken};
+use crate::shared::store_state::StoreState;
 use rip::contract::event::Event;
 use rip::session::SessionId;
 use rip::session::claim::{Attempt, Claim};
@@ -114,7 +115,12 @@ impl Writer {
         }
     }
 
-    fn open(&mut self, broken: Option<&str>) {
+    fn open(&mut self, reason: Option<&str>) {
+        let identity = match &self.life {
+            Life::Open(database) => database.identity(),
+            Life::Shut { .. } => None,
+        };
+        let broken = reason.map(|reason| Broken { reason, identity });
         // What is open is closed first: its epoch ends.
         self.shut("closed");
         let opened = Database::open(&self.place, broken, self.faults.clone(), self.clock.wall());
@@ -122,6 +128,7 @@ impl Writer {
             Ok((database, moved)) => {
                 self.queue.set_key(database.key().clone());
                 self.life = Life::Open(Box::new(database));
+                self.queue.set_state(StoreState::Open);
                 self.opened += 1;
                 self.lives.store(self.opened, Ordering::Release);
                 self.homes.clear();
@@ -137,14 +144,19 @@ impl Writer {
 
     fn shut(&mut self, reason: &'static str) {
         self.lives.store(0, Ordering::Release);
+        self.queue.set_state(StoreState::Shut(reason));
         self.life = Life::Shut { reason, again: self.clock.now() + OPEN_PAUSE };
     }
 
     fn serve(&mut self, taken: Taken) {
         let Life::Open(database) = &mut self.life else {
             let Life::Shut { reason, .. } = self.life else { return };
+            taken.counts.into_iter().for_each(|ask| ask.answer(None));
             return taken.jobs.into_iter().for_each(|job| job.refuse(reason));
         };
+        for ask in taken.counts {
+            ask.answer(database.session_count());
+        }
         for attempt in &taken.abandoned {
             database.abandon(attempt);
             self.chores.hurry(self.clock.now());
@@ -194,6 +206,12 @@ impl Writer {
             log::error!("the store of sessions was taken from {}", self.place.shown());
             return self.open(None);
         }
+        match database.checked() {
+            // No mishap: it was looked through to find this out.
+            Err(Trouble { kind: Kind::Broken, detail }) => return self.open(Some(&detail)),
+            Err(trouble) => log::warn!("the store of sessions was not looked through: {trouble}"),
+            Ok(()) => {}
+        }
         let news = self.chores.round(database, self.clock.now(), self.clock.wall());
         let live = database.live();
         self.homes.retain(|id, home| live.get(id) == Some(&home.attempt));
@@ -204,6 +222,10 @@ impl Writer {
             }
         }
         let loops = self.queue.loops();
+        if let Some(to) = loops.first().filter(|_| !news.swept.is_empty()) {
+            let mail = StoreMail::Swept { sessions: news.swept };
+            to.send(EdgeMessage::Store(Box::new(mail)));
+        }
         for (index, (session, scope)) in news.due.into_iter().enumerate() {
             if let Some(to) = loops.get(index % loops.len().max(1)) {
                 to.send(EdgeMessage::Store(Box::new(StoreMail::Due { session, scope })));
@@ -241,6 +263,7 @@ impl Writer {
     fn recover(&mut self) {
         let now = self.clock.now();
         if self.failing.take_if(|failing| now.since(failing.last) > CALM).is_some() {
+            self.queue.set_state(StoreState::Open);
             self.tell(Event::SessionsRecovered { path: self.place.shown() });
         }
     }
@@ -249,6 +272,9 @@ impl Writer {
         let last = self.clock.now();
         let is_known = self.failing.as_ref().is_some_and(|failing| failing.kind == trouble.kind);
         self.failing = Some(Failing { kind: trouble.kind, last });
+        if matches!(self.life, Life::Open(_)) {
+            self.queue.set_state(StoreState::Failing(trouble.reason()));
+        }
         if !is_known {
             let path = self.place.shown();
             self.tell(Event::SessionsFailed { path, reason: trouble.to_string() });
