@@ -64,6 +64,7 @@ mod session_app;
 mod session_cancel;
 mod session_claims;
 mod session_clients;
+mod session_config;
 mod session_connections;
 mod session_refusals;
 mod session_socket;
