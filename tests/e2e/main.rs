@@ -68,6 +68,7 @@ mod session_config;
 mod session_connections;
 mod session_refusals;
 mod session_socket;
+mod session_view;
 mod session_wake;
 mod single_instance;
 mod slow_clients;
