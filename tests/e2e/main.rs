@@ -65,6 +65,7 @@ mod session_cancel;
 mod session_claims;
 mod session_clients;
 mod session_config;
+mod session_connections;
 mod session_refusals;
 mod session_socket;
 mod session_view;

@@ -319,11 +319,6 @@ impl Stream {
         }
     }
 
-    /// Longest wait for bytes from here on.
-    pub fn patience(&mut self, limit: Duration) {
-        self.client.patience(limit);
-    }
-
     /// The next event; none after the stream's end, which must be a proper one.
     #[track_caller]
     pub fn next(&mut self) -> Option<Event> {
@@ -397,11 +392,6 @@ impl Stream {
         let last = self.rest().pop().expect("an event");
         assert_eq!(last.kind(), "outcome", "{last:?}");
         last
-    }
-
-    /// True when no byte comes within this time.
-    pub fn is_silent_for(&mut self, limit: Duration) -> bool {
-        self.unread.is_empty() && self.client.is_silent_for(limit)
     }
 
     /// The connection, for what follows or to end it.
