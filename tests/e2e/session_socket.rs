@@ -111,7 +111,7 @@ fn alike(events: &[Value]) -> Vec<Value> {
         members.remove("id");
         for name in ["sessionId", "continuationToken"] {
             if let Some(value) = members.get_mut(name) {
-                *value = json!(value.as_str().expect("text")[..3]);
+                *value = json!(value.as_str().expect("text")[..2]);
             }
         }
     }
@@ -136,7 +136,7 @@ fn json_streams_and_sockets_tell_the_same_events() {
         json!({"steps": ["x", {"type": "error", "message": "no", "code": "tired", "retryable": true}]}),
         json!({"steps": ["x", {"drop": true}]}),
         json!({"steps": ["x", {"raw": "data: {\n\n"}]}),
-        json!({"steps": [{"many": 1500, "size": 50}, outcome(json!({"status": "finished", "output": null}))]}),
+        json!({"steps": [{"many": 900, "size": 50}, outcome(json!({"status": "finished", "output": null}))]}),
     ];
     let first = json!({"steps": [outcome(json!({"status": "finished", "output": 0}))]});
     for plan in plans {
@@ -154,7 +154,7 @@ fn json_streams_and_sockets_tell_the_same_events() {
         talk.say(&first);
         let mut by_socket = talk.turn();
         let session = text(&by_socket[0], "sessionId");
-        let token = text(&by_socket[0], "continuationToken");
+
         talk.say(&plan);
         by_socket.extend(talk.turn());
         talk.assert_nothing_told();
@@ -244,7 +244,9 @@ fn one_turn_at_a_time() {
 fn what_is_no_message_is_refused_and_the_connection_stays() {
     let server = Server::of_turns();
     let mut talk = Talk::open(&server);
-    for (bad, code) in [("{", "bad-json"), ("x", "bad-json"), ("[1]", "not-an-object"), ("7", "not-an-object")] {
+    for (bad, code) in
+        [("{", "bad-json"), ("x", "bad-json"), ("[1]", "not-an-object"), ("7", "not-an-object")]
+    {
         talk.socket.say(bad);
         talk.refused(code);
     }
@@ -256,14 +258,14 @@ fn what_is_no_message_is_refused_and_the_connection_stays() {
     talk.socket.send(PING, b"there?");
     let pong = talk.socket.frame();
     assert_eq!((pong.first, &pong.payload[..]), (PONG, &b"there?"[..]));
-    let outcome = talk.run(&json!({"type": "message", "text": "hi"}));
+    let outcome = talk.run(&json!({"type": "application/json", "text": "hi"}));
     let id = text(&outcome, "id");
     talk.socket.say("[");
     talk.refused("bad-json");
     talk.say(&json!({"type": "ping", "more": 1}));
     assert_eq!(talk.hear(), json!({"id": id, "type": "pong"}), "it says where the client is");
     let asked = &server.turns("turn")[0];
-    assert_eq!(asked.0["input"], json!({"type": "message", "text": "hi"}));
+    assert_eq!(asked.0["input"], json!({"type": "application/json", "text": "hi"}));
 }
 
 #[test]
@@ -281,12 +283,16 @@ fn what_breaks_the_protocol_or_is_too_much_closes_the_connection() {
     assert_eq!(close(0x83, b""), (1002, String::new()));
     assert_eq!(close(TEXT, &[b' '; (1 << 20) + 1]), (1009, String::new()));
     let mut talk = Talk::open(&server);
-    let mut longest = json!({"a": ""});
+    let mut longest = json!({"a": "", "answer": {"status": "finished"}});
     longest["a"] = json!("x".repeat((1 << 20) - longest.to_string().len()));
     talk.run(&longest);
     let mut talk = Talk::open(&server);
     for _ in 0..400 {
-        if talk.socket.send_bytes(&crate::harness::websocket::masked(TEXT, b"{\"type\":\"ping\"}")).is_err() {
+        if talk
+            .socket
+            .send_bytes(&crate::harness::websocket::masked(TEXT, b"{\"type\":\"ping\"}"))
+            .is_err()
+        {
             break;
         }
     }
@@ -316,7 +322,9 @@ fn handshakes_are_checked_as_everywhere() {
     let refused = open("Origin: https://evil.test\r\n").err().expect("a refusal");
     assert_eq!(refused.status, 403, "{refused:?}");
     let bare = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    let version = format!("{bare}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n");
+    let version = format!(
+        "{bare}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n"
+    );
     let response = server.request("GET", "/v1/ws", &version, b"");
     assert_eq!((response.status, response.field("Sec-WebSocket-Version")), (426, "13"));
     let response =
@@ -349,7 +357,9 @@ fn a_connection_resumes_where_it_was() {
     };
     // After each event the rest comes, by each kind of token.
     for (at, event) in events.iter().enumerate() {
-        for how in [json!({"continuationToken": session.token}), json!({"resumeToken": session.resume})] {
+        for how in
+            [json!({"continuationToken": session.token}), json!({"resumeToken": session.resume})]
+        {
             let mut how = how;
             how["lastEventId"] = json!(name(event));
             let mut talk = Talk::resume(&server, &session.id, &how);
@@ -446,7 +456,8 @@ fn a_turn_is_cancelled_by_its_connection_and_by_another_one() {
         assert_eq!(talk.hear()["text"], "a");
         let cancel = json!({"type": "cancel"});
         if by_another {
-            let how = json!({"continuationToken": first["continuationToken"], "lastEventId": "now"});
+            let how =
+                json!({"continuationToken": first["continuationToken"], "lastEventId": "now"});
             Talk::resume(&server, &text(&first, "sessionId"), &how).say(&cancel);
         } else {
             talk.say(&cancel);
@@ -469,7 +480,12 @@ fn a_turn_is_cancelled_by_its_connection_and_by_another_one() {
 #[test]
 fn a_start_that_failed_is_a_start_again_on_the_same_session() {
     let server = Server::of_turns();
-    for failing in [json!({"status": 500}), json!({"drop": true}), json!({"body": "no JSON"}), json!({"steps": ["x", {"drop": true}]})] {
+    for failing in [
+        json!({"status": 500}),
+        json!({"drop": true}),
+        json!({"body": "no JSON"}),
+        json!({"steps": ["x", {"drop": true}]}),
+    ] {
         let count = server.turns("turn").len();
         let mut talk = Talk::open(&server);
         talk.say(&json!({"attempts": [failing, {}]}));
@@ -520,7 +536,7 @@ fn a_bound_connection_sees_what_wakes_its_session() {
     let mut other = Talk::resume(&server, &session, &how);
     other.assert_nothing_told();
     let wake = json!({"plan": {"steps": ["woken"]}});
-    let wake = Ask::to("POST", format!("/v1/session/{session}/wake")).json(&wake);
+    let wake = Ask::to("POST", format!("/v1/session/{session}/wake")).at("localhost").json(&wake);
     let response = wake.answer(&server);
     assert!(matches!(response.status, 200 | 202), "{response:?}");
     let told = talk.turn();
@@ -633,7 +649,8 @@ fn a_mount_that_is_gone_closes_its_connections() {
     let server = Server::of_turns();
     let mut talk = Talk::open(&server);
     talk.run(&json!({}));
-    std::fs::write(server.path("app/Edgefile"), server.filled_in(&turns("", ""))).expect("an Edgefile");
+    std::fs::write(server.path("app/Edgefile"), server.filled_in(&turns("", "")))
+        .expect("an Edgefile");
     let (code, said) = server.cli(&["reload"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(talk.socket.hear_close(), (1001, "no longer served".to_owned()));

@@ -24,6 +24,7 @@ use rip::contract::realtime::MessageRate;
 use rip::contract::sessions::{OnDisconnect, SessionsConfig};
 use rip::guard::request_id::RequestId;
 use rip::limits;
+use rip::observe::counter::Counter;
 use rip::realtime::Frame;
 use rip::session::claim::{MessageOrder, Right, Run, StartOrder};
 use rip::session::look::{Cancel, CancelOrder, LookOrder, View};
@@ -183,7 +184,10 @@ impl Edge {
                 let text = encode::message(talk.socket.last(), "{\"type\":\"pong\"}");
                 talk.say(&text);
             }
-            Asks::Refused(refusal) => talk.refuse(&refusal),
+            Asks::Refused(refusal) => {
+                talk.refuse(&refusal);
+                self.shard().add(Counter::SessionRefused, 1);
+            }
         }
     }
 
@@ -275,6 +279,7 @@ impl Edge {
         // A message with a token of its own may have been refused while a turn runs.
         talk.socket.claimed(None, talk.turn.is_some());
         talk.refuse(refusal);
+        self.shard().add(Counter::SessionRefused, 1);
         self.talk_goes_on(key);
     }
 

@@ -62,15 +62,12 @@ impl Edge {
     /// The server stops: every client is told so, one after the other until `until`.
     pub(super) fn spread_closes(&mut self, until: Instant) {
         let now = self.clock.now();
-        let fronts: Vec<Key> = (self.fronts.keys())
-            .filter_map(|key| Some((key, self.fronts.get(key)?.speaker?)))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .filter(|(_, speaker)| {
-                self.speech(*speaker).is_some_and(|speech| speech.stage == Stage::Open)
-            })
-            .map(|(front, _)| front)
-            .collect();
+        let mut fronts: Vec<Key> = self.fronts.keys().collect();
+        fronts.retain(|key| {
+            let speaker = self.fronts.get(*key).and_then(|front| front.speaker);
+            let speech = speaker.and_then(|speaker| self.speech(speaker));
+            speech.is_some_and(|speech| speech.stage == Stage::Open)
+        });
         let count = u32::try_from(fronts.len()).unwrap_or(u32::MAX).max(1);
         let pause = until.since(now) / count;
         for (turn, front) in (0..).zip(fronts) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::shared::store::{StoreAnswer, StoreOrder};
 use rip::contract::sessions::SessionsConfig;
 use rip::ids::LoopIndex;
-use rip::limits::{EVENT_PAGE_BYTES, RESPONSE_BUFFER_BYTES};
+use rip::limits::EVENT_PAGE_BYTES;
 use rip::session::event::Closes;
 use rip::session::look::View;
 use rip::session::table::Place;
@@ -319,28 +319,17 @@ fn whoever_comes_again_gets_the_rest() {
 fn a_slow_reader_costs_a_page_or_two() {
     let stage = Stage::new();
     stage.begin(true);
-    let (slow, mut fast) = (stage.stream(""), stage.stream(""));
-    assert_eq!(chunk(&mut fast), START);
-    let (count, bytes) = (64, 16 * 1024);
-    for _ in 0..64 {
-        // So much that no kernel holds it for a client.
-        stage.say(count, bytes);
-        let length = count as usize * bytes;
-        assert!(read(&mut fast, length).len() >= length);
+    let mut slow = stage.stream("");
+    let rounds = 96;
+    for _ in 0..rounds {
+        stage.say(64, 16 * 1024);
+        stage.house.turn();
     }
-    let pages = stage.store.lock().unwrap().pages;
     let length = stage.blocks(1).len();
-    assert!(length > 64 << 20, "{length}");
-    stage.house.turn();
-    wait_until("a slow reader is read for", || stage.store.lock().unwrap().pages == pages);
+    let asked = stage.store.lock().unwrap().pages * EVENT_PAGE_BYTES;
+    // No kernel holds more than a few megabytes for a client.
+    assert!(length > 96 << 20 && asked < 16 << 20, "{asked} of {length}");
     stage.end();
-    let end = stage.blocks(64 * count + 1);
-    assert!(rest(&mut fast).ends_with(&end));
-    stage.house.turn();
-    // The fast one is a page behind now and then: nearly all the pages are for it.
-    let unread = length - stage.store.lock().unwrap().pages * EVENT_PAGE_BYTES / 2;
-    assert!(unread > RESPONSE_BUFFER_BYTES, "{unread}");
-    let mut slow = slow;
     let text = rest(&mut slow);
     assert!(text == START.to_owned() + &stage.blocks(1), "{} bytes", text.len());
 }
