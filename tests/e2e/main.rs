@@ -66,6 +66,7 @@ mod session_claims;
 mod session_clients;
 mod session_refusals;
 mod session_socket;
+mod session_view;
 mod session_wake;
 mod single_instance;
 mod slow_clients;

@@ -349,6 +349,12 @@ impl Stream {
         }
     }
 
+    /// The next block as it is, be it a sign of life.
+    #[track_caller]
+    pub fn block(&mut self) -> String {
+        self.try_block().expect("a stream in good order").expect("another block")
+    }
+
     /// The next block, whatever it is; none after the end.
     fn try_block(&mut self) -> io::Result<Option<String>> {
         loop {
