@@ -215,7 +215,7 @@ def turns(place):
             store = tempfile.TemporaryDirectory(dir=place)
             database = os.path.join(os.path.abspath(store.name), "sessions.db")
             words = [*words, "--sessions", f"--sessions-db={database}"]
-            port, master = rip(directory, words, name=name.replace(", ", "-"))
+            port, master = rip(directory, words, name=name.lower().replace(", ", "-"))
             return everywhere(name, port, master, store)
         return begin
 
