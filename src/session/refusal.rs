@@ -209,7 +209,7 @@ mod tests {
         let id = "s_abababababababababababababababab";
         let in_flight = |own_turn| Refusal::InFlight { session, own_turn };
         let gone = |reset| Refusal::Gone { session, reset };
-        let rows: [(Refusal, u16, &str, &str); 21] = [
+        let rows: [(Refusal, u16, &str, &str); 22] = [
             (
                 Refusal::UnknownSession("s_1".into()),
                 404,

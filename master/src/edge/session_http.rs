@@ -639,9 +639,7 @@ fn add_fields(told: &Told<'_>, lines: &[u8], to: &mut FieldWriter<'_>) {
     if !says_cache {
         to.field(NO_STORE.0.as_bytes(), NO_STORE.1);
     }
-    if told.status == Reason::QueueFull.status()
-        && !told.fields.iter().any(|(name, _)| *name == RETRY_AFTER)
-    {
+    if told.status == UNAVAILABLE && !told.fields.iter().any(|(name, _)| *name == RETRY_AFTER) {
         to.field(RETRY_AFTER.as_bytes(), b"1");
     }
 }
@@ -663,3 +661,5 @@ pub(super) fn without(lines: &[u8], unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8>
 /// What is said of a session is true once.
 const NO_STORE: (&str, &[u8]) = ("Cache-Control", b"no-store");
 const RETRY_AFTER: &str = "Retry-After";
+/// Of no turn is known when its worker or its store will be there again.
+const UNAVAILABLE: u16 = 503;

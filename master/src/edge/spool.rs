@@ -47,7 +47,9 @@ impl Spool {
         let room = limits::SPOOL_MEMORY_PER_REQUEST_BYTES.saturating_sub(self.memory.len());
         let (head, rest) = data.split_at(data.len().min(room));
         if !head.is_empty() {
-            self.take_memory(head.len(), shared)?;
+            if !self.reserve(head.len() as u64, shared) {
+                return Err(Reason::SpoolFull);
+            }
             self.memory.extend_from_slice(head);
         }
         if !rest.is_empty() {
@@ -60,16 +62,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Takes `count` bytes out of what the process has for bodies in memory.
-    fn take_memory(&mut self, count: usize, shared: &Shared) -> Result<(), Reason> {
-        if !shared.spool_memory.take(count as u64) {
-            return Err(Reason::SpoolFull);
-        }
-        self.memory_taken += count as u64;
-        Ok(())
-    }
-
-    /// Takes room for a body that comes all at once, in memory. False when there is none.
+    /// Takes room for bytes that are kept in memory. False when there is none.
     pub(super) fn reserve(&mut self, bytes: u64, shared: &Shared) -> bool {
         let has_room = shared.spool_memory.take(bytes);
         if has_room {
@@ -105,7 +98,9 @@ impl Edge {
             if asking.body.len() + data.len() > limits::TURN_INPUT_BYTES {
                 return Err(Reason::BodyTooLarge);
             }
-            exchange.spool.take_memory(data.len(), &self.shared)?;
+            if !exchange.spool.reserve(data.len() as u64, &self.shared) {
+                return Err(Reason::SpoolFull);
+            }
             asking.body.extend_from_slice(data);
             return Ok(());
         }

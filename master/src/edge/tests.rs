@@ -6,6 +6,7 @@ mod proxy;
 mod publish;
 mod secure;
 mod secure_files;
+mod session_http;
 mod socket;
 mod tls;
 mod to_https;
