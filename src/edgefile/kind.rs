@@ -43,6 +43,8 @@ pub(super) enum Kind {
     /// A route's own name.
     Id,
     Methods,
+    /// Below which something is served: `/v1`; `/` for all.
+    Mount,
     /// `10.0.0.0/8`.
     Network,
     Number {
@@ -162,6 +164,7 @@ impl Kind {
             Self::Origins => "origins such as \"https://example.com\" or \"*\"".to_owned(),
             Self::Path => "a path such as \"certs/site.pem\"".to_owned(),
             Self::Pattern => "a path such as \"/a\", \"/a/*\" or \"/a/*/b\"".to_owned(),
+            Self::Mount => "a path such as \"/v1\"".to_owned(),
             Self::Place => "a path such as \"/realtime\"".to_owned(),
             Self::Prefix => "a path such as \"/v2\"".to_owned(),
             Self::RedirectStatus => "301, 302, 303, 307 or 308".to_owned(),
@@ -217,7 +220,12 @@ impl Kind {
             Self::NumberOr { least, most, words: found } => {
                 return words(&range(least, most), found);
             }
-            Self::FilePath | Self::Path | Self::Place | Self::Prefix | Self::UrlPath => "path",
+            Self::FilePath
+            | Self::Mount
+            | Self::Path
+            | Self::Place
+            | Self::Prefix
+            | Self::UrlPath => "path",
             Self::Pattern => "pattern",
             Self::RedirectStatus => "301, 302, 303, 307, 308",
             Self::Size { .. } => "size",
@@ -255,6 +263,7 @@ impl Kind {
             Self::FilePath => "index.html",
             Self::Id => "api",
             Self::Methods => "GET,POST",
+            Self::Mount => "/v1",
             Self::Network => "10.0.0.0/8",
             Self::Path => "path/to/it",
             Self::Pattern => "/*",
@@ -326,6 +335,7 @@ impl Kind {
             Self::Network => names::network(text).map(Typed::Text),
             Self::Origins => names::origins(text).map(Typed::Texts),
             Self::Pattern => paths::pattern(text).map(|()| own(text)),
+            Self::Mount => paths::mount(text).map(Typed::Text),
             Self::Place => paths::place(text).map(|()| own(text)),
             Self::Prefix => paths::prefix(text).map(Typed::Text),
             Self::Template => paths::template(text).map(|()| own(text)),

@@ -12,6 +12,7 @@ mod apps;
 mod edge;
 mod realtime;
 mod routes;
+mod sessions;
 mod sources;
 
 use crate::contract::config::{CertFiles, Config, EdgeConfig, UpstreamDescriptor};
@@ -44,6 +45,9 @@ pub struct Plan {
     /// Where WebSocket clients come, as `HOST PATH → APP`. Clients of what is removed are closed.
     #[serde(default)]
     pub realtime: NamedChanges,
+    /// Where sessions are served, as `HOST MOUNT → APP`. Sessions of what is removed are kept.
+    #[serde(default)]
+    pub sessions: NamedChanges,
     /// Settings of the edge that change at once, by their JSON names.
     pub edge: Vec<String>,
     /// Settings of the edge that change only when the server is started anew.
@@ -157,6 +161,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         upstreams: upstream_changes(upstreams, &new.upstreams),
         certs: cert_changes(certs, &new.certs),
         realtime: realtime::realtime_changes(old, new),
+        sessions: sessions::session_changes(sessions, &new.sessions),
         sources: sources::source_changes(old, new),
         ..Plan::default()
     };
@@ -184,6 +189,7 @@ impl Plan {
             certs,
             sources,
             realtime,
+            sessions,
             edge,
             restart_needed,
         } = self;
@@ -195,6 +201,7 @@ impl Plan {
             && *upstreams == NamedChanges::default()
             && *certs == NamedChanges::default()
             && *realtime == NamedChanges::default()
+            && *sessions == NamedChanges::default()
             && sources.is_empty()
             && edge.is_empty()
             && restart_needed.is_empty()
@@ -234,6 +241,11 @@ impl Plan {
         all("realtime added: ", &self.realtime.added);
         all("realtime removed: ", &self.realtime.removed.iter().map(closed).collect::<Vec<_>>());
         all("realtime changed: ", &self.realtime.changed);
+        let kept =
+            |mount: &String| format!("{mount} (its sessions are kept, and served no longer)");
+        all("sessions added: ", &self.sessions.added);
+        all("sessions removed: ", &self.sessions.removed.iter().map(kept).collect::<Vec<_>>());
+        all("sessions changed: ", &self.sessions.changed);
         let sources: Vec<_> = self.sources.iter().map(SourceChange::to_string).collect();
         all("certificate source of ", &sources);
         all("edge changed: ", &self.edge);

@@ -41,11 +41,11 @@ impl Endpoint {
             ("session", [id, last @ ..], _) if !id.is_empty() => {
                 let id = || decode(id).into_owned();
                 match (last, method) {
-                    ([], "GET") => (Some(Self::Status(id())), ""),
+                    ([], "GET" | "HEAD") => (Some(Self::Status(id())), ""),
                     ([], "DELETE") => (Some(Self::Delete(id())), ""),
-                    ([], _) => (None, "GET, DELETE"),
-                    (["events"], "GET") => (Some(Self::Events(id())), ""),
-                    (["events"], _) => (None, "GET"),
+                    ([], _) => (None, "GET, HEAD, DELETE"),
+                    (["events"], "GET" | "HEAD") => (Some(Self::Events(id())), ""),
+                    (["events"], _) => (None, "GET, HEAD"),
                     (["message"], "POST") => (Some(Self::Message(id())), ""),
                     (["cancel"], "POST") => (Some(Self::Cancel(id())), ""),
                     (["wake"], "POST") => (Some(Self::Wake(id())), ""),
@@ -96,6 +96,8 @@ mod tests {
             ("POST", "/v1/session/%73_%31/message", Endpoint::Message(id())),
             ("GET", "/v1/session/s_1/events", Endpoint::Events(id())),
             ("GET", "/v1/session/s_1", Endpoint::Status(id())),
+            ("HEAD", "/v1/session/s_1", Endpoint::Status(id())),
+            ("HEAD", "/v1/session/s_1/events", Endpoint::Events(id())),
             ("DELETE", "/v1/session/s_1", Endpoint::Delete(id())),
             ("POST", "/v1/session/s_1/cancel", Endpoint::Cancel(id())),
             ("POST", "/v1/session/s_1/wake", Endpoint::Wake(id())),
@@ -140,9 +142,11 @@ mod tests {
     fn other_methods_are_told_which_there_are() {
         for (method, path, allow) in [
             ("GET", "/v1/session", "POST"),
-            ("PUT", "/v1/session/s_1", "GET, DELETE"),
+            ("PUT", "/v1/session/s_1", "GET, HEAD, DELETE"),
             ("GET", "/v1/session/s_1/message", "POST"),
-            ("POST", "/v1/session/s_1/events", "GET"),
+            ("POST", "/v1/session/s_1/events", "GET, HEAD"),
+            ("HEAD", "/v1/session/s_1/message", "POST"),
+            ("HEAD", "/v1/ws", "GET"),
             ("DELETE", "/v1/session/s_1/cancel", "POST"),
             ("GET", "/v1/session/s_1/wake", "POST"),
             ("POST", "/v1/ws", "GET"),

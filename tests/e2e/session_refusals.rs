@@ -246,8 +246,8 @@ fn unknown_paths_are_404_other_methods_405_and_what_stands_beside_is_the_apps() 
         ("GET", session.path("/message"), "POST"),
         ("GET", session.path("/cancel"), "POST"),
         ("GET", session.path("/wake"), "POST"),
-        ("POST", session.path("/events"), "GET"),
-        ("PATCH", session.path(""), "GET, DELETE"),
+        ("POST", session.path("/events"), "GET, HEAD"),
+        ("PATCH", session.path(""), "GET, HEAD, DELETE"),
         ("POST", "/v1/ws".to_owned(), "GET"),
     ] {
         let response = server.request(method, &path, &field(&session.token), b"");

@@ -65,7 +65,7 @@ impl Surroundings for Machine {
     }
 
     fn existing_directory(&self, path: &str) -> Result<String, Trouble> {
-        if path.contains("missing") {
+        if path.contains("missing") || path.ends_with(".db") {
             let message = format!("there is no directory {}", absolute(path));
             return trouble(AttemptCode::EntryMissing, message, "make it, or name another");
         }

@@ -130,8 +130,13 @@ fn praise(shown: &str, config: &Config) -> String {
         1 => format!("1 {what}"),
         number => format!("{number} {what}s"),
     };
+    let sessions = match config.sessions.len() {
+        0 => String::new(),
+        1 => ", sessions at 1 place".to_owned(),
+        number => format!(", sessions at {number} places"),
+    };
     format!(
-        "{shown} is right: {}, {}; {}",
+        "{shown} is right: {}, {}{sessions}; {}",
         count(config.apps.len(), "app"),
         count(config.routes.len(), "route"),
         listeners(config)

@@ -11,6 +11,7 @@ use super::order::{Goal, What, body, rolled, seconds};
 use super::start::edgefile::{absolute, file_in};
 use super::table::{Align, Paint, Table, Tone};
 use rip::contract::config::Config;
+use rip::contract::sessions::OnDisconnect;
 use std::path::Path;
 
 /// Takes up what has changed.
@@ -240,6 +241,10 @@ fn configuration(active: &Active, config: &Config, paint: Paint) -> String {
         text.push('\n');
         text.push_str(&realtime(config, paint));
     }
+    if !config.sessions.is_empty() {
+        text.push('\n');
+        text.push_str(&sessions(config, paint));
+    }
     text
 }
 
@@ -265,6 +270,33 @@ fn realtime(config: &Config, paint: Paint) -> String {
         ]);
     }
     places.render(paint)
+}
+
+/// Where sessions are served.
+fn sessions(config: &Config, paint: Paint) -> String {
+    let mut mounts = Table::new(&[
+        ("HOST", Align::Left),
+        ("SESSIONS", Align::Left),
+        ("APP", Align::Left),
+        ("ON DISCONNECT", Align::Left),
+        ("WEBSOCKETS", Align::Left),
+        ("ORIGINS", Align::Left),
+    ]);
+    let usual = |text: &str| (text.to_owned(), Tone::Usual);
+    for mount in &config.sessions {
+        mounts.row([
+            usual(&mount.hosts.join(", ")),
+            usual(if mount.mount.is_empty() { "/" } else { &mount.mount }),
+            usual(mount.app_id.as_str()),
+            usual(match mount.on_disconnect {
+                OnDisconnect::Cancel => "cancel",
+                OnDisconnect::Continue => "continue",
+            }),
+            usual(if mount.websockets { "yes" } else { "no" }),
+            usual(&mount.origins.join(", ")),
+        ]);
+    }
+    mounts.render(paint)
 }
 
 #[cfg(test)]

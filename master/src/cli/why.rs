@@ -8,6 +8,8 @@ use rip::contract::config::Config;
 use rip::contract::listen::FreePorts;
 use rip::contract::realtime::{PATH, RealtimeConfig};
 use rip::contract::route::RouteAction;
+use rip::contract::sessions::{SessionsConfig, owns};
+use rip::ids::AppId;
 use rip::route::Found;
 use rip::route::host::{HostPattern, is_ip_or_localhost, normalize};
 use rip::route::path::{PathRoom, resolve};
@@ -109,7 +111,25 @@ fn notes(
             "it is answered 404: there the server tells app {id} of its WebSocket clients"
         ));
     }
+    let turns = app.and_then(|id| config.apps.iter().find(|app| app.id == *id));
+    let has_sessions = |id: &AppId| config.sessions.iter().any(|mount| mount.app_id == *id);
+    if let Some(app) = turns.filter(|app| has_sessions(&app.id))
+        && app.turn_path.as_bytes() == path
+    {
+        let id = &app.id;
+        notes.push(format!("it is answered 404: there the server asks app {id} to run turns"));
+    }
     let knows = |host: &String| HostPattern::new(host).takes(&request.host);
+    if let Some(mount) = mount_of(config, &request.host, path) {
+        let id = &mount.app_id;
+        notes.push(match is_socket(mount, path) {
+            true if !mount.websockets => {
+                "the server answers it 426: WebSockets of sessions are off here".to_owned()
+            }
+            true => format!("the server takes it: WebSockets of sessions of app {id}"),
+            false => format!("the server takes it: sessions of app {id}"),
+        });
+    }
     let named = |endpoint: &&RealtimeConfig| endpoint.hosts.iter().any(knows);
     let at = |endpoint: &&RealtimeConfig| endpoint.path.as_bytes() == path;
     let unasked = app.filter(|app| {
@@ -134,6 +154,24 @@ fn notes(
         notes.push("over TLS that is a 421: the connection is not for this host".to_owned());
     }
     notes
+}
+
+/// The mount of sessions that gets the request, whatever the rules say: of several the one of the most
+/// specific host, as in the edge.
+fn mount_of<'c>(config: &'c Config, host: &[u8], path: &[u8]) -> Option<&'c SessionsConfig> {
+    let rank = |mount: &SessionsConfig| {
+        let hosts = mount.hosts.iter().map(|own| HostPattern::new(own));
+        hosts.filter(|own| own.takes(host)).map(|own| own.rank()).min()
+    };
+    (config.sessions.iter())
+        .filter(|mount| owns(&mount.mount, path))
+        .filter_map(|mount| Some((rank(mount)?, mount)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, mount)| mount)
+}
+
+fn is_socket(mount: &SessionsConfig, path: &[u8]) -> bool {
+    path.strip_prefix(mount.mount.as_bytes()).is_some_and(|below| below.starts_with(b"/ws"))
 }
 
 /// Where the request is sent before anything else, as it is in the edge, because it comes in the
@@ -193,9 +231,9 @@ fn json(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rip::contract::app::AppDescriptor;
     use rip::contract::config::EdgeConfig;
     use rip::contract::route::RouteRule;
-    use rip::ids::AppId;
 
     #[test]
     fn a_url_is_what_rules_are_compared_with() {
@@ -292,5 +330,61 @@ mod tests {
             let is_it = if expected.is_empty() { told.is_empty() } else { told.contains(expected) };
             assert!(is_it, "{method} {url}: {told}");
         }
+    }
+
+    #[test]
+    fn what_the_server_does_for_sessions_is_told() {
+        let app = |id: &str| {
+            let json = format!("{{\"id\":\"{id}\",\"turnPath\":\"/hear/turns\"}}");
+            descriptor(&json)
+        };
+        let route = |host: &str, app: &str| {
+            let action = RouteAction::ToApp { app_id: AppId::new(app) };
+            RouteRule::new(host, "/*", action)
+        };
+        let mut everywhere = SessionsConfig::new("/v1", AppId::new("api"));
+        everywhere.websockets = false;
+        let mut there = SessionsConfig::new("/v1", AppId::new("api"));
+        there.hosts = vec!["a.test".to_owned()];
+        let config = Config {
+            apps: vec![app("api"), app("web")],
+            routes: vec![route("*", "api"), route("b.test", "web")],
+            sessions: vec![everywhere, there],
+            ..Config::default()
+        };
+        for (url, expected) in [
+            ("http://a.test/v1/session/s_1/events", "the server takes it: sessions of app api"),
+            ("http://a.test/v1/ws", "the server takes it: WebSockets of sessions of app api"),
+            ("http://c.test/v1/ws", "the server answers it 426"),
+            ("http://a.test/v1/other", ""),
+            ("http://a.test/hear/turns", "there the server asks app api to run turns"),
+            ("http://b.test/hear/turns", ""),
+        ] {
+            let request = Request::read(url).unwrap();
+            let explanation = explain(&config.routes, &request.host, &request.path, b"POST");
+            let told = notes(&config, &request, "POST", &explanation).join("; ");
+            let is_it = if expected.is_empty() { told.is_empty() } else { told.contains(expected) };
+            assert!(is_it, "{url}: {told}");
+        }
+    }
+
+    /// An app of which only these fields matter.
+    fn descriptor(fields: &str) -> AppDescriptor {
+        let serde_json::Value::Object(fields) = serde_json::from_str(fields).unwrap() else {
+            panic!("no object")
+        };
+        let mut json = serde_json::json!({
+            "entry": "x", "hosts": [], "prefixes": [], "workers": 1, "concurrency": 1,
+            "maxQueue": 1, "maxInflight": 1, "select": "lifo", "env": {},
+            "restartPolicy": {"maxRestarts": 1, "backoffMs": 1, "windowMs": 1},
+            "healthCheck": {"path": "/", "intervalMs": 1, "timeoutMs": 1, "unhealthyThreshold": 1},
+            "recycle": {}, "surge": {"count": 1}, "reload": "none", "watch": [],
+            "timeouts": {"connectMs": 1, "readMs": 1, "queueMs": 1, "startMs": 1, "drainMs": 1,
+                         "killMs": 1, "stuckMs": 1, "keepaliveMs": null},
+            "runtime": "builtin", "argv": ["x"], "cwd": "/", "listen": "fd", "readyBy": "http",
+            "stopSignal": "TERM",
+        });
+        json.as_object_mut().unwrap().extend(fields);
+        serde_json::from_value(json).unwrap()
     }
 }

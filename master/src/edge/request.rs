@@ -81,6 +81,7 @@ impl Edge {
         exchange.snapshot = self.snapshots.pin();
         exchange.request_id = request_id;
         exchange.state = State::Receiving;
+        exchange.head_only = head.method_kind() == rip::http1::method::Method::Head;
         exchange.record.begin(head, buf, self.clock.now(), self.clock.wall());
         exchange.record.peer = peer;
         exchange

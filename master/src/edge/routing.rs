@@ -127,7 +127,7 @@ impl Edge {
         match snapshot.table.find(host, path, head.method(buf), scratch) {
             Found::Rule(rule) => match way_of(snapshot, rule) {
                 // There only the edge itself asks apps.
-                Way::App(_) if snapshot.realtime.is_private(path) => Way::Refused(Reason::NotFound),
+                Way::App(_) if is_private(snapshot, rule, path) => Way::Refused(Reason::NotFound),
                 way => way,
             },
             Found::MethodNotAllowed => {
@@ -192,6 +192,15 @@ impl Edge {
         let snapshot = self.snapshots.active();
         snapshot.table.headers().collect(self.routing.scratch.headers(), rule, changes);
     }
+}
+
+/// Whether the app that `rule` leads to is asked at `path` by the edge itself alone.
+fn is_private(snapshot: &Snapshot, rule: usize, path: &[u8]) -> bool {
+    let of_turns = || match snapshot.config.routes.get(rule).map(|rule| &rule.action) {
+        Some(RouteAction::ToApp { app_id }) => snapshot.sessions.is_private(app_id, path),
+        _ => false,
+    };
+    snapshot.realtime.is_private(path) || of_turns()
 }
 
 fn way_of(snapshot: &Snapshot, index: usize) -> Way {

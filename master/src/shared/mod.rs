@@ -15,6 +15,7 @@ pub mod mail;
 pub mod names;
 pub mod pages;
 pub mod pools;
+pub mod private_path;
 pub mod rates;
 pub mod realtime;
 pub mod renewals;

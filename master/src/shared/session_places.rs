@@ -1,7 +1,10 @@
 //! Where sessions are served, as a configuration has it.
 
+use super::private_path::reads_as;
+use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
 use rip::contract::sessions::{SessionsConfig, owns};
+use rip::ids::AppId;
 use rip::route::host::HostPattern;
 use std::sync::Arc;
 
@@ -9,6 +12,8 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct SessionPlaces {
     places: Vec<Place>,
+    /// Where their apps are asked to run turns.
+    app_paths: Vec<(AppId, String)>,
 }
 
 struct Place {
@@ -23,7 +28,10 @@ impl SessionPlaces {
             hosts: config.hosts.iter().map(|host| HostPattern::new(host)).collect(),
             config: Arc::new(config.clone()),
         };
-        Self { places: config.sessions.iter().map(place).collect() }
+        let has_some = |app: &&AppDescriptor| config.sessions.iter().any(|it| it.app_id == app.id);
+        let app_paths = config.apps.iter().filter(has_some);
+        let app_paths = app_paths.map(|app| (app.id.clone(), app.turn_path.clone())).collect();
+        Self { places: config.sessions.iter().map(place).collect(), app_paths }
     }
 
     /// There are none.
@@ -41,6 +49,11 @@ impl SessionPlaces {
             .filter_map(|place| Some((rank(place)?, place)))
             .min_by_key(|(rank, _)| *rank)
             .map(|(_, place)| &place.config)
+    }
+
+    /// Whether `path` is one at which only the edge itself asks `app`.
+    pub fn is_private(&self, app: &AppId, path: &[u8]) -> bool {
+        self.app_paths.iter().any(|(id, own)| id == app && reads_as(path, own.as_bytes()))
     }
 
     /// The mount that a session of this scope belongs to.

@@ -150,6 +150,14 @@ pub(super) fn place(text: &str) -> Result<(), Wrong> {
     clean_path(text)
 }
 
+/// A path below which something is served, without a slash at its end; nothing is left of `/`.
+pub(super) fn mount(text: &str) -> Result<String, Wrong> {
+    if text != "/" {
+        place(text)?;
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
 /// `Location` of a redirect: what can be filled in is known, and it stays a path or a URL.
 pub(super) fn template(text: &str) -> Result<(), Wrong> {
     let wrong = |message: String, hint: &str| Err(Wrong::new(message, hint));

@@ -1,6 +1,6 @@
 //! `edge`: the server's own side.
 
-use super::{Bench, listeners};
+use super::{Bench, listeners, sessions};
 use crate::contract::config::{
     Builtin, EdgeConfig, EdgeLimits, LogConfig, Phases, RateLimit, Verify,
 };
@@ -30,6 +30,9 @@ pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeCon
             .argument()
             .and_then(Given::text)
             .and_then(|path| bench.directory(path, spool.argument(), spool));
+    }
+    if let Some(found) = node.child("store") {
+        edge.store = sessions::store(found, bench);
     }
     if let Some(mdns) = node.child("mdns") {
         edge.mdns = mdns.argument().and_then(Given::flag).unwrap_or(true);

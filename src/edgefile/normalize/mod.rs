@@ -10,6 +10,7 @@ mod listeners;
 mod realtime;
 mod route;
 mod rules;
+mod sessions;
 mod site;
 mod upstream;
 
@@ -90,6 +91,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     let mut upstreams = Vec::new();
     let mut rate_limits = BTreeMap::new();
     let mut realtime = Vec::new();
+    let mut mounts = Vec::new();
     for node in file {
         match node.rule.name {
             "app" => {
@@ -103,6 +105,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
                 let found = site::site(node, &names, bench);
                 candidates.extend(found.rules);
                 secure.add_site(node, &found.hosts, has_acme, bench);
+                mounts.extend(sessions::mounts(node, &found.hosts, &names, &edge, bench));
                 realtime.extend(realtime::endpoints(node, &found.hosts, &names, &edge, bench));
                 if let Some(limit) = found.rate_limit {
                     rate_limits.extend(found.hosts.into_iter().map(|host| (host, limit)));
@@ -119,7 +122,8 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     let all: Vec<&str> = of_apps.chain(of_sites).map(|(host, _)| host).collect();
     https::check_used(edge_node, &secure, &all, !edge.https.is_empty(), bench);
     let no_route = candidates.iter().all(|it| matches!(it.action, Some(RouteAction::Headers(_))));
-    if no_route && realtime.is_empty() && !bench.report.has_errors() {
+    let no_route = no_route && realtime.is_empty() && mounts.is_empty();
+    if no_route && !bench.report.has_errors() {
         let span = app_nodes.first().map_or(Span::default(), |node| node.span);
         let path = app_nodes.first().map_or("", |node| node.path.as_str());
         let message = "no route leads anywhere: every request would be answered 404";
@@ -137,6 +141,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
             _ => None,
         })
         .chain(realtime.iter().map(|endpoint| endpoint.app_id.as_str()))
+        .chain(mounts.iter().map(|mount| mount.app_id.as_str()))
         .collect();
     let is_right = !bench.report.has_errors();
     for node in app_nodes.iter().filter(|_| is_right) {
@@ -149,6 +154,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     }
     if is_right {
         upstream::check_used(&upstream_nodes, &routes, bench);
+        sessions::check_used(edge_node, &mounts, bench);
     }
     realtime::lead(&mut realtime, &apps);
     upstreams.extend(upstream::implicit(&routes, &names, inherited));
@@ -170,7 +176,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
         upstreams,
         rate_limits,
         realtime,
-        sessions: Vec::new(),
+        sessions: mounts,
         certs,
         acme_hosts,
         auto_hosts,

@@ -1,7 +1,7 @@
 //! `realtime` and `publish`: WebSocket endpoints whose app hears of them by HTTP.
 
 use super::Bench;
-use super::site::Names;
+use super::site::{self, Names};
 use crate::contract::app::AppDescriptor;
 use crate::contract::attempt::AttemptCode;
 use crate::contract::config::EdgeConfig;
@@ -10,7 +10,6 @@ use crate::edgefile::kind::Typed;
 use crate::edgefile::span::Span;
 use crate::edgefile::surroundings::Trouble;
 use crate::edgefile::validate::{Checked, Given};
-use crate::ids::AppId;
 use crate::limits;
 use std::collections::BTreeMap;
 
@@ -37,7 +36,7 @@ pub(super) fn endpoints(
             let message = format!("the server answers {path} itself");
             bench.report.error(span, &endpoint.path, message, "choose another one");
         }
-        let app = app(endpoint, names, bench);
+        let app = site::app_of(endpoint, "which app hears of it", names, bench);
         let secret = secret(endpoint, "publish-secret-file", bench);
         let history = history(endpoint, bench);
         let Some(app_id) = app else { continue };
@@ -95,25 +94,6 @@ pub(super) fn publish(node: &Checked, bench: &mut Bench<'_, '_>) -> PublishConfi
     }
     let open = open.and_then(Given::flag).unwrap_or_default();
     PublishConfig { secret_file, open, ..PublishConfig::default() }
-}
-
-fn app(node: &Checked, names: &Names, bench: &mut Bench<'_, '_>) -> Option<AppId> {
-    let Some(given) = node.property("app") else {
-        let mut apps = names.apps.iter();
-        return match (apps.next(), apps.next()) {
-            (Some(only), None) => Some(AppId::new(only)),
-            (first, _) => {
-                let message = "`realtime` does not say which app hears of it";
-                let hint = match first {
-                    Some(first) => format!("write app=\"{first}\""),
-                    None => "add an app, and name it: app=\"NAME\"".to_owned(),
-                };
-                bench.report.error(node.span, &node.path, message, hint);
-                None
-            }
-        };
-    };
-    super::route::app(given, &node.path_to("app"), &names.apps, bench)
 }
 
 /// Groups each once: of several rules the first counts.

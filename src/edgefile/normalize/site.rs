@@ -6,6 +6,7 @@ use super::{Bench, edge};
 use crate::contract::config::RateLimit;
 use crate::contract::route::{Compress, RouteTimeouts};
 use crate::edgefile::validate::Checked;
+use crate::ids::AppId;
 use std::collections::BTreeSet;
 
 /// What routes may refer to.
@@ -85,5 +86,33 @@ pub(super) fn site(node: &Checked, names: &Names, bench: &mut Bench<'_, '_>) -> 
 
 /// It has nodes besides routes that answer requests, or could and are not served.
 fn says_more(node: &Checked) -> bool {
-    node.children.iter().any(|child| !child.rule.is_served || child.rule.name == "realtime")
+    node.children
+        .iter()
+        .any(|child| !child.rule.is_served || ["realtime", "sessions"].contains(&child.rule.name))
+}
+
+/// The app that `node` names in `app=`, or the only one there is; `None` is told of, with `what` it should
+/// have said.
+pub(super) fn app_of(
+    node: &Checked,
+    what: &str,
+    names: &Names,
+    bench: &mut Bench<'_, '_>,
+) -> Option<AppId> {
+    if let Some(given) = node.property("app") {
+        return route::app(given, &node.path_to("app"), &names.apps, bench);
+    }
+    let mut apps = names.apps.iter();
+    match (apps.next(), apps.next()) {
+        (Some(only), None) => Some(AppId::new(only)),
+        (first, _) => {
+            let message = format!("`{}` does not say {what}", node.rule.name);
+            let hint = match first {
+                Some(first) => format!("write app=\"{first}\""),
+                None => "add an app, and name it: app=\"NAME\"".to_owned(),
+            };
+            bench.report.error(node.span, &node.path, message, hint);
+            None
+        }
+    }
 }

@@ -459,6 +459,7 @@ edge changed, after a restart only: loops";
             "certs": { "added": [], "removed": [], "changed": [] },
             "upstreams": { "added": [], "removed": [], "changed": [] },
             "realtime": { "added": [], "removed": [], "changed": [] },
+            "sessions": { "added": [], "removed": [], "changed": [] },
             "edge": ["underscores"],
             "restartNeeded": ["loops"],
         })

@@ -126,7 +126,12 @@ const EDGE: &[NodeRule] = &[
         .maybe("ON", Kind::Bool)
         .default("#true"),
     node("dashboard", "the page that shows the server").maybe("ON", Kind::Bool).later(),
-    node("store", "the directory of what outlives the server").one("DIRECTORY", Kind::Path).later(),
+    node(
+        "store",
+        "the file where sessions are kept, or \":memory:\"; read when they are served first",
+    )
+    .one("FILE", Kind::Path)
+    .default("sessions.db in $STATE_DIRECTORY, else in ~/.rip"),
     node("publish", "who may publish to the groups of WebSocket clients, with POST /publish")
         .properties(&[
             property("secret-file", Kind::Path, "the file with the secret they present")
@@ -198,7 +203,12 @@ const APP: &[NodeRule] = &[
         property("drain", Kind::Duration, "for the last requests of a worker that is retired")
             .default("30s"),
         property("kill", Kind::Duration, "from the stop signal to SIGKILL").default("5s"),
-        property("turn", Kind::Duration, "one turn of a session").later(),
+        property(
+            "turn",
+            Kind::Duration,
+            "a whole turn of a session, else 504; `read` does not count",
+        )
+        .default("10m"),
     ]),
     node("keepalive", "how long an idle connection to a worker is kept")
         .one("DURATION", Kind::DurationOr(&["forever"]))
@@ -288,7 +298,9 @@ const APP: &[NodeRule] = &[
     node("realtime-path", "where the app hears of WebSockets; from outside it is 404")
         .one("PATH", Kind::Place)
         .default("\"/v1/realtime\""),
-    node("turn-path", "where the app hears of turns").one("PATH", Kind::UrlPath).later(),
+    node("turn-path", "where the app runs turns of sessions; from outside it is 404 then")
+        .one("PATH", Kind::Place)
+        .default("\"/v1/turn\""),
 ];
 
 const UPSTREAM: &[NodeRule] = &[
@@ -387,14 +399,20 @@ const SITE: &[NodeRule] = &[
                 .list("GROUP", Kind::Group)
                 .many(),
         ]),
-    node("sessions", "sessions over two identifiers")
-        .one("PATH", Kind::UrlPath)
+    node("sessions", "durable sessions at PATH/session and PATH/ws, whose turns an app runs")
+        .one("PATH", Kind::Mount)
         .many()
-        .later()
         .properties(&[
-            property("app", Kind::AppName, "who answers"),
-            property("on-disconnect", Kind::Text, "what becomes of a turn"),
-            property("websockets", Kind::Bool, "WebSockets as well"),
+            property("app", Kind::AppName, "who runs them").default("the only app there is"),
+            property(
+                "on-disconnect",
+                Kind::words(&["continue", "cancel"]),
+                "what becomes of a turn whose client leaves",
+            )
+            .default("continue"),
+            property("websockets", Kind::Bool, "PATH/ws is served, else 426").default("#true"),
+            property("origins", Kind::Origins, "pages of other hosts that may open WebSockets")
+                .default("none: only pages of the site's own hosts"),
         ]),
 ];
 

@@ -104,6 +104,16 @@ HOST  REALTIME  APP   ORIGINS                  SECRET
 ";
     let shown = configuration(&active, &config, Paint::Plain);
     assert_eq!(shown, format!("{golden}\n{places}"));
+
+    config.realtime.clear();
+    let app = rip::ids::AppId::new("chat");
+    config.sessions.push(rip::contract::sessions::SessionsConfig::new("/v1", app));
+    let mounts = "\
+HOST  SESSIONS  APP   ON DISCONNECT  WEBSOCKETS  ORIGINS
+*     /v1       chat  continue       yes         -
+";
+    let shown = configuration(&active, &config, Paint::Plain);
+    assert_eq!(shown, format!("{golden}\n{mounts}"));
 }
 
 #[test]
