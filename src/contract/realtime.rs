@@ -62,6 +62,11 @@ impl RealtimeConfig {
         }
     }
 
+    /// A client's message in bytes, as far as memory can hold one.
+    pub fn message_bytes(&self) -> usize {
+        usize::try_from(self.max_message_bytes).unwrap_or(usize::MAX)
+    }
+
     /// Whether it is for the clients of `earlier` as well, of another configuration: the same app at the
     /// same path, for the hosts that it was for, or more.
     pub fn takes_over(&self, earlier: &Self) -> bool {

@@ -32,6 +32,7 @@ pub struct Table {
 #[derive(Debug, Default)]
 struct Entry {
     turn: Option<Run>,
+    newest: Option<EventId>,
     viewers: Vec<Place>,
 }
 
@@ -63,6 +64,7 @@ impl Table {
     /// These events of its turn are stored. Who looks on is returned.
     pub fn stored(&mut self, session: SessionId, events: &[Event]) -> Vec<Place> {
         let Some(entry) = self.sessions.get_mut(&session) else { return Vec::new() };
+        entry.newest = entry.newest.max(events.last().map(|event| event.id));
         if let Some(run) = &mut entry.turn {
             for event in events {
                 run.bytes += event.byte_count();
@@ -90,6 +92,12 @@ impl Table {
     pub fn place(&self, session: SessionId) -> Option<(u64, Place)> {
         let run = self.sessions.get(&session)?.turn.as_ref()?;
         Some((run.turn, run.place))
+    }
+
+    /// The newest event of `session` that turns here have had since somebody looks on: who has it need
+    /// not read.
+    pub fn newest(&self, session: SessionId) -> Option<EventId> {
+        self.sessions.get(&session)?.newest
     }
 
     /// Somebody at `place` looks on. Once added it misses nothing: it reads after this.

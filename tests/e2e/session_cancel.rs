@@ -138,7 +138,7 @@ fn a_turn_that_waits_for_a_worker_is_cancelled_without_one() {
 
 #[test]
 fn a_worker_that_does_not_let_go_is_recycled_after_five_seconds() {
-    let file = turns(SESSIONS, "timeouts drain=\"1s\" kill=\"1s\" stuck=\"2s\"");
+    let file = turns(SESSIONS, "timeouts drain=\"1s\" kill=\"1s\"");
     let server = Setup::edgefile(&file).word("--no-watch").start();
     server.wait_for_workers(2);
     let (mut session, _) = Session::start(&server, &json!({}));

@@ -29,7 +29,7 @@ impl Edge {
         self.spread_closes(idle_until);
         for key in self.fronts.keys().collect::<Vec<_>>() {
             let Some(front) = self.fronts.get_mut(key) else { continue };
-            if front.socket.is_some() {
+            if front.speaker.is_some() {
                 continue;
             }
             front.server.close_after_this();

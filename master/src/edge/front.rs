@@ -15,6 +15,7 @@ use super::exchange::State;
 use super::file_search::FileWork;
 use super::identity::Entry;
 use super::live_reload::LiveStream;
+use super::speech::Speaker;
 use super::transport::Transport;
 use super::turn::{Edge, Timer};
 use crate::reactor::buffers::Buffer;
@@ -50,7 +51,7 @@ pub(super) struct Front {
     /// The same, where a file is the answer.
     pub(super) file: Option<FileWork>,
     /// The same, where WebSocket is spoken.
-    pub(super) socket: Option<Key>,
+    pub(super) speaker: Option<Speaker>,
     pub(super) deadlines: Deadlines,
     armed: Option<rip::time::Instant>,
     ending: Ending,
@@ -77,7 +78,7 @@ struct Work {
     exchange: Option<Key>,
     file: Option<FileWork>,
     live: Option<Box<LiveStream>>,
-    socket: Option<Key>,
+    speaker: Option<Speaker>,
 }
 
 impl Front {
@@ -86,7 +87,7 @@ impl Front {
             exchange: self.exchange.take(),
             file: self.file.take(),
             live: self.live.take(),
-            socket: self.socket.take(),
+            speaker: self.speaker.take(),
         }
     }
 
@@ -151,7 +152,7 @@ impl Edge {
             exchange: None,
             live: None,
             file: None,
-            socket: None,
+            speaker: None,
             deadlines: Deadlines::default(),
             armed: None,
             ending: Ending::Open,
@@ -203,8 +204,8 @@ impl Edge {
             if front.live.is_some() {
                 return self.close_front(key);
             }
-            let (exchange, socket) = (front.exchange, front.socket);
-            if self.ends_with_client(socket)
+            let (exchange, speaker) = (front.exchange, front.speaker);
+            if self.ends_with_client(speaker)
                 || exchange.is_some_and(|exchange| self.asks_until_it_leaves(exchange))
             {
                 return self.close_front(key);
@@ -332,9 +333,9 @@ impl Edge {
                     input.consume(input.len());
                     return true;
                 }
-                Ending::Open if front.socket.is_some() => {
-                    let Some(socket) = front.socket else { return false };
-                    return self.hear(key, socket, input);
+                Ending::Open if front.speaker.is_some() => {
+                    let Some(speaker) = front.speaker else { return false };
+                    return self.hear(key, speaker, input);
                 }
                 Ending::Open if front.entry == Entry::HeaderAwaited => {
                     match self.read_proxy_header(key, input) {
@@ -553,9 +554,9 @@ impl Edge {
             }
         }
         if let Some(front) = self.fronts.get(key)
-            && let Some(socket) = front.socket
+            && let Some(speaker) = front.speaker
             && front.output.is_empty()
-            && !self.flush_socket(key, socket)
+            && !self.flush_speech(key, speaker)
         {
             return false;
         }
@@ -614,10 +615,10 @@ impl Edge {
     fn phase_over(&mut self, key: Key, phase: Phase) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let exchange = front.exchange;
-        if let Some(socket) = front.socket {
-            match phase {
-                Phase::Idle => return self.socket_pulse(key, socket),
-                Phase::Queue => return self.lane_timer(key, socket),
+        if let Some(speaker) = front.speaker {
+            match (phase, speaker) {
+                (Phase::Idle, _) => return self.pulse(key, speaker),
+                (Phase::Queue, Speaker::Client(socket)) => return self.lane_timer(key, socket),
                 _ => {}
             }
         }
@@ -710,7 +711,7 @@ impl Edge {
 
     /// Whoever was to be answered is gone.
     fn drop_work(&mut self, key: Key, work: Work, reason: Reason) {
-        let Work { exchange, file, live, socket } = work;
+        let Work { exchange, file, live, speaker } = work;
         if let Some(exchange) = exchange {
             self.client_gone(exchange, reason);
         }
@@ -720,9 +721,8 @@ impl Edge {
         if let Some(stream) = live {
             self.forget_live_stream(key, &stream);
         }
-        if let Some(socket) = socket {
-            self.socket_gone(socket);
-            self.forget_socket_if_over(socket);
+        if let Some(speaker) = speaker {
+            self.speaker_gone(speaker);
         }
     }
 }

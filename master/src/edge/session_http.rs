@@ -27,6 +27,7 @@ use rip::http1::changes::Changes;
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::{FieldWriter, ResponseLength, upgrade};
 use rip::limits;
+use rip::observe::counter::Counter;
 use rip::session::access::check_query;
 use rip::session::claim::{MessageOrder, Right, Run, StartOrder, WakeOrder};
 use rip::session::encode::{self, Field};
@@ -45,6 +46,8 @@ pub(super) struct Asking {
     endpoint: Option<Endpoint>,
     /// The same.
     said: Said,
+    /// It is a POST that wants a turn run.
+    begins_turn: bool,
     /// What has come of its body.
     pub(super) body: Vec<u8>,
     /// How it wants its answer.
@@ -72,6 +75,14 @@ struct Said {
     authorization: Vec<u8>,
     /// The client's own fields for the app.
     lasting: Vec<u8>,
+}
+
+/// What a head asks for.
+struct Wish {
+    path: String,
+    /// It is a POST that wants a turn run, be it refused.
+    begins_turn: bool,
+    found: Result<Endpoint, Refusal>,
 }
 
 /// An answer to what was asked.
@@ -146,6 +157,7 @@ impl Edge {
     pub(super) fn begin_session(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> bool {
         let Some(place) = self.session_mount(head, buf) else { return false };
         let (path, found) = self.session_endpoint(&place.mount, head, buf);
+        let begins_turn = begins_turn(&found);
         let found = found.and_then(|endpoint| {
             check_query(&String::from_utf8_lossy(head.path().query.of(buf)))?;
             match (&endpoint, head.body()) {
@@ -168,7 +180,10 @@ impl Edge {
         let rule = self.rule_of(head, buf);
         match found {
             Ok(Endpoint::Socket) => self.open_talk(key, (head, buf), place, rule),
-            found => self.begin_asking(key, (head, buf), place, rule, (path, found)),
+            found => {
+                let wish = Wish { path, begins_turn, found };
+                self.begin_asking(key, (head, buf), place, rule, wish);
+            }
         }
         true
     }
@@ -184,9 +199,11 @@ impl Edge {
         self.note_host(head, buf);
         self.note_come_back(key);
         let Some(place) = self.session_mount(head, buf) else { return false };
+        let (path, found) = self.session_endpoint(&place.mount, head, buf);
+        let begins_turn = begins_turn(&found);
+        let wish = Wish { path, begins_turn, found: found.and(Err(Refusal::TooLarge)) };
         let rule = self.rule_of(head, buf);
-        let found = (String::new(), Err(Refusal::TooLarge));
-        self.begin_asking(key, (head, buf), place, rule, found);
+        self.begin_asking(key, (head, buf), place, rule, wish);
         true
     }
 
@@ -196,8 +213,9 @@ impl Edge {
         (head, buf): (&RequestHead, &[u8]),
         place: Arc<SessionsConfig>,
         rule: Option<usize>,
-        (path, found): (String, Result<Endpoint, Refusal>),
+        wish: Wish,
     ) {
+        let Wish { path, begins_turn, found } = wish;
         let mut exchange = self.poolless(key, head, buf);
         self.collect_changes_of(rule, &mut exchange.changes);
         // There may be a token in it.
@@ -220,6 +238,7 @@ impl Edge {
             place,
             endpoint,
             said,
+            begins_turn,
             body: Vec::new(),
             form: Form::Json,
             cancels_by_leaving: false,
@@ -382,7 +401,10 @@ impl Edge {
 
     /// The rule that would take a request, if it led to an app.
     fn rule_of(&mut self, head: &RequestHead, buf: &[u8]) -> Option<usize> {
-        match self.way(head, buf) {
+        let way = self.way(head, buf);
+        // Its methods are none of ours.
+        self.routing.take_allow();
+        match way {
             Way::App(errand) => Some(errand.rule),
             _ => None,
         }
@@ -504,10 +526,8 @@ impl Edge {
     /// To the client of a POST: the whole answer.
     pub(super) fn post_answered(&mut self, key: Key, run: &Run, ending: &Ending) {
         let Some(tokens) = self.token_key(key) else { return };
-        let session = run.attempt.session;
-        let fields = encode::turn_fields(session, ending.turn, &run.resume, &tokens);
-        let body = encode::ending_body(ending, session, None, &tokens);
-        self.answer_json(key, ending.status, &fields, &body);
+        let body = encode::ending_body(ending, run.attempt.session, None, &tokens);
+        self.answer_turn(key, run, ending.status, &body, &tokens);
     }
 
     /// To the client of a POST: the app's own refusal, as it is.
@@ -528,10 +548,20 @@ impl Edge {
     /// To the client of a POST: an error that is not stored, before a stream has begun.
     pub(super) fn post_failed(&mut self, key: Key, run: &Run, failure: &Failure) {
         let Some(tokens) = self.token_key(key) else { return };
-        let attempt = run.attempt;
-        let fields = encode::turn_fields(attempt.session, attempt.turn, &run.resume, &tokens);
         let body = encode::trouble_body(failure, run, &tokens);
-        self.answer_json(key, failure.status(), &fields, &body);
+        self.answer_turn(key, run, failure.status(), &body, &tokens);
+    }
+
+    fn answer_turn(&mut self, key: Key, run: &Run, status: u16, body: &str, tokens: &TokenKey) {
+        let attempt = run.attempt;
+        let mut fields = encode::turn_fields(attempt.session, attempt.turn, &run.resume, tokens);
+        let asking = self.exchanges.get(key).and_then(|exchange| exchange.asking.as_ref());
+        let turn = asking.and_then(|asking| asking.turn);
+        let running = turn.and_then(|turn| self.running_turn(turn));
+        if let Some(seconds) = running.and_then(|running| running.retry_after_secs) {
+            fields.push((RETRY_AFTER, seconds.to_string()));
+        }
+        self.answer_json(key, status, &fields, body);
     }
 
     /// Refuses what was asked.
@@ -539,6 +569,9 @@ impl Edge {
         let Some(exchange) = self.exchanges.get(key) else { return };
         let Some(asking) = &exchange.asking else { return };
         let fields = refusal.fields(&asking.place.mount);
+        if asking.begins_turn {
+            self.shard().add(Counter::SessionRefused, 1);
+        }
         if refusal.status() == 426
             && let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front))
         {
@@ -622,6 +655,10 @@ impl Edge {
         let written = write(self, front, &id, &own)?;
         Some((front, written))
     }
+}
+
+fn begins_turn(found: &Result<Endpoint, Refusal>) -> bool {
+    matches!(found, Ok(Endpoint::Start | Endpoint::Message(_) | Endpoint::Wake(_)))
 }
 
 fn add_fields(told: &Told<'_>, lines: &[u8], to: &mut FieldWriter<'_>) {

@@ -1,21 +1,14 @@
 //! A WebSocket client of an app that speaks HTTP only.
 //!
-//! ```text
-//!             open: 2xx           our close, or theirs          both said, or too late
-//!  Opening ─────────────▶ Open ────────────────────▶ Closing ────────────────────────▶ Gone
-//!     │                    └──────── the connection broke ──────────────────────────────▲
-//!     ├── refused ──▶ (forgotten)                                                       │
-//!     └── the client left, and the app may know of it ─────────────────────────────────┘
-//! ```
-//!
-//! What it says is POSTed to the app, one message after the other ([`Lane`]), and what the app
+//! Whether it may come in is asked of the app ([`Stage::Opening`]): one that is refused is forgotten,
+//! and so is one that leaves before the app can know of it. What it says is POSTed to the app, one message after the other ([`Lane`]), and what the app
 //! answers is applied by the app's hub. From the hub letters come to each loop ([`Roll`]): what they
-//! have for a client goes into its [`Outbox`]. A client that is gone stays until its `close` was
+//! have for a client goes into its outbox ([`Speech`]). A client that is gone stays until its `close` was
 //! POSTed.
 
-use super::frames::Frames;
 use super::socket_open::Opening;
 use super::socket_post::Errand;
+use super::speech::{Speech, Stage};
 use super::turn::Edge;
 use crate::reactor::slab::{Key, Slab};
 use crate::shared::hub::AppHub;
@@ -28,9 +21,7 @@ use rip::ids::PoolNumber;
 use rip::observe::counter::Counter;
 use rip::realtime::bucket::Bucket;
 use rip::realtime::lane::{Lane, Post};
-use rip::realtime::outbox::Outbox;
-use rip::realtime::pulse::Pulse;
-use rip::realtime::{ClientId, Frame, GroupName, Roll};
+use rip::realtime::{ClientId, GroupName, Roll};
 use rip::time::Instant;
 use std::collections::VecDeque;
 use std::fmt;
@@ -42,9 +33,7 @@ use std::sync::Arc;
 /// One client.
 pub(super) struct Socket {
     pub(super) id: ClientId,
-    /// Its connection, while there is one.
-    pub(super) front: Option<Key>,
-    pub(super) stage: Stage,
+    pub(super) speech: Speech,
     pub(super) hub: Arc<AppHub>,
     pub(super) config: Arc<RealtimeConfig>,
     /// Fields of every POST on its behalf, each a line with its end.
@@ -63,30 +52,12 @@ pub(super) struct Socket {
     pub(super) lane: Lane,
     /// A message that the lane has no room for: nothing more is read before it has.
     pub(super) held: Option<Box<Post>>,
-    pub(super) outbox: Outbox,
-    pub(super) bucket: Bucket,
-    pub(super) pulse: Pulse,
-    pub(super) frames: Frames,
     /// The code and the reason it was closed with.
     pub(super) closed: Option<(u16, Box<str>)>,
     /// It does not take what it is told.
     pub(super) is_slow: bool,
     /// It is in the list of those that are looked after at the end of this turn.
     pub(super) is_touched: bool,
-}
-
-/// Where a client is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Stage {
-    /// The app is asked whether it may come in.
-    Opening,
-    Open,
-    /// A close frame is on its way to it; with `heard` nothing it says counts any more.
-    Closing {
-        heard: bool,
-    },
-    /// Its connection is closed.
-    Gone,
 }
 
 /// All clients of one loop.
@@ -174,20 +145,11 @@ impl Entropy for Drawn {
 }
 
 impl Socket {
-    /// The longest message it may send.
-    pub(super) fn message_bytes(&self) -> usize {
-        usize::try_from(self.config.max_message_bytes).unwrap_or(usize::MAX)
-    }
-
     /// Says goodbye: nothing follows what it has been told so far.
     pub(super) fn say_close(&mut self, code: u16, reason: &str) {
-        if self.stage != Stage::Open {
-            return;
+        if self.speech.close(code, reason) {
+            self.note_close(code, reason);
         }
-        self.stage = Stage::Closing { heard: false };
-        self.note_close(code, reason);
-        self.frames.closes(self.message_bytes());
-        self.outbox.close(Frame::close(code, reason));
     }
 
     /// It was closed, by whomever. Only the first counts.
@@ -221,14 +183,10 @@ impl Edge {
     /// Its connection is closed, or was never more than a request.
     pub(super) fn socket_gone(&mut self, key: Key) {
         let Some(socket) = self.sockets.slab.get_mut(key) else { return };
-        socket.front = None;
-        let stage = std::mem::replace(&mut socket.stage, Stage::Gone);
+        let stage = socket.speech.gone();
         let (call, hub) = (socket.call, socket.hub.number);
         // Where no close was said this is how it ended (RFC 6455 §7.1.5).
         socket.note_close(1006, "");
-        // What it was not told any more is let go at once.
-        socket.outbox = Outbox::new();
-        socket.frames = Frames::default();
         if stage == Stage::Opening {
             if let Some(call) = call
                 && !self.was_sent(call)
@@ -246,7 +204,7 @@ impl Edge {
 
     /// Forgets a client whose last POST has ended, once its connection has as well.
     pub(super) fn forget_socket_if_over(&mut self, key: Key) {
-        let is_over = |socket: &Socket| socket.front.is_none() && socket.lane.is_over();
+        let is_over = |socket: &Socket| socket.speech.front.is_none() && socket.lane.is_over();
         if self.sockets.slab.get(key).is_some_and(|socket| is_over(socket)) {
             self.sockets.slab.remove(key);
         }

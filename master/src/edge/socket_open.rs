@@ -5,11 +5,13 @@
 
 use super::answer::{Refusal, field_of, output};
 use super::exchange::Record;
-use super::frames::Frames;
+use super::front::Front;
 use super::routing::Way;
-use super::socket::{Socket, Stage};
+use super::socket::Socket;
+use super::speech::{Speaker, Speech, Stage};
 use super::subrequest::{OwnAnswer, Unanswered};
 use super::turn::Edge;
+use crate::reactor::buffers::Blocks;
 use crate::reactor::slab::Key;
 use crate::shared::hub::AppHub;
 use crate::shared::realtime::Part;
@@ -21,13 +23,10 @@ use rip::guard::request_id::RequestId;
 use rip::http1::handshake::{self, Accept, Fault};
 use rip::http1::head::RequestHead;
 use rip::http1::known::Known;
-use rip::http1::{ResponseLength, encode, upgrade};
+use rip::http1::{FieldWriter, ResponseLength, encode, upgrade};
 use rip::ids::AppId;
 use rip::observe::counter::Counter;
-use rip::realtime::bucket::Bucket;
 use rip::realtime::lane::Lane;
-use rip::realtime::outbox::Outbox;
-use rip::realtime::pulse::Pulse;
 use rip::realtime::recover;
 use rip::realtime::{ClientId, GroupName, Item, Position, instruct, origin};
 use std::sync::Arc;
@@ -52,6 +51,26 @@ impl Opening {
     /// That of a reader, who has what came up to `position` and is answered with `sharing`.
     pub(super) fn of_view(position: Option<Position>, sharing: Vec<u8>) -> Self {
         Self { recover: position.into_iter().collect(), sharing, ..Self::default() }
+    }
+}
+
+impl Front {
+    /// Switches to WebSocket, with `more` in the answer's head.
+    pub(super) fn switch(
+        &mut self,
+        blocks: &mut Blocks,
+        accept: &Accept,
+        id: &RequestId,
+        more: impl FnOnce(&mut FieldWriter<'_>),
+    ) {
+        let out = output(&mut self.output, blocks);
+        if let Some(mut head) = self.server.informational(101, b"", out) {
+            upgrade::switching(&mut head);
+            head.field(b"Sec-WebSocket-Accept", accept);
+            head.field(b"X-Request-Id", id.as_bytes());
+            more(&mut head);
+            head.finish();
+        }
     }
 }
 
@@ -103,21 +122,8 @@ impl Edge {
         config: Arc<RealtimeConfig>,
         rule: Option<usize>,
     ) {
-        let accept = match handshake::accept(head, buf) {
-            Ok(accept) => accept,
-            Err(Fault::Version) => {
-                let fields = [UPGRADE, b"Sec-WebSocket-Version: 13\r\n"].concat();
-                return self.refuse_with(key, Reason::UpgradeRequired, (head, buf), &fields);
-            }
-            Err(Fault::Key) => {
-                let what = "no sound Sec-WebSocket-Key";
-                return self.refuse(key, Reason::Malformed, what, Some((head, buf)));
-            }
-        };
-        let from = head.find(Known::Origin).map(|origin| origin.of(buf));
-        if origin::guest(from, head.authority(buf), &config.hosts, &config.origins).is_none() {
-            return self.refuse(key, Reason::OriginRefused, "", Some((head, buf)));
-        }
+        let allowed = (&config.hosts[..], &config.origins[..]);
+        let Some(accept) = self.shake_hands(key, (head, buf), allowed) else { return };
         let Ok(recover) = recover::parse(head.path().query.of(buf)) else {
             return self.refuse(key, Reason::RecoverMalformed, "", Some((head, buf)));
         };
@@ -128,6 +134,35 @@ impl Edge {
             ..Opening::default()
         };
         self.ask_to_open(key, (head, buf), (config, rule), opening, None);
+    }
+
+    /// What is answered to a request for WebSocket of whom `hosts` and `origins` let in. `None` when it
+    /// was refused.
+    pub(super) fn shake_hands(
+        &mut self,
+        key: Key,
+        (head, buf): (&RequestHead, &[u8]),
+        (hosts, origins): (&[String], &[String]),
+    ) -> Option<Accept> {
+        let accept = match handshake::accept(head, buf) {
+            Ok(accept) => accept,
+            Err(Fault::Version) => {
+                let fields = [UPGRADE, b"Sec-WebSocket-Version: 13\r\n"].concat();
+                self.refuse_with(key, Reason::UpgradeRequired, (head, buf), &fields);
+                return None;
+            }
+            Err(Fault::Key) => {
+                let what = "no sound Sec-WebSocket-Key";
+                self.refuse(key, Reason::Malformed, what, Some((head, buf)));
+                return None;
+            }
+        };
+        let from = head.find(Known::Origin).map(|origin| origin.of(buf));
+        if origin::guest(from, head.authority(buf), hosts, origins).is_none() {
+            self.refuse(key, Reason::OriginRefused, "", Some((head, buf)));
+            return None;
+        }
+        Some(accept)
     }
 
     /// Asks the app whether a client may come in; as a reader of a group, or to speak.
@@ -163,10 +198,11 @@ impl Edge {
         let seed = self.entropy.next_u64();
         let settings = || self.snapshots.active().realtime.settings_of(&config.app_id);
         let hub = self.shared.hubs.of(&config.app_id, settings, seed);
+        let message_bytes = config.message_bytes();
+        let (now, entropy) = (self.clock.now(), &mut self.entropy);
         let socket = self.sockets.slab.insert(Box::new(Socket {
             id: client,
-            front: Some(key),
-            stage: Stage::Opening,
+            speech: Speech::new(key, Stage::Opening, message_bytes, now, entropy),
             hub,
             config,
             fields: fields.into_boxed_slice(),
@@ -178,16 +214,12 @@ impl Edge {
             call: None,
             lane: Lane::new(),
             held: None,
-            outbox: Outbox::new(),
-            bucket: Bucket::new(),
-            pulse: Pulse::new(self.clock.now(), &mut self.entropy),
-            frames: Frames::default(),
             closed: None,
             is_slow: false,
             is_touched: false,
         }));
         if let Some(front) = self.fronts.get_mut(key) {
-            front.socket = Some(socket);
+            front.speaker = Some(Speaker::Client(socket));
         }
         if !self.post(socket, word, Vec::new(), id) {
             let reason = Reason::NotFound;
@@ -215,7 +247,7 @@ impl Edge {
         let Some(opening) = socket.opening.take() else { return };
         socket.lane.opened();
         let Opening { id, accept, offered, recover, mut record, .. } = *opening;
-        let Some(front_key) = socket.front else {
+        let Some(front_key) = socket.speech.front else {
             // It did not wait for it.
             record.status = Reason::ClientGone.status();
             let app = socket.hub.app.clone();
@@ -223,22 +255,17 @@ impl Edge {
             return self.post_next(key);
         };
         let Some(front) = self.fronts.get_mut(front_key) else { return };
-        let out = output(&mut front.output, &mut self.blocks);
-        if let Some(mut head) = front.server.informational(101, b"", out) {
-            upgrade::switching(&mut head);
-            head.field(b"Sec-WebSocket-Accept", &accept);
+        front.switch(&mut self.blocks, &accept, &id, |head| {
             let chosen = field_of(&answer.fields, b"sec-websocket-protocol");
             if offered.iter().any(|offered| **offered == *chosen) {
                 head.field(b"Sec-WebSocket-Protocol", chosen);
             }
-            head.field(b"X-Request-Id", id.as_bytes());
             for cookie in lines_of(&answer.fields, b"set-cookie") {
                 head.raw(cookie);
             }
-            head.finish();
-        }
-        socket.stage = Stage::Open;
-        let (client, hub, wake) = (socket.id, Arc::clone(&socket.hub), socket.pulse.next());
+        });
+        socket.speech.stage = Stage::Open;
+        let (client, hub, wake) = (socket.id, Arc::clone(&socket.hub), socket.speech.pulse.next());
         record.status = 101;
         self.tell(front_key, &id, hub.app.as_str(), &record, None);
         let items = self.instructions(&hub, client, &id, &answer.body);
@@ -295,8 +322,8 @@ impl Edge {
     /// Takes a client back that was never one. `None` when it has not even waited.
     fn unopened(&mut self, key: Key) -> Option<(Key, AppId, Box<Opening>)> {
         let mut socket = self.sockets.slab.remove(key)?;
-        let front = socket.front?;
-        self.fronts.get_mut(front)?.socket = None;
+        let front = socket.speech.front?;
+        self.fronts.get_mut(front)?.speaker = None;
         Some((front, socket.hub.app.clone(), socket.opening.take()?))
     }
 

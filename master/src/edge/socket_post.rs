@@ -4,7 +4,7 @@
 //! room for others as well, and the rest wait here. One that finds the queue full all the same is
 //! made again, because no worker has seen it.
 
-use super::socket::Stage;
+use super::speech::Stage;
 use super::subrequest::{Answered, Ask, OwnAnswer, Owner, Unanswered};
 use super::turn::{Edge, Timer};
 use crate::reactor::slab::Key;
@@ -29,7 +29,7 @@ impl Edge {
     pub(super) fn post_next(&mut self, key: Key) {
         loop {
             let Some(socket) = self.sockets.slab.get_mut(key) else { return };
-            if socket.call.is_some() || socket.stage == Stage::Opening {
+            if socket.call.is_some() || socket.speech.stage == Stage::Opening {
                 return;
             }
             let Some(post) = socket.lane.next_post() else { break };
@@ -152,7 +152,7 @@ impl Edge {
             head: &head,
             body,
             answer_bytes: limits::REALTIME_REPLY_BYTES
-                .max(socket.message_bytes().saturating_mul(2)),
+                .max(socket.speech.message_bytes.saturating_mul(2)),
             mark: word,
         };
         let asked = self.ask(&app, ask);

@@ -5,8 +5,9 @@
 
 use super::answer::output;
 use super::front::Front;
-use super::socket::{Socket, Stage};
+use super::socket::Socket;
 use super::socket_open::Opening;
+use super::speech::Stage;
 use super::subrequest::{OwnAnswer, Unanswered};
 use super::turn::Edge;
 use crate::reactor::buffers::Blocks;
@@ -30,7 +31,7 @@ impl Socket {
             Deed::Send { frame, note, .. } => (frame, note, false),
             Deed::SendMissed { frame, note } => (frame, note, true),
             Deed::Close(_) | Deed::Overflow => {
-                self.stage = Stage::Closing { heard: true };
+                self.speech.stage = Stage::Closing { heard: true };
                 return false;
             }
             Deed::GroupLimit => return false,
@@ -93,7 +94,7 @@ impl Edge {
         let Opening { recover, sharing, mut record, .. } = *opening;
         // Its app hears of it no more.
         socket.lane.refused();
-        let Some(front_key) = socket.front else { return self.forget_socket_if_over(key) };
+        let Some(front_key) = socket.speech.front else { return self.forget_socket_if_over(key) };
         let date = self.date.line(self.clock.wall());
         let Some(front) = self.fronts.get_mut(front_key) else { return };
         front.server.close_after_this();
@@ -108,7 +109,7 @@ impl Edge {
         fields.raw(&sharing);
         fields.finish();
         front.server.body(RETRY, front.output.bytes_mut());
-        socket.stage = Stage::Open;
+        socket.speech.stage = Stage::Open;
         self.sockets.hall_of(&hub).roll.enter(client, key.as_u64());
         hub.open(client, self.index, vec![Item::join(group)], &recover, now);
         record.status = 200;
@@ -122,11 +123,11 @@ impl Edge {
     /// It got something, or was closed.
     pub(super) fn tend_view(&mut self, key: Key) {
         let Some(socket) = self.sockets.slab.get(key) else { return };
-        let Some(front) = socket.front else { return };
+        let Some(front) = socket.speech.front else { return };
         if socket.is_slow {
             return self.close_front(front);
         }
-        if matches!(socket.stage, Stage::Closing { .. }) {
+        if matches!(socket.speech.stage, Stage::Closing { .. }) {
             self.end_view(front, key);
         }
     }
@@ -148,7 +149,7 @@ impl Edge {
     /// Ends what it reads. It comes again by itself.
     pub(super) fn end_view(&mut self, front_key: Key, key: Key) {
         let Some(front) = self.fronts.get_mut(front_key) else { return };
-        front.socket = None;
+        front.speaker = None;
         let after = front.server.end(output(&mut front.output, &mut self.blocks));
         self.answer_ended(front_key, after);
         self.socket_gone(key);

@@ -1,16 +1,14 @@
-//! What clients are told: letters from the hub into outboxes, and outboxes to the kernel.
+//! What clients are told: letters from the hub into outboxes.
 
-use super::socket::{Hall, Sockets, Stage};
+use super::socket::{Hall, Sockets};
+use super::speech::{Speaker, Stage};
 use super::turn::{Edge, Timer};
-use crate::reactor::outbox::Flush;
 use crate::reactor::slab::Key;
 use rip::guard::phase::Phase;
 use rip::observe::counter::Counter;
 use rip::realtime::outbox::Pushed;
-use rip::realtime::pulse::Beat;
-use rip::realtime::{Deed, Frame, Letter};
+use rip::realtime::{Deed, Letter};
 use rip::time::Instant;
-use std::io::{self, IoSlice};
 use std::time::Duration;
 
 impl Edge {
@@ -29,14 +27,14 @@ impl Edge {
                 touched.push_back(key);
             }
             if socket.view.is_some() {
-                let front = socket.front.and_then(|front| fronts.get_mut(front));
+                let front = socket.speech.front.and_then(|front| fronts.get_mut(front));
                 let shown = front.is_some_and(|front| socket.show(deed, front, blocks));
                 delivered += u64::from(shown);
                 return shown;
             }
             let pushed = match deed {
-                Deed::Send { frame, is_lossy, .. } => socket.outbox.push(frame, is_lossy),
-                Deed::SendMissed { frame, .. } => return socket.outbox.push_missed(frame),
+                Deed::Send { frame, is_lossy, .. } => socket.speech.outbox.push(frame, is_lossy),
+                Deed::SendMissed { frame, .. } => return socket.speech.outbox.push_missed(frame),
                 Deed::Close(close) => {
                     socket.say_close(close.code, &close.reason);
                     return true;
@@ -73,13 +71,13 @@ impl Edge {
             let Some(key) = self.sockets.touched.pop_front() else { break };
             let Some(socket) = self.sockets.slab.get_mut(key) else { continue };
             socket.is_touched = false;
-            let (front, stage) = (socket.front, socket.stage);
+            let (front, stage) = (socket.speech.front, socket.speech.stage);
             if socket.view.is_some() {
                 self.tend_view(key);
             } else if std::mem::take(&mut socket.is_slow) {
                 self.close_slow_socket(key);
             } else if matches!(stage, Stage::Closing { .. }) {
-                self.see_off(key);
+                self.see_off(Speaker::Client(key));
             }
             // One that takes no more now is told of when it does.
             let is_blocked = |front| {
@@ -118,100 +116,9 @@ impl Edge {
             self.watch_archives(at);
         }
     }
-
-    /// Writes what the kernel takes of what a client is told. False when its connection is gone.
-    pub(super) fn flush_socket(&mut self, front_key: Key, key: Key) -> bool {
-        let now = self.clock.now();
-        let Some(front) = self.fronts.get_mut(front_key) else { return false };
-        let Some(socket) = self.sockets.slab.get_mut(key) else { return true };
-        let mut has_moved = false;
-        while !socket.outbox.is_empty() {
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            let mut count = 0;
-            for (slot, piece) in pieces.iter_mut().zip(socket.outbox.pieces()) {
-                *slot = IoSlice::new(piece);
-                count += 1;
-            }
-            match front.transport.write_pieces(&pieces[..count], &mut self.tls) {
-                Ok(0) => break,
-                Ok(count) => {
-                    socket.outbox.written(count);
-                    has_moved = true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if has_moved || front.deadlines.at(Phase::Write).is_none() {
-                        let at = now + self.phases().write;
-                        self.front_deadline(front_key, Phase::Write, at);
-                    }
-                    return true;
-                }
-                Err(_) => {
-                    self.close_front(front_key);
-                    return false;
-                }
-            }
-        }
-        if front.transport.unsent() > 0 {
-            match front.transport.flush(&mut front.output, &mut self.tls) {
-                Ok(Flush::Done) => {}
-                Ok(Flush::Blocked) => {
-                    if has_moved || front.deadlines.at(Phase::Write).is_none() {
-                        let at = now + self.phases().write;
-                        self.front_deadline(front_key, Phase::Write, at);
-                    }
-                    return true;
-                }
-                Err(_) => {
-                    self.close_front(front_key);
-                    return false;
-                }
-            }
-        }
-        front.deadlines.clear(Phase::Write);
-        if let Stage::Closing { heard: true } = socket.stage
-            && socket.outbox.is_finished()
-        {
-            self.end_socket(front_key, key);
-        }
-        true
-    }
-
-    /// It is time for a sign of life, or for none having come; or, once it was closed, or the server
-    /// drains, for its end.
-    pub(super) fn socket_pulse(&mut self, front_key: Key, key: Key) {
-        let now = self.clock.now();
-        let Some(socket) = self.sockets.slab.get_mut(key) else { return };
-        if socket.view.is_some() {
-            return self.view_pulse(front_key, key);
-        }
-        match socket.stage {
-            Stage::Closing { .. } | Stage::Gone => return self.close_front(front_key),
-            Stage::Opening => return,
-            Stage::Open => {}
-        }
-        if self.drain.is_some() {
-            self.close_socket(key, 1001, "the server is stopping");
-            self.flush_front(front_key);
-            return;
-        }
-        match socket.pulse.beat(now) {
-            Some(Beat::Dead) => return self.close_front(front_key),
-            Some(Beat::Ping) => {
-                // One that has no room for it is found out by what filled it.
-                let _ = socket.outbox.push(&Frame::ping(b""), false);
-            }
-            None => {}
-        }
-        let next = socket.pulse.next();
-        self.front_deadline(front_key, Phase::Idle, next);
-        self.flush_front(front_key);
-    }
 }
 
 /// Between two looks at what hubs keep.
 const ARCHIVE_PAUSE: Duration = Duration::from_secs(1);
 /// A message for many is written to so many of them before others have their turn.
 const TENDED_PER_TURN: usize = 1024;
-/// Frames written at once.
-const PIECES: usize = 16;

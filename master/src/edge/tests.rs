@@ -12,6 +12,7 @@ mod socket;
 mod tls;
 mod to_https;
 mod tunnel;
+mod turns;
 
 use super::Edges;
 use crate::reactor::clock::Clock;

@@ -403,6 +403,7 @@ impl Edge {
         self.files.take_up(&active);
         self.snapshots.activate(active);
         self.close_removed_sockets();
+        self.close_removed_talks();
         self.settle_checks();
     }
 

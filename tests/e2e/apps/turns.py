@@ -9,9 +9,10 @@ until the test creates it, or the edge lets go of the connection. Other paths th
     {}                          finished; the output tells who answered and what it was asked, and the
                                 state counts the turns: {"count": N, "last": INPUT}
     {"answer": JSON}            this JSON, whatever it is
-    {"body": TEXT}              this text
+    {"body": TEXT, "times": N}  this text, so often (1)
+    {"grow": MEMBER, "size": N} finished; the JSON of this member of the answer takes N bytes
     {"steps": [STEP…]}          a stream (`"form"`: "sse", the default, or "ndjson")
-    {"status": N, "type": T, "fields": [[NAME, VALUE]…]}     the head of any of these
+    {"status": N, "media": T, "fields": [[NAME, VALUE]…]}     the head of any of these
     {"gate": NAME, "deaf": true}                             before the head; deaf: even if let go of
     {"die": true} | {"drop": true}                           before the head
     {"attempts": [PLAN…]}       a plan for each attempt of the turn; the last for all others
@@ -121,19 +122,22 @@ def answer(connection, method, target, fields, own, body):
 
 def tell_whole(connection, plan, asked, turn):
     if "body" in plan:
-        text, kind = plan["body"], "text/plain"
+        text, kind = plan["body"] * plan.get("times", 1), "text/plain"
+    elif "grow" in plan:
+        text = json.dumps({"status": "finished", plan["grow"]: "x" * (plan["size"] - 2)})
+        kind = "application/json"
     else:
         text, kind = json.dumps(plan["answer"] if "answer" in plan else plain(asked, turn)), "application/json"
     text = text.encode()
     more = [*plan.get("fields", []), ("Content-Length", len(text))]
-    connection.sendall(head(plan.get("status", 200), plan.get("type", kind), more) + text)
+    connection.sendall(head(plan.get("status", 200), plan.get("media", kind), more) + text)
 
 
 def tell_steps(connection, plan, asked, turn):
     is_lines = plan.get("form") == "ndjson"
     kind = "application/x-ndjson" if is_lines else "text/event-stream"
     more = [*plan.get("fields", []), ("Transfer-Encoding", "chunked")]
-    connection.sendall(head(plan.get("status", 200), plan.get("type", kind), more))
+    connection.sendall(head(plan.get("status", 200), plan.get("media", kind), more))
 
     def send(text):
         data = text.encode()
@@ -165,8 +169,8 @@ def tell_steps(connection, plan, asked, turn):
 
 
 def plain(asked, turn):
-    state = asked["state"] or {"count": 0}
-    own = {"count": state["count"] + 1, "last": asked["input"]}
+    count = asked["state"]["count"] if isinstance(asked["state"], dict) else 0
+    own = {"count": count + 1, "last": asked["input"]}
     told = {**asked, **turn, "worker": int(os.environ["RIP_WORKER_ID"]), "pid": os.getpid(),
             "generation": int(os.environ["RIP_GENERATION"])}
     return {"status": "finished", "output": told, "state": own}
