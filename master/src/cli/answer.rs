@@ -21,6 +21,58 @@ pub struct Certs {
     pub authority: Option<String>,
 }
 
+/// `GET /sessions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Sessions {
+    /// Where they are kept; none where none were ever served.
+    pub store: Option<Store>,
+    /// How many there are, as far as the store can tell.
+    pub sessions: Option<u64>,
+    /// Turns that run.
+    pub running: u64,
+    /// Who looks on.
+    pub readers: u64,
+    /// Turns that were begun.
+    pub turns: u64,
+    /// Those that were committed.
+    pub committed: u64,
+    /// Those that ended without.
+    pub failed: u64,
+    /// Requests for a turn that were refused.
+    pub refused: u64,
+    /// The turns that were begun last of those that run.
+    pub newest: Vec<Turn>,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Store {
+    /// Its file.
+    pub path: String,
+    /// In one word.
+    pub state: String,
+    /// Why it is not as it should be.
+    pub reason: Option<String>,
+}
+
+/// A turn that runs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Turn {
+    /// Of which session.
+    pub id: String,
+    /// Which.
+    pub turn: u64,
+    /// How often it was begun.
+    pub attempt: u64,
+    /// Who runs it.
+    pub app: String,
+    /// For how long.
+    pub age_ms: u64,
+}
+
 /// `GET /apps`.
 #[derive(Debug, Default, Deserialize)]
 pub struct Apps {

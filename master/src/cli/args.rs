@@ -201,6 +201,8 @@ pub enum CtlVerb {
     Hosts(Ask),
     /// Show the certificates that are served, or load or renew them
     Certs(ListCerts),
+    /// Show sessions, their store and their running turns
+    Sessions(Ask),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait

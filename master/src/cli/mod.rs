@@ -23,7 +23,8 @@ pub mod progress;
 pub mod python;
 pub mod registry;
 pub mod reload;
-pub mod start;
+pub mod sessions;
+mod start;
 pub mod suggest;
 pub mod surroundings;
 pub mod table;
@@ -81,6 +82,7 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
+        Verb::Ctl { verb: CtlVerb::Sessions(flags) } => sessions::sessions(&flags),
         Verb::Ctl { verb: CtlVerb::Hosts(flags) } => registry::hosts(&flags),
         Verb::Add(flags) => registry::add(&flags),
         Verb::Remove(flags) => registry::remove(&flags),

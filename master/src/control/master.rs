@@ -250,6 +250,9 @@ impl Master {
                     crew.last_lines(worker, lines, &self.clock);
                 }
             }
+            Happening::Mail(ControlMessage::SessionsCounted { ticket, sessions }) => {
+                self.sessions_counted(ticket, sessions);
+            }
             Happening::Mail(ControlMessage::Tell(event)) => self.tell(&event),
             Happening::Mail(ControlMessage::ListenerClosed(address)) => {
                 self.reload.closing.remove(&address);
@@ -460,6 +463,7 @@ impl Master {
             Ok(Verb::Upstreams) => {
                 Some(Answer::ok(&Upstreams::of(self.shared.upstreams(self.clock.now()))))
             }
+            Ok(Verb::Sessions) => self.sessions(&request),
             Ok(Verb::Status) => {
                 let status = self.shared.status(self.clock.now());
                 Some(Answer::json(status.status_code(), &status))

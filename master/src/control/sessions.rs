@@ -1,15 +1,25 @@
 //! The store of sessions: there is one as soon as a configuration serves sessions, until the master
 //! ends. What is served no longer may be served again, and turns of it may still run.
 
+#[cfg(test)]
+mod tests;
+
 use super::master::Master;
+use super::server::{Answer, ConnectionId, Request};
 use super::start_error::StartError;
 use crate::agents::store::StoreAgent;
 use crate::agents::store::fault::Faults;
 use crate::agents::store::place::Place;
 use crate::shared::Shared;
+use crate::shared::sessions::RunningTurn;
+use crate::shared::store_state::CountAsk;
 use rip::contract::config::Config;
 use rip::contract::event::Event;
 use rip::contract::settings::Settings;
+use rip::ids::AppId;
+use rip::observe::counter::Counter;
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +27,43 @@ use std::path::{Path, PathBuf};
 #[derive(Default)]
 pub(super) struct SessionStore {
     open: Option<(Place, StoreAgent)>,
+    /// Who waits for the sessions to be counted.
+    waiting: BTreeMap<u64, ConnectionId>,
+    asked: u64,
+}
+
+/// `GET /sessions`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionsAnswer {
+    ok: bool,
+    store: Option<StoreNotes>,
+    /// How many are in the store; null when it cannot tell.
+    sessions: Option<u64>,
+    running: usize,
+    readers: usize,
+    turns: u64,
+    committed: u64,
+    failed: u64,
+    refused: u64,
+    newest: Vec<TurnNotes>,
+}
+
+#[derive(Serialize)]
+struct StoreNotes {
+    path: String,
+    state: &'static str,
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TurnNotes {
+    id: String,
+    turn: u64,
+    attempt: u32,
+    app: AppId,
+    age_ms: u64,
 }
 
 impl SessionStore {
@@ -64,6 +111,59 @@ impl Master {
         }
     }
 
+    /// Answers how sessions are. `None` when they are to be counted first.
+    pub(super) fn sessions(&mut self, request: &Request) -> Option<Answer> {
+        if self.store.open.is_none() {
+            return Some(self.sessions_answer(Some(0)));
+        }
+        self.store.asked += 1;
+        let ticket = self.store.asked;
+        self.store.waiting.insert(ticket, request.from);
+        let control = self.shared.control.clone();
+        self.shared.sessions.queue.count(CountAsk { control, ticket });
+        None
+    }
+
+    /// The sessions were counted.
+    pub(super) fn sessions_counted(&mut self, ticket: u64, sessions: Option<u64>) {
+        let Some(connection) = self.store.waiting.remove(&ticket) else { return };
+        let answer = self.sessions_answer(sessions);
+        self.answer(connection, &answer);
+    }
+
+    fn sessions_answer(&self, sessions: Option<u64>) -> Answer {
+        let shared = &self.shared.sessions;
+        let now = self.clock.now();
+        let (running, newest) = shared.running(NEWEST_COUNT);
+        let counters = self.shared.stats.read();
+        let state = shared.queue.state();
+        Answer::ok(&SessionsAnswer {
+            ok: true,
+            store: self.store.open.as_ref().map(|(place, _)| StoreNotes {
+                path: place.shown(),
+                state: state.word(),
+                reason: state.reason(),
+            }),
+            sessions,
+            running,
+            readers: shared.table().viewer_count(),
+            turns: counters.value(Counter::SessionTurns),
+            committed: counters.value(Counter::SessionCommitted),
+            failed: counters.value(Counter::SessionFailed),
+            refused: counters.value(Counter::SessionRefused),
+            newest: newest
+                .into_iter()
+                .map(|RunningTurn { attempt, app, since }| TurnNotes {
+                    id: attempt.session.to_string(),
+                    turn: attempt.turn,
+                    attempt: attempt.number,
+                    app,
+                    age_ms: u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX),
+                })
+                .collect(),
+        })
+    }
+
     /// Where a store would be looked for that is not open yet.
     pub(super) fn unopened_state(&self) -> Option<PathBuf> {
         self.store.open.is_none().then(|| PathBuf::from(&self.settings.state_dir))
@@ -88,3 +188,6 @@ fn faults() -> io::Result<Faults> {
     }
     Ok(Faults::default())
 }
+
+/// Running turns that are told of one by one.
+const NEWEST_COUNT: usize = 100;

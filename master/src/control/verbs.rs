@@ -65,6 +65,8 @@ pub enum Verb {
         /// Answer when it is, not when it has begun.
         wait: bool,
     },
+    /// Sessions and their turns.
+    Sessions,
     /// How the server is doing.
     Status,
     /// End.
@@ -157,7 +159,7 @@ impl Route {
 }
 
 /// Those of one path stand together.
-const ROUTES: [Route; 24] = [
+const ROUTES: [Route; 25] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
     Route { path: "/certs", allow: "GET", understand: |_| Ok(Verb::Certs) },
     Route { path: "/config", allow: "GET", understand: |_| Ok(Verb::Config) },
@@ -189,6 +191,7 @@ const ROUTES: [Route; 24] = [
     Route { path: "/registry", allow: "GET", understand: |_| Ok(Verb::Registry) },
     Route { path: "/registry", allow: "POST", understand: add_host },
     Route { path: "/registry", allow: "DELETE", understand: remove_host },
+    Route { path: "/sessions", allow: "GET", understand: |_| Ok(Verb::Sessions) },
     Route { path: "/status", allow: "GET", understand: |_| Ok(Verb::Status) },
     Route { path: "/upstreams", allow: "GET", understand: |_| Ok(Verb::Upstreams) },
     Route { path: "/watch", allow: "POST", understand: watch },

@@ -61,7 +61,7 @@ mod stuck;
 mod subrequest;
 mod subrequest_answer;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transport;
 mod tunnel;
 mod turn;

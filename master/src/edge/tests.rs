@@ -54,9 +54,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A loop with one app, whose only worker is a thread.
-pub(super) struct House {
-    pub(super) shared: Arc<Shared>,
-    edges: Mutex<Option<Edges>>,
+pub(crate) struct House {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) edges: Mutex<Option<Edges>>,
     address: SocketAddr,
     dir: PathBuf,
     /// One for each part of a spool file that may be read.
@@ -68,7 +68,7 @@ pub(super) struct House {
 
 impl House {
     /// `serve` is the worker: it is called with each connection and its number, one at a time.
-    pub(super) fn new(
+    pub(crate) fn new(
         adjust: impl FnOnce(&mut Config),
         mut serve: impl FnMut(usize, UnixStream) + Send + 'static,
     ) -> Self {
@@ -143,7 +143,7 @@ impl House {
         }
     }
 
-    pub(super) fn client(&self) -> TcpStream {
+    pub(crate) fn client(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
@@ -163,7 +163,7 @@ impl House {
         String::from_utf8(batch.out.lines).unwrap()
     }
 
-    fn inflight(&self) -> u32 {
+    pub(crate) fn inflight(&self) -> u32 {
         self.shared.current.load().pools[0].view(rip::pool::Pool::inflight)
     }
 
@@ -267,7 +267,7 @@ fn beneath(search: &Search) -> std::io::Result<Beneath> {
 }
 
 /// Reads up to and including the empty line.
-pub(super) fn head(stream: &mut impl Read) -> Option<String> {
+pub(crate) fn head(stream: &mut impl Read) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -280,7 +280,7 @@ pub(super) fn head(stream: &mut impl Read) -> Option<String> {
 }
 
 /// Reads one answer with a `Content-Length`.
-fn response(stream: &mut impl Read) -> String {
+pub(crate) fn response(stream: &mut impl Read) -> String {
     let mut text = head(stream).expect("an answer");
     let length = text.split("Content-Length: ").nth(1).expect("a length");
     let length = length.split("\r\n").next().unwrap().parse().unwrap();
@@ -290,7 +290,7 @@ fn response(stream: &mut impl Read) -> String {
     text
 }
 
-pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "{what}");
@@ -298,7 +298,7 @@ pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const STREAM: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: 1\n\n";
 

@@ -155,6 +155,13 @@ pub enum ControlMessage {
         /// Which, by name.
         paths: Vec<PathBuf>,
     },
+    /// The sessions in the store were counted, as was asked for.
+    SessionsCounted {
+        /// What for.
+        ticket: u64,
+        /// How many there are; `None`: the store cannot tell.
+        sessions: Option<u64>,
+    },
     /// Another thread has found out what is to be told.
     Tell(Box<Event>),
     /// A retired worker's last lease has ended.

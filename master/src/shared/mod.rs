@@ -26,6 +26,7 @@ pub mod sites;
 pub mod snapshot;
 pub mod stats;
 pub mod store;
+pub mod store_state;
 pub mod stored;
 pub mod target;
 pub mod tls;

@@ -6,6 +6,7 @@
 
 use crate::reactor::mailbox::Sender;
 use crate::shared::mail::EdgeMessage;
+use crate::shared::store_state::{CountAsk, StoreState};
 use rip::session::claim::{Attempt, Claim, MessageOrder, StartOrder, WakeOrder};
 use rip::session::end::{AppendOrder, Appended, EndOrder, Ended};
 use rip::session::look::{Cancel, CancelOrder, Delete, DeleteOrder, LookOrder, View};
@@ -36,14 +37,14 @@ impl StoreQueue {
         let refusal = match () {
             () if lanes.is_closed => Some(CLOSED),
             () if job.order.is_obliged() => None,
-            () if lanes.of(lane).len() >= WAITING_COUNT => Some(BUSY),
+            () if lanes.waiting(lane) >= WAITING_COUNT => Some(BUSY),
             () => None,
         };
         if let Some(reason) = refusal {
             drop(lanes);
             return job.refuse(reason);
         }
-        lanes.of(lane).push_back(job);
+        lanes.push(lane, job);
         drop(lanes);
         self.shared.changed(lane).notify_one();
     }
@@ -90,12 +91,49 @@ impl StoreQueue {
         let _ = self.shared.key.set(key);
     }
 
+    /// Has somebody count the sessions in the store.
+    pub fn count(&self, ask: CountAsk) {
+        let mut lanes = self.shared.lock();
+        if lanes.is_closed {
+            drop(lanes);
+            return ask.answer(None);
+        }
+        lanes.read.push_back(ReadJob::Count(ask));
+        drop(lanes);
+        self.shared.changed(Lane::Read).notify_one();
+    }
+
+    /// Hands the question on to whoever writes.
+    pub fn pass_count_on(&self, ask: CountAsk) {
+        let mut lanes = self.shared.lock();
+        if lanes.is_closed {
+            drop(lanes);
+            return ask.answer(None);
+        }
+        lanes.counts.push(ask);
+        drop(lanes);
+        self.shared.changed(Lane::Write).notify_one();
+    }
+
+    /// How the store is.
+    pub fn state(&self) -> StoreState {
+        self.shared.lock().state
+    }
+
+    /// The store is like this from now on. For the agent.
+    pub fn set_state(&self, state: StoreState) {
+        self.shared.lock().state = state;
+    }
+
     /// Up to `count` orders that write, and all turns that were given up; waits for the first one, but
     /// not beyond `pause`. `None` when the queue is closed and everything is done. For the agent.
     pub fn take_writes(&self, count: usize, pause: Duration) -> Option<Taken> {
         let lanes = self.shared.lock();
         let is_idle = |lanes: &mut Lanes| {
-            lanes.write.is_empty() && lanes.abandoned.is_empty() && !lanes.is_closed
+            lanes.write.is_empty()
+                && lanes.abandoned.is_empty()
+                && lanes.counts.is_empty()
+                && !lanes.is_closed
         };
         let (mut lanes, _) = self
             .shared
@@ -107,12 +145,14 @@ impl StoreQueue {
         }
         let count = count.min(lanes.write.len());
         let jobs = lanes.write.drain(..count).collect();
-        Some(Taken { jobs, abandoned: std::mem::take(&mut lanes.abandoned) })
+        let (abandoned, counts) =
+            (std::mem::take(&mut lanes.abandoned), std::mem::take(&mut lanes.counts));
+        Some(Taken { jobs, abandoned, counts })
     }
 
-    /// The next order that reads, waited for; `None` when the queue is closed and everything is done.
+    /// The next thing to be read, waited for; `None` when the queue is closed and everything is done.
     /// For the agent.
-    pub fn take_read(&self) -> Option<StoreJob> {
+    pub fn take_read(&self) -> Option<ReadJob> {
         let lanes = self.shared.lock();
         let is_idle = |lanes: &mut Lanes| lanes.read.is_empty() && !lanes.is_closed;
         let mut lanes =
@@ -135,6 +175,16 @@ pub struct Taken {
     pub jobs: Vec<StoreJob>,
     /// Turns that were given up.
     pub abandoned: Vec<Attempt>,
+    /// Who wants to know how many sessions there are.
+    pub counts: Vec<CountAsk>,
+}
+
+/// What is to be read.
+pub enum ReadJob {
+    /// An order.
+    Order(StoreJob),
+    /// How many sessions there are.
+    Count(CountAsk),
 }
 
 /// An order and who gets the answer.
@@ -293,18 +343,27 @@ struct Shared {
 
 #[derive(Default)]
 struct Lanes {
-    read: VecDeque<StoreJob>,
+    read: VecDeque<ReadJob>,
     write: VecDeque<StoreJob>,
     abandoned: Vec<Attempt>,
+    counts: Vec<CountAsk>,
+    state: StoreState,
     loops: Vec<Sender<EdgeMessage>>,
     is_closed: bool,
 }
 
 impl Lanes {
-    fn of(&mut self, lane: Lane) -> &mut VecDeque<StoreJob> {
+    fn waiting(&self, lane: Lane) -> usize {
         match lane {
-            Lane::Read => &mut self.read,
-            Lane::Write => &mut self.write,
+            Lane::Read => self.read.len(),
+            Lane::Write => self.write.len(),
+        }
+    }
+
+    fn push(&mut self, lane: Lane, job: StoreJob) {
+        match lane {
+            Lane::Read => self.read.push_back(ReadJob::Order(job)),
+            Lane::Write => self.write.push_back(job),
         }
     }
 }

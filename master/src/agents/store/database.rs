@@ -83,6 +83,11 @@ impl Database {
         &self.live
     }
 
+    /// How many sessions there are; `None` when that cannot be told.
+    pub fn session_count(&self) -> Option<u64> {
+        rows::session_count(&self.conn).ok()
+    }
+
     /// Nobody runs `attempt` any more: the next sweep ends it.
     pub fn abandon(&mut self, attempt: &Attempt) {
         if self.live.get(&attempt.session) == Some(attempt) {

@@ -6,7 +6,7 @@ use super::place::Place;
 use super::rows;
 use super::trouble::Trouble;
 use crate::reactor::clock::Clock;
-use crate::shared::store::{StoreAnswer, StoreOrder, StoreQueue};
+use crate::shared::store::{ReadJob, StoreAnswer, StoreOrder, StoreQueue};
 use rip::session::look;
 use rip::time::UnixMillis;
 use rusqlite::Connection;
@@ -20,20 +20,36 @@ pub fn run(place: &Place, queue: &StoreQueue, lives: &AtomicU64) {
     let mut clock = Clock::new();
     while let Some(job) = queue.take_read() {
         clock.refresh();
-        let answer = match place {
+        let conn = match place {
             // Nobody else can look into a database in memory.
             Place::Memory => None,
-            Place::File(path) => connection(&mut open, path, lives.load(Ordering::Acquire))
-                .and_then(|conn| answer(conn, &job.order, clock.wall()).ok().flatten()),
+            Place::File(path) => connection(&mut open, path, lives.load(Ordering::Acquire)),
         };
-        match answer {
-            Some(answer) => job.answer(answer),
-            None => {
+        let answer = match &job {
+            ReadJob::Order(job) => conn
+                .and_then(|conn| answer(conn, &job.order, clock.wall()).ok().flatten())
+                .map(Answer::Order),
+            ReadJob::Count(_) => {
+                conn.and_then(|conn| rows::session_count(conn).ok()).map(Answer::Count)
+            }
+        };
+        match (job, answer) {
+            (ReadJob::Order(job), Some(Answer::Order(answer))) => job.answer(answer),
+            (ReadJob::Count(ask), Some(Answer::Count(count))) => ask.answer(Some(count)),
+            (job, _) => {
                 open = open.filter(|(_, conn)| conn.is_autocommit());
-                queue.pass_on(job);
+                match job {
+                    ReadJob::Order(job) => queue.pass_on(job),
+                    ReadJob::Count(ask) => queue.pass_count_on(ask),
+                }
             }
         }
     }
+}
+
+enum Answer {
+    Order(StoreAnswer),
+    Count(u64),
 }
 
 fn connection<'c>(

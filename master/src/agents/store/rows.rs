@@ -48,6 +48,12 @@ pub fn session(conn: &Connection, id: SessionId) -> Result<Option<Session>, Trou
     sessions(conn, "WHERE id = ?1", [id.as_bytes()])?.pop().map(|(_, session)| session).transpose()
 }
 
+/// How many sessions there are.
+pub fn session_count(conn: &Connection) -> Result<u64, Trouble> {
+    let mut statement = conn.prepare_cached("SELECT count(*) FROM sessions")?;
+    Ok(statement.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
+}
+
 /// A row of the sessions: what it says is its name, and what comes of it.
 pub type Named = (Vec<u8>, Result<Session, Trouble>);
 

@@ -17,6 +17,7 @@ use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Sender;
 use crate::shared::mail::{ControlMessage, EdgeMessage};
 use crate::shared::store::{StoreAnswer, StoreJob, StoreMail, StoreQueue, Taken};
+use crate::shared::store_state::StoreState;
 use rip::contract::event::Event;
 use rip::session::SessionId;
 use rip::session::claim::{Attempt, Claim};
@@ -127,6 +128,7 @@ impl Writer {
             Ok((database, moved)) => {
                 self.queue.set_key(database.key().clone());
                 self.life = Life::Open(Box::new(database));
+                self.queue.set_state(StoreState::Open);
                 self.opened += 1;
                 self.lives.store(self.opened, Ordering::Release);
                 self.homes.clear();
@@ -142,14 +144,19 @@ impl Writer {
 
     fn shut(&mut self, reason: &'static str) {
         self.lives.store(0, Ordering::Release);
+        self.queue.set_state(StoreState::Shut(reason));
         self.life = Life::Shut { reason, again: self.clock.now() + OPEN_PAUSE };
     }
 
     fn serve(&mut self, taken: Taken) {
         let Life::Open(database) = &mut self.life else {
             let Life::Shut { reason, .. } = self.life else { return };
+            taken.counts.into_iter().for_each(|ask| ask.answer(None));
             return taken.jobs.into_iter().for_each(|job| job.refuse(reason));
         };
+        for ask in taken.counts {
+            ask.answer(database.session_count());
+        }
         for attempt in &taken.abandoned {
             database.abandon(attempt);
             self.chores.hurry(self.clock.now());
@@ -256,6 +263,7 @@ impl Writer {
     fn recover(&mut self) {
         let now = self.clock.now();
         if self.failing.take_if(|failing| now.since(failing.last) > CALM).is_some() {
+            self.queue.set_state(StoreState::Open);
             self.tell(Event::SessionsRecovered { path: self.place.shown() });
         }
     }
@@ -264,6 +272,9 @@ impl Writer {
         let last = self.clock.now();
         let is_known = self.failing.as_ref().is_some_and(|failing| failing.kind == trouble.kind);
         self.failing = Some(Failing { kind: trouble.kind, last });
+        if matches!(self.life, Life::Open(_)) {
+            self.queue.set_state(StoreState::Failing(trouble.reason()));
+        }
         if !is_known {
             let path = self.place.shown();
             self.tell(Event::SessionsFailed { path, reason: trouble.to_string() });

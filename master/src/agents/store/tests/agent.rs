@@ -12,6 +12,7 @@ use crate::shared::mail::{ControlMessage, EdgeMessage};
 use crate::shared::store::{
     StoreAnswer, StoreJob, StoreMail, StoreOrder, StoreQueue, WAITING_COUNT,
 };
+use crate::shared::store_state::{CountAsk, StoreState};
 use crate::sys::test_dir::TestDir;
 use rip::contract::event::Event;
 use rip::session::claim::{Claim, Run};
@@ -380,6 +381,34 @@ fn trouble_with_one_batch_is_answered_and_the_agent_goes_on() {
     }
 }
 
+#[test]
+fn sessions_are_counted_by_who_can_look() {
+    let dir = TestDir::make();
+    for place in [Place::File(dir.path().join("s.db")), Place::Memory] {
+        let (mut control, queue) = (Post::new(), StoreQueue::new());
+        assert_eq!(queue.state(), StoreState::Shut("closed"));
+        let (faults, mine) = (Faults::default(), queue.clone());
+        let sender: Sender<ControlMessage> = control.sender.clone();
+        let agent = StoreAgent::start(place, faults, mine, sender.clone()).unwrap();
+        let mut desk =
+            Desk { agent, queue: queue.clone(), edge: Post::new(), control: Post::new() };
+        let mut count = |ticket| {
+            queue.count(CountAsk { control: sender.clone(), ticket });
+            match control.next() {
+                ControlMessage::SessionsCounted { ticket: told, sessions } if told == ticket => {
+                    sessions
+                }
+                _ => panic!("another message"),
+            }
+        };
+        for number in 1..=3 {
+            run_of(&desk.ask(start(number)));
+        }
+        assert_eq!((count(7), queue.state()), (Some(3), StoreState::Open));
+        desk.agent.stop();
+        assert_eq!(count(8), None);
+    }
+}
 /// What lies beside the store because it made no sense.
 fn aside(dir: &TestDir) -> Vec<std::path::PathBuf> {
     let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
