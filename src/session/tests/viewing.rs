@@ -476,13 +476,15 @@ fn a_socket_starts_goes_on_and_resumes() {
     // It reads; to write it needs the token, as everywhere.
     assert!(matches!(reader.receive(b"{}"), Asks::Message { right: Right::Token(None), .. }));
     assert_eq!(code(reader.receive(b"{\"type\":\"cancel\"}")), "missing-token");
-    // A turn of its own with the right token does not make it a writer.
-    reader.claimed(Some(id), true);
-    reader.ended(true);
-    assert_eq!(code(reader.receive(b"{\"type\":\"cancel\"}")), "missing-token");
-    // And what is refused unbinds nobody.
+    // What is refused binds nobody, and unbinds nobody.
     reader.claimed(None, false);
     assert_eq!(reader.session(), Some(id));
+    assert_eq!(code(reader.receive(b"{\"type\":\"cancel\"}")), "missing-token");
+    // Whose turn runs has shown the right token: it may cancel it, and write from here on.
+    reader.claimed(Some(id), true);
+    assert!(matches!(reader.receive(b"{\"type\":\"cancel\"}"), Asks::Cancel(_)));
+    reader.ended(true);
+    assert!(matches!(reader.receive(b"{}"), Asks::Message { right: Right::Bound, .. }));
     reader.sent(EventId::new(Epoch(1), 5));
     reader.sent(EventId::new(Epoch(1), 4));
     let pong = encode::message(reader.last(), "{\"type\":\"pong\"}");
