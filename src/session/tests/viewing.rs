@@ -372,10 +372,12 @@ fn the_table_finds_who_runs_and_who_looks_on() {
     assert_eq!(table.began(id, 2, place(7)), [place(1)]);
     assert_eq!(table.foreign().count(), 0);
     assert_eq!(table.place(id), Some((2, place(7))));
+    assert_eq!(table.newest(id), None, "it has not said anything");
     let text = format!("\"{}\"", "x".repeat(TAIL_BYTES / 4));
     for seq in 2..12 {
         let event = Event::delta(EventId::new(Epoch(3), seq), 2, rig.now, &text);
         assert_eq!(table.stored(id, &[event]), [place(1)]);
+        assert_eq!(table.newest(id), Some(EventId::new(Epoch(3), seq)));
         table.check_invariants();
     }
     let after = |seq| EventId::new(Epoch(3), seq);
@@ -388,10 +390,16 @@ fn the_table_finds_who_runs_and_who_looks_on() {
     table.ended(id, place(8));
     assert_eq!((table.running_count(), table.viewer_count()), (1, 1));
     assert_eq!(table.ended(id, place(7)), [place(1)]);
+    assert_eq!(table.stored(id, &[]), [place(1)]);
+    assert_eq!(table.newest(id), Some(after(11)), "who looks on may not have it yet");
     table.leave(id, place(1));
     assert_eq!((table.running_count(), table.viewer_count()), (0, 0));
     table.check_invariants();
-    assert!(table.place(id).is_none() && table.page(id, after(10), 9).is_none());
+    assert!(
+        table.newest(id).is_none()
+            && table.place(id).is_none()
+            && table.page(id, after(10), 9).is_none()
+    );
 }
 
 #[test]
