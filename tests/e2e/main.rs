@@ -63,6 +63,7 @@ mod scale;
 mod session_app;
 mod session_cancel;
 mod session_claims;
+mod session_clients;
 mod session_config;
 mod session_refusals;
 mod session_socket;

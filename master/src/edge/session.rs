@@ -121,6 +121,12 @@ impl Edge {
                     self.cancel_turn(key, attempt.turn);
                 }
             }
+            StoreMail::Swept { sessions } => {
+                for session in sessions {
+                    let places = self.shared.sessions.table().stored(session, &[]);
+                    self.stir(places);
+                }
+            }
             StoreMail::Due { session, scope } => self.timer_due(session, &scope),
         }
     }

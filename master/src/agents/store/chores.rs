@@ -29,6 +29,8 @@ pub struct Chores {
 pub struct News {
     /// Turns of ours that are to be cancelled.
     pub cancelled: Vec<Attempt>,
+    /// Sessions whose turn nobody ran; an event says so now.
+    pub swept: Vec<SessionId>,
     /// Sessions whose timer is due, with their scopes.
     pub due: Vec<(SessionId, String)>,
     /// What went wrong.
@@ -68,7 +70,7 @@ impl Chores {
         // The next time first: what fails is not tried again at once.
         if self.sweep <= now {
             self.sweep = now + SWEEP_PAUSE;
-            database.sweep(wall)?;
+            news.swept.extend(database.sweep(wall)?.into_iter().map(|(session, _)| session));
         }
         if self.glance <= now {
             self.glance = now + GLANCE_PAUSE;

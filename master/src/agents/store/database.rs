@@ -9,8 +9,9 @@
 //! How a transaction lasts must be said before it begins, when it is not known yet what its orders come
 //! to: [`needs`] says what they come to at most.
 
+use super::check::Check;
 use super::fault::Faults;
-use super::open::{self, Moved, Opened};
+use super::open::{self, Broken, Moved, Opened};
 use super::place::{self, Living, Place};
 use super::rows;
 use super::trouble::{Kind, Trouble};
@@ -23,6 +24,7 @@ use rip::session::{Epoch, Level, SessionId, Step, TokenKey};
 use rip::time::UnixMillis;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// An open store.
 pub struct Database {
@@ -31,6 +33,8 @@ pub struct Database {
     identity: Option<(u64, u64)>,
     pub(super) epoch: Epoch,
     _living: Option<Living>,
+    /// It is still being looked through.
+    check: Option<Check>,
     pub(super) key: TokenKey,
     /// The turns that were claimed here and have not ended.
     live: BTreeMap<SessionId, Attempt>,
@@ -40,21 +44,22 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the store at `place`, with what had to be moved out of the way for it. With `broken`, the
-    /// reason, what is there is moved in any case.
+    /// Opens the store at `place`, with what had to be moved out of the way for it; `broken` in any case.
     pub fn open(
         place: &Place,
-        broken: Option<&str>,
+        broken: Option<Broken<'_>>,
         faults: Faults,
         now: UnixMillis,
     ) -> Result<(Self, Vec<Moved>), Trouble> {
-        let Opened { conn, identity, epoch, living, key, moved } = open::open(place, broken, now)?;
+        let opened = open::open(place, broken, faults.check_pause(), now)?;
+        let Opened { conn, identity, epoch, living, key, moved, check } = opened;
         let database = Self {
             conn,
             place: place.clone(),
             identity,
             epoch,
             _living: living,
+            check,
             key,
             live: BTreeMap::new(),
             level: Level::Power,
@@ -90,12 +95,29 @@ impl Database {
         }
     }
 
+    /// Which file it is in.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        self.identity
+    }
+
     /// The file that is open is still the one at its place.
     pub fn is_in_place(&self) -> bool {
         match &self.place {
             Place::Memory => true,
             Place::File(path) => place::identity(path) == self.identity,
         }
+    }
+
+    /// What looking it through has come to since it was opened; an error is not to be had twice.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn checked(&mut self) -> Result<(), Trouble> {
+        let verdict = self.check.as_ref().and_then(|check| check.wait(Duration::ZERO));
+        if verdict.is_some() {
+            self.check = None;
+        }
+        verdict.unwrap_or(Ok(()))
     }
 
     /// Takes another connection to the same database, after one that failed.

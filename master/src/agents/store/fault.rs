@@ -7,7 +7,10 @@
 use super::trouble::Kind;
 use super::trouble::Trouble;
 #[cfg(any(test, debug_assertions))]
-use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering};
+use std::ops::RangeInclusive;
+#[cfg(any(test, debug_assertions))]
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The faults that are wanted. None by default.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +22,15 @@ pub struct Faults {
 #[cfg(any(test, debug_assertions))]
 #[derive(Debug)]
 struct Plan {
-    passed: AtomicU64,
-    at: u64,
     what: Fault,
+    steps: Mutex<Steps>,
+}
+
+#[cfg(any(test, debug_assertions))]
+#[derive(Debug)]
+struct Steps {
+    passed: u64,
+    at: RangeInclusive<u64>,
 }
 
 /// What happens at a step.
@@ -32,16 +41,34 @@ pub enum Fault {
     Fail(Kind),
     /// The process is killed.
     Kill,
+    /// None; but whether the database is whole is known only after it serves.
+    LateCheck,
 }
 
 impl Faults {
     /// `what` happens at the step numbered `at`, from 1.
     #[cfg(any(test, debug_assertions))]
     pub fn at(what: Fault, at: u64) -> Self {
-        Self { plan: Some(Arc::new(Plan { passed: AtomicU64::new(0), at, what })) }
+        Self::within(what, at..=at)
     }
 
-    /// The faults that `text` asks for: `kill:7`, `full:7`, `unreachable:7`. `None`: it makes no sense.
+    /// `what` happens at each of these steps.
+    #[cfg(any(test, debug_assertions))]
+    pub fn within(what: Fault, at: RangeInclusive<u64>) -> Self {
+        Self { plan: Some(Arc::new(Plan { what, steps: Mutex::new(Steps { passed: 0, at }) })) }
+    }
+
+    /// It happens at the next step as well.
+    #[cfg(test)]
+    pub fn again(&self) {
+        if let Some(plan) = &self.plan {
+            let mut steps = plan.steps.lock().unwrap_or_else(PoisonError::into_inner);
+            steps.at = steps.passed + 1..=steps.passed + 1;
+        }
+    }
+
+    /// The faults that `text` asks for: `kill:7`, `full:7-30`, `unreachable:7`, `broken:7`,
+    /// `late-check:0`. `None`: it makes no sense.
     #[cfg(any(test, debug_assertions))]
     pub fn parse(text: &str) -> Option<Self> {
         let (what, at) = text.split_once(':')?;
@@ -49,15 +76,28 @@ impl Faults {
             "kill" => Fault::Kill,
             "full" => Fault::Fail(Kind::Full),
             "unreachable" => Fault::Fail(Kind::Unreachable),
+            "broken" => Fault::Fail(Kind::Broken),
+            "late-check" => Fault::LateCheck,
             _ => return None,
         };
-        Some(Self::at(what, at.parse().ok()?))
+        let (first, last) = at.split_once('-').unwrap_or((at, at));
+        Some(Self::within(what, first.parse().ok()?..=last.parse().ok()?))
     }
 
     /// How many steps were passed.
     #[cfg(any(test, debug_assertions))]
     pub fn passed(&self) -> u64 {
-        self.plan.as_ref().map_or(0, |plan| plan.passed.load(Ordering::SeqCst))
+        let steps = self.plan.as_ref().map(|plan| plan.steps.lock());
+        steps.map_or(0, |steps| steps.unwrap_or_else(PoisonError::into_inner).passed)
+    }
+
+    /// How long a store that is opened waits until it was looked through.
+    pub fn check_pause(&self) -> Duration {
+        #[cfg(any(test, debug_assertions))]
+        if self.plan.as_ref().is_some_and(|plan| plan.what == Fault::LateCheck) {
+            return Duration::ZERO;
+        }
+        CHECK_PAUSE
     }
 
     /// The store is about to do the next thing.
@@ -68,13 +108,17 @@ impl Faults {
     pub fn step(&self) -> Result<(), Trouble> {
         #[cfg(any(test, debug_assertions))]
         if let Some(plan) = &self.plan {
-            let passed = plan.passed.fetch_add(1, Ordering::SeqCst) + 1;
+            let is_hit = {
+                let mut steps = plan.steps.lock().unwrap_or_else(PoisonError::into_inner);
+                steps.passed += 1;
+                steps.at.contains(&steps.passed)
+            };
             match plan.what {
-                Fault::Kill if passed == plan.at => {
+                Fault::Kill if is_hit => {
                     let own = nix::unistd::Pid::this();
                     let _ = nix::sys::signal::kill(own, nix::sys::signal::Signal::SIGKILL);
                 }
-                Fault::Fail(kind) if passed == plan.at => {
+                Fault::Fail(kind) if is_hit => {
                     return Err(Trouble { kind, detail: "it was to fail here".to_owned() });
                 }
                 _ => {}
@@ -83,3 +127,6 @@ impl Faults {
         Ok(())
     }
 }
+
+/// Some hundred megabytes are looked through in this time.
+const CHECK_PAUSE: Duration = Duration::from_secs(1);

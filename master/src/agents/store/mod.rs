@@ -11,9 +11,11 @@
 //!   survive a loss of power.
 //! * Each master lives in an epoch of its own and holds a lock as long as it does ([`place`]): turns
 //!   of a master whose lock is free are interrupted ([`chores`]), those of others are left alone.
-//! * A database that makes no sense is moved aside ([`open`]). Whatever else is wrong with it is a
+//! * A database that makes no sense is moved aside ([`open`]); a large one is looked through while it
+//!   serves ([`check`]). Whatever else is wrong with it is a
 //!   reason to refuse, and to try again ([`trouble`]).
 
+mod check;
 pub mod chores;
 pub mod database;
 pub mod fault;

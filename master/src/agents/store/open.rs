@@ -1,5 +1,6 @@
 //! Opening a store: what is found is checked, what makes no sense is moved out of the way.
 
+use super::check::Check;
 use super::place::{self, Living, Place};
 use super::schema;
 use super::trouble::{Kind, Trouble};
@@ -24,6 +25,8 @@ pub struct Opened {
     pub key: TokenKey,
     /// What was moved out of the way: from where, to where, why.
     pub moved: Vec<Moved>,
+    /// It is still being looked through.
+    pub check: Option<Check>,
 }
 
 /// Something that made no sense and was moved out of the way.
@@ -37,15 +40,28 @@ pub struct Moved {
     pub reason: String,
 }
 
-/// Opens the store at `place`. With `broken`, the reason, what is there is moved out of the way in any
-/// case.
+/// A database that was found to make no sense.
+#[derive(Clone, Copy, Debug)]
+pub struct Broken<'a> {
+    /// What is wrong with it.
+    pub reason: &'a str,
+    /// Which file it is in. Another master may have put a good one in its place by now.
+    pub identity: Option<(u64, u64)>,
+}
+
+/// Opens the store at `place`. What is known to be broken is moved out of the way without another look. Looking it through is waited for up to `pause`.
 ///
 /// # Errors
 /// When it cannot be opened now. Nothing was lost, and it may be tried again.
-pub fn open(place: &Place, broken: Option<&str>, now: UnixMillis) -> Result<Opened, Trouble> {
+pub fn open(
+    place: &Place,
+    broken: Option<Broken<'_>>,
+    pause: Duration,
+    now: UnixMillis,
+) -> Result<Opened, Trouble> {
     match place {
         Place::Memory => memory(),
-        Place::File(path) => file(path, broken, now),
+        Place::File(path) => file(path, broken, pause, now),
     }
 }
 
@@ -55,10 +71,15 @@ fn memory() -> Result<Opened, Trouble> {
     settle(&conn)?;
     let key = TokenKey::new(place::random()?);
     let moved = Vec::new();
-    Ok(Opened { conn, identity: None, epoch: Epoch(1), living: None, key, moved })
+    Ok(Opened { conn, identity: None, epoch: Epoch(1), living: None, key, moved, check: None })
 }
 
-fn file(path: &Path, broken: Option<&str>, now: UnixMillis) -> Result<Opened, Trouble> {
+fn file(
+    path: &Path,
+    broken: Option<Broken<'_>>,
+    pause: Duration,
+    now: UnixMillis,
+) -> Result<Opened, Trouble> {
     place::make_dir(path)?;
     let _opening = place::opening(path)?;
     let (secret, moved_key) = place::secret(path, now)?;
@@ -72,26 +93,34 @@ fn file(path: &Path, broken: Option<&str>, now: UnixMillis) -> Result<Opened, Tr
         moved.push(Moved { from: path.to_owned(), to, reason });
         Ok(())
     };
-    if let Some(reason) = broken {
+    if let Some(Broken { reason, identity }) = broken
+        && identity == place::identity(path)
+    {
         move_aside(reason.to_owned())?;
     }
-    let (conn, epoch, living) = match begin(path) {
+    let (conn, check, epoch, living) = match begin(path, pause) {
         Err(Trouble { kind: Kind::Broken | Kind::Row, detail }) => {
             move_aside(detail)?;
-            begin(path)?
+            begin(path, pause)?
         }
         other => other?,
     };
     let key = TokenKey::new(secret);
     let identity = place::identity(path);
-    Ok(Opened { conn, identity, epoch, living: Some(living), key, moved })
+    Ok(Opened { conn, identity, epoch, living: Some(living), key, moved, check })
 }
 
-fn begin(path: &Path) -> Result<(Connection, Epoch, Living), Trouble> {
+fn begin(
+    path: &Path,
+    pause: Duration,
+) -> Result<(Connection, Option<Check>, Epoch, Living), Trouble> {
     let conn = connect(path)?;
-    check(&conn)?;
+    let check = Check::start(path)?;
+    let verdict = check.wait(pause);
+    let check = verdict.is_none().then_some(check);
+    verdict.transpose()?;
     let (epoch, living) = take_epoch(&conn, path)?;
-    Ok((conn, epoch, living))
+    Ok((conn, check, epoch, living))
 }
 
 /// A connection that writes, to a database that may yet have to be made.
@@ -135,11 +164,6 @@ fn settle(conn: &Connection) -> Result<(), Trouble> {
     conn.query_row(&format!("PRAGMA journal_size_limit = {LOG_BYTES}"), [], |_| Ok(()))?;
     conn.set_prepared_statement_cache_capacity(STATEMENT_COUNT);
     Ok(())
-}
-
-fn check(conn: &Connection) -> Result<(), Trouble> {
-    let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" { Ok(()) } else { Err(Trouble::broken(verdict)) }
 }
 
 /// Takes the next epoch: later than all before it, and nobody else's. It has lasted when it is ours.

@@ -10,7 +10,7 @@
 use super::chores::Chores;
 use super::database::Database;
 use super::fault::Faults;
-use super::open::Moved;
+use super::open::{Broken, Moved};
 use super::place::Place;
 use super::trouble::{Kind, Trouble};
 use crate::reactor::clock::Clock;
@@ -115,7 +115,12 @@ impl Writer {
         }
     }
 
-    fn open(&mut self, broken: Option<&str>) {
+    fn open(&mut self, reason: Option<&str>) {
+        let identity = match &self.life {
+            Life::Open(database) => database.identity(),
+            Life::Shut { .. } => None,
+        };
+        let broken = reason.map(|reason| Broken { reason, identity });
         // What is open is closed first: its epoch ends.
         self.shut("closed");
         let opened = Database::open(&self.place, broken, self.faults.clone(), self.clock.wall());
@@ -201,6 +206,12 @@ impl Writer {
             log::error!("the store of sessions was taken from {}", self.place.shown());
             return self.open(None);
         }
+        match database.checked() {
+            // No mishap: it was looked through to find this out.
+            Err(Trouble { kind: Kind::Broken, detail }) => return self.open(Some(&detail)),
+            Err(trouble) => log::warn!("the store of sessions was not looked through: {trouble}"),
+            Ok(()) => {}
+        }
         let news = self.chores.round(database, self.clock.now(), self.clock.wall());
         let live = database.live();
         self.homes.retain(|id, home| live.get(id) == Some(&home.attempt));
@@ -211,6 +222,10 @@ impl Writer {
             }
         }
         let loops = self.queue.loops();
+        if let Some(to) = loops.first().filter(|_| !news.swept.is_empty()) {
+            let mail = StoreMail::Swept { sessions: news.swept };
+            to.send(EdgeMessage::Store(Box::new(mail)));
+        }
         for (index, (session, scope)) in news.due.into_iter().enumerate() {
             if let Some(to) = loops.get(index % loops.len().max(1)) {
                 to.send(EdgeMessage::Store(Box::new(StoreMail::Due { session, scope })));

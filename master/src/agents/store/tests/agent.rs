@@ -4,6 +4,7 @@ use super::rig::{Rig, append, deltas, finish, message, name, nonce, start};
 use crate::agents::store::StoreAgent;
 use crate::agents::store::fault::{Fault, Faults};
 use crate::agents::store::place::Place;
+use crate::agents::store::reader;
 use crate::agents::store::trouble::Kind as Wrong;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, Sender, mailbox};
@@ -22,6 +23,7 @@ use rip::time::UnixMillis;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 struct Post<M> {
@@ -406,4 +408,225 @@ fn sessions_are_counted_by_who_can_look() {
         desk.agent.stop();
         assert_eq!(count(8), None);
     }
+}
+/// What lies beside the store because it made no sense.
+fn aside(dir: &TestDir) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let is_aside = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.contains("broken") && !name.ends_with("-wal") && !name.ends_with("-shm")
+    };
+    files.filter(is_aside).collect()
+}
+
+/// How many of these starts were refused because of a broken store.
+#[track_caller]
+fn refusals(desk: &mut Desk, numbers: std::ops::Range<u8>) -> usize {
+    let mut refused = 0;
+    for number in numbers {
+        let StoreAnswer::Claim { claim, .. } = desk.ask(start(number)) else { panic!("no claim") };
+        match *claim {
+            Claim::Run(_) => {}
+            Claim::Refused(Refusal::Store("broken")) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    refused
+}
+
+#[test]
+fn a_store_that_makes_no_sense_twice_within_a_minute_is_moved_aside() {
+    let dir = TestDir::make();
+    let path = dir.path().join("sessions.db");
+    let mut rig = Rig::at(&path);
+    rig.now = Clock::new().wall();
+    rig.session(1, 1);
+    drop(rig);
+    let faults = Faults::at(Fault::Fail(Wrong::Broken), 15);
+    let mut desk = Desk::with(&path, faults.clone());
+    // The first time it is a mishap: nothing is lost.
+    assert_eq!(refusals(&mut desk, 2..20), 1);
+    assert!(aside(&dir).is_empty());
+    faults.again();
+    refusals(&mut desk, 20..40);
+    let event = desk.event();
+    let Event::SessionsBroken { moved_to, reason, .. } = event else { panic!("{event:?}") };
+    assert_eq!(reason, "it was to fail here");
+    assert_eq!(aside(&dir), [std::path::PathBuf::from(&moved_to)]);
+    // What was there is in what was moved; here it is unknown, and the agent goes on.
+    let next = message(name(1), Some(token(&desk.queue, 1, 2)), None);
+    let StoreAnswer::Claim { claim, .. } = desk.ask(next) else { panic!("no claim") };
+    assert!(matches!(*claim, Claim::Refused(Refusal::UnknownSession(_))), "{claim:?}");
+    let run = desk.ran(start(250));
+    desk.ask(finish(&run, 1));
+    let Desk { agent, .. } = desk;
+    agent.stop();
+    Rig::at(&path).check();
+    let mut moved = Rig::at(Path::new(&moved_to));
+    moved.check();
+    assert_eq!(moved.look(name(1), 2).unwrap().turn, 1);
+}
+
+/// Makes pages in the middle of the database senseless; its head and its tables stay as they are.
+fn spoil(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let pages = bytes.len() / 4096;
+    bytes[pages / 2 * 4096..(pages - 4) * 4096].fill(0xa5);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_wrong_with_a_large_database_is_found_while_it_serves() {
+    let dir = TestDir::make();
+    let path = dir.path().join("sessions.db");
+    let mut rig = Rig::at(&path);
+    (1..60).for_each(|number| drop(rig.session(number, 5)));
+    drop(rig);
+    spoil(&path);
+    let spoilt = std::fs::read(&path).unwrap();
+    let mut desk = Desk::with(&path, Faults::at(Fault::LateCheck, 0));
+    let event = desk.event();
+    let Event::SessionsBroken { moved_to, .. } = event else { panic!("{event:?}") };
+    // Nothing was repaired or left out: only who lived in it was written down.
+    let moved = std::fs::read(moved_to).unwrap();
+    assert_eq!(moved.len(), spoilt.len());
+    let run = desk.ran(start(1));
+    desk.ask(finish(&run, 1));
+    let Desk { agent, .. } = desk;
+    agent.stop();
+    Rig::at(&path).check();
+}
+
+#[test]
+fn a_large_database_that_is_whole_serves_before_it_was_looked_through() {
+    let dir = TestDir::make();
+    let path = dir.path().join("sessions.db");
+    let mut rig = Rig::at(&path);
+    rig.now = Clock::new().wall();
+    (1..60).for_each(|number| drop(rig.session(number, 5)));
+    drop(rig);
+    let mut desk = Desk::with(&path, Faults::at(Fault::LateCheck, 0));
+    for number in 1..60 {
+        let token = desk_token(&desk, number, 6);
+        let run = desk.ran(message(name(number), Some(token), None));
+        desk.ask(finish(&run, 6));
+    }
+    let Desk { agent, .. } = desk;
+    agent.stop();
+    assert!(aside(&dir).is_empty());
+    Rig::at(&path).check();
+}
+
+/// The token, once tokens can be made.
+fn desk_token(desk: &Desk, number: u8, turn: u64) -> rip::session::Token {
+    while desk.queue.key().is_none() {
+        std::thread::yield_now();
+    }
+    token(&desk.queue, number, turn)
+}
+
+#[test]
+fn an_order_that_waited_too_long_is_refused_but_not_one_of_a_turn_that_runs() {
+    let dir = TestDir::make();
+    let mut desk = Desk::at(&dir.path().join("sessions.db"));
+    let run = desk.ran(start(1));
+    // The clock of this process starts at zero.
+    let past = rip::time::Instant::default();
+    while Clock::read().since(past) < Duration::from_millis(5100) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut late = |order| {
+        let reply = desk.edge.sender.clone();
+        desk.queue.submit(StoreJob { order, reply, key: 1, since: past });
+        desk.answer().1
+    };
+    let StoreAnswer::Claim { claim, .. } = late(start(2)) else { panic!("no claim") };
+    assert!(matches!(*claim, Claim::Refused(Refusal::Store("slow"))), "{claim:?}");
+    let answer = late(append(&run, 0, 1));
+    assert!(matches!(answer, StoreAnswer::Appended(Ok(_))), "{answer:?}");
+    let answer = late(finish(&run, 1));
+    assert!(matches!(answer, StoreAnswer::Ended(Ok(Ended::Stored { .. }))), "{answer:?}");
+}
+
+#[test]
+fn a_reader_in_trouble_leaves_it_to_the_writer() {
+    let dir = TestDir::make();
+    let path = dir.path().join("sessions.db");
+    let mut rig = Rig::at(&path);
+    let id = rig.session(1, 1);
+    // No writer serves this queue: what is passed on stays in it.
+    let mut lane = Reads { queue: StoreQueue::new(), edge: Post::new(), session: id };
+    let lives = Arc::new(AtomicU64::new(0));
+    let (place, queue, known) = (Place::of(&path), lane.queue.clone(), Arc::clone(&lives));
+    let thread = std::thread::spawn(move || reader::run(&place, &queue, &known));
+
+    lane.is_passed_on("while the store is shut");
+    lives.store(1, Ordering::Release);
+    lane.is_read();
+    rig.database.conn.execute("UPDATE sessions SET ledger = 'none'", []).unwrap();
+    lane.is_passed_on("a row makes no sense");
+    rig.database.conn.execute("DELETE FROM sessions", []).unwrap();
+    drop(rig);
+    for suffix in ["-wal", "-shm", ""] {
+        std::fs::remove_file(crate::agents::store::place::beside(&path, suffix)).unwrap();
+    }
+    lives.store(2, Ordering::Release);
+    lane.is_passed_on("there is no database");
+    std::fs::write(&path, vec![0x5a; 9000]).unwrap();
+    lane.is_passed_on("it is none");
+    std::fs::remove_file(&path).unwrap();
+    Rig::at(&path).session(1, 1);
+    lives.store(3, Ordering::Release);
+    lane.is_read();
+    lane.queue.close();
+    thread.join().unwrap();
+}
+
+/// A lane of reads, and what comes of them.
+struct Reads {
+    queue: StoreQueue,
+    edge: Post<EdgeMessage>,
+    session: rip::session::SessionId,
+}
+
+impl Reads {
+    fn ask(&self) {
+        let after = EventId::default();
+        let page = StoreOrder::Page { session: self.session, after, count: 9 };
+        submit(&self.queue, &self.edge, 1, page);
+    }
+
+    #[track_caller]
+    fn is_read(&mut self) {
+        self.ask();
+        let EdgeMessage::Store(mail) = self.edge.next() else { panic!("another message") };
+        match *mail {
+            StoreMail::Done { answer: StoreAnswer::Page(Ok(Some(page))), .. } => {
+                assert_eq!(page.events.len(), 3);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn is_passed_on(&self, why: &str) {
+        self.ask();
+        let taken = self.queue.take_writes(9, Duration::from_secs(20)).unwrap();
+        assert_eq!(taken.jobs.len(), 1, "{why}");
+    }
+}
+
+#[test]
+fn those_who_look_on_hear_of_a_turn_that_nobody_ran() {
+    let dir = TestDir::make();
+    let path = dir.path().join("sessions.db");
+    let mut dead = Rig::at(&path);
+    dead.ran(start(1));
+    let mut desk = Desk::at(&path);
+    desk.queue.attach(desk.edge.sender.clone());
+    desk.ran(start(2));
+    drop(dead);
+    let mail = desk.mail();
+    let StoreMail::Swept { sessions } = mail else { panic!("{mail:?}") };
+    assert_eq!(sessions, [name(1)]);
 }

@@ -3,6 +3,7 @@
 use super::rig::{NOW, Rig};
 use crate::agents::store::database::Database;
 use crate::agents::store::fault::Faults;
+use crate::agents::store::open::Broken;
 use crate::agents::store::place::{Place, beside};
 use crate::agents::store::trouble::Kind;
 use rip::session::Epoch;
@@ -123,7 +124,14 @@ fn a_new_database_does_not_take_the_epoch_of_a_master_that_lives() {
     let mut old = Rig::new();
     old.session(1, 1);
     let path = old.path.clone();
-    let opened = Database::open(&Place::of(&path), Some("a test"), Faults::default(), NOW);
+    let open = |identity| {
+        let broken = Some(Broken { reason: "a test", identity });
+        Database::open(&Place::of(&path), broken, Faults::default(), NOW)
+    };
+    let other = open(Some((0, 0))).unwrap();
+    assert_eq!((other.1.len(), other.0.epoch()), (0, Epoch(2)), "it is not what was broken");
+    drop(other);
+    let opened = open(old.database.identity());
     let (new, moved) = opened.unwrap();
     assert_eq!((moved.len(), new.epoch()), (1, Epoch(2)));
     assert!(!old.database.is_in_place() && new.is_in_place());
