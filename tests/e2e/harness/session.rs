@@ -319,6 +319,11 @@ impl Stream {
         }
     }
 
+    /// Longest wait for bytes from here on.
+    pub fn patience(&mut self, limit: Duration) {
+        self.client.patience(limit);
+    }
+
     /// The next event; none after the stream's end, which must be a proper one.
     #[track_caller]
     pub fn next(&mut self) -> Option<Event> {
