@@ -395,6 +395,39 @@ fn the_table_finds_who_runs_and_who_looks_on() {
 }
 
 #[test]
+fn a_turn_that_is_told_late_of_its_end_does_not_disturb_the_next() {
+    let mut rig = Rig::new();
+    let id = rig.session();
+    let place = |loop_index| Place { loop_index: LoopIndex(loop_index), key: 7 };
+    let event = |seq, turn| Event::delta(EventId::new(Epoch(3), seq), turn, rig.now, "\"x\"");
+    let after = |seq| EventId::new(Epoch(3), seq);
+    for late in [2, 3] {
+        let mut table = Table::new();
+        table.began(id, 2, place(0));
+        table.stored(id, &[event(2, 2), event(3, 2)]);
+        // The end, 4, is stored, but the first loop does not know it yet.
+        table.began(id, 3, place(1));
+        table.stored(id, &(5..=3 + late).map(|seq| event(seq, 3)).collect::<Vec<_>>());
+        table.stored(id, &[event(4, 2)]);
+        table.check_invariants();
+        table.ended(id, place(0));
+        assert_eq!(table.place(id), Some((3, place(1))));
+        table.stored(id, &[event(4 + late, 3), event(5 + late, 3)]);
+        table.check_invariants();
+        assert!(table.page(id, after(3), 9).is_none(), "that is the store's to tell");
+        let page = table.page(id, after(4), 9).unwrap();
+        assert_eq!(names(&page.events), (5..=5 + late).collect::<Vec<_>>());
+    }
+    let mut table = Table::new();
+    table.began(id, 2, place(0));
+    table.began(id, 3, place(1));
+    table.stored(id, &[event(4, 2)]);
+    table.stored(id, &[event(5, 3)]);
+    table.check_invariants();
+    assert_eq!(names(&table.page(id, after(3), 9).unwrap().events), [4, 5]);
+}
+
+#[test]
 fn a_socket_starts_goes_on_and_resumes() {
     let id = SessionId::new([1; 16]);
     let mut socket = Socket::new();
