@@ -60,6 +60,8 @@ struct Caller {
     manner: Manner,
     session: Option<Session>,
     committed: u64,
+    /// Requests so far.
+    tried: usize,
 }
 
 /// What one request came to.
@@ -77,7 +79,7 @@ enum Came {
 impl Caller {
     fn new(number: usize) -> Self {
         let manner = if number % 4 == 3 { Manner::Reading } else { Manner::Keyed };
-        Self { number, manner, session: None, committed: 0 }
+        Self { number, manner, session: None, committed: 0, tried: number }
     }
 
     fn is_streamed(&self) -> bool {
@@ -102,10 +104,14 @@ impl Caller {
     }
 
     /// Makes its next turn happen.
-    fn turn(&mut self, port: u16, tally: &Tally) {
+    fn turn(&mut self, ports: &[u16], tally: &Tally) {
         let begin = Instant::now();
         let ask = self.ask();
         while !tally.is_over() {
+            // Whoever is there: masters that share a store are one server.
+            let tried = self.tried;
+            self.tried += 1;
+            let port = ports[tried % ports.len()];
             let came = self.come(&ask, port);
             let (body, session, is_replay) = match came {
                 Came::Outcome { body, session, is_replay } => (body, session, is_replay),
@@ -256,7 +262,13 @@ const BLOWS: [Blow; 11] = [
 
 impl Blow {
     #[track_caller]
-    fn strike(self, server: &mut Server) {
+    fn strike(self, server: &mut Server, is_shared: bool) {
+        // Whatever moment it was: nothing in the store contradicts itself.
+        let look = |server: &Server| {
+            if !is_shared {
+                server.stored();
+            }
+        };
         match self {
             Self::WorkerDies => {
                 let ready = server.ready_workers();
@@ -268,42 +280,42 @@ impl Blow {
             Self::Rolls => drop(server.order(&["restart"])),
             Self::Stops => {
                 assert_eq!(server.stop(), 0);
-                server.stored();
+                look(server);
                 server.start_again();
             }
             Self::Dies => {
                 server.kill();
-                // Whatever moment it was: nothing contradicts itself.
-                server.stored();
+                look(server);
                 server.start_again();
             }
         }
     }
 }
 
-#[test]
-fn a_thousand_sessions_survive_whatever_happens_to_the_server() {
-    let setup = Setup::turns_command().workers(2).flag("--restart-backoff-ms", 20);
-    let mut server = setup.flag("--max-restarts", 50).start();
-    server.wait_for_workers(2);
-    let (port, tally) = (server.port(), Tally::default());
+/// Has clients run five turns of each of so many sessions, while these blows come down on the masters;
+/// what the clients are in the end.
+#[track_caller]
+fn storm(servers: &mut [Server], sessions: usize, blows: &[(usize, Blow)]) -> Vec<Caller> {
+    let ports: Vec<_> = servers.iter().map(Server::port).collect();
+    let is_shared = servers.len() > 1;
+    let tally = Tally::default();
     let callers: Vec<Caller> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
-                let tally = &tally;
+                let (tally, ports) = (&tally, &ports);
                 scope.spawn(move || {
-                    let mut callers: Vec<_> =
-                        (client..SESSIONS).step_by(CLIENTS).map(Caller::new).collect();
+                    let numbers = (client..sessions).step_by(CLIENTS);
+                    let mut callers: Vec<_> = numbers.map(Caller::new).collect();
                     for _ in 0..TURNS {
-                        callers.iter_mut().for_each(|caller| caller.turn(port, tally));
+                        callers.iter_mut().for_each(|caller| caller.turn(ports, tally));
                     }
                     callers
                 })
             })
             .collect();
         let struck = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for (number, blow) in (1..).zip(BLOWS) {
-                let share = SESSIONS as u64 * TURNS * number / (BLOWS.len() as u64 + 1);
+            for (number, (server, blow)) in (1..).zip(blows) {
+                let share = sessions as u64 * TURNS * number / (blows.len() as u64 + 1);
                 let came = within(PATIENCE * 2, || {
                     (tally.known() >= share || tally.is_over()).then_some(())
                 });
@@ -311,7 +323,7 @@ fn a_thousand_sessions_survive_whatever_happens_to_the_server() {
                 if tally.is_over() {
                     return;
                 }
-                blow.strike(&mut server);
+                blow.strike(&mut servers[*server], is_shared);
             }
         }));
         if struck.is_err() {
@@ -325,27 +337,63 @@ fn a_thousand_sessions_survive_whatever_happens_to_the_server() {
     let wrong = tally.wrong.lock().unwrap();
     assert!(wrong.is_empty(), "{wrong:#?}");
     // It was a storm.
-    let lost = tally.lost.load(Ordering::Relaxed);
-    assert!(lost > BLOWS.len() as u64, "{tally:?}");
-    assert_eq!(tally.known(), SESSIONS as u64 * TURNS);
+    assert!(tally.lost.load(Ordering::Relaxed) > blows.len() as u64, "{tally:?}");
+    assert_eq!(tally.known(), sessions as u64 * TURNS);
     // Each is where its client thinks it is.
     for caller in callers.iter().step_by(20) {
         let session = caller.session.as_ref().unwrap();
-        eventually("rest", || session.status(&server)["status"] == "idle");
-        assert_eq!(session.status(&server)["turn"], TURNS);
+        for server in &*servers {
+            eventually("rest", || session.status(server)["status"] == "idle");
+            assert_eq!(session.status(server)["turn"], TURNS);
+        }
     }
-    assert!(server.moved_aside().is_empty());
-    assert_eq!(server.stop(), 0);
-    balance(&server, &callers);
+    for server in &mut *servers {
+        assert!(server.moved_aside().is_empty());
+        assert_eq!(server.stop(), 0);
+    }
+    callers
+}
+
+fn setup() -> Setup {
+    let setup = Setup::turns_command().workers(2).flag("--restart-backoff-ms", 20);
+    setup.flag("--max-restarts", 50)
+}
+
+#[test]
+fn a_thousand_sessions_survive_whatever_happens_to_the_server() {
+    let server = setup().start();
+    server.wait_for_workers(2);
+    let mut servers = [server];
+    let callers = storm(&mut servers, SESSIONS, &BLOWS.map(|blow| (0, blow)));
+    balance(&servers, &callers);
+}
+
+#[test]
+fn two_masters_that_share_a_store_are_one_server_whichever_of_them_dies() {
+    let one = setup().start();
+    let two = setup().flag("--sessions-db", one.store().display()).start();
+    let mut servers = [one, two];
+    let blows = [
+        (0, Blow::Dies),
+        (1, Blow::Dies),
+        (0, Blow::WorkerDies),
+        (1, Blow::Stops),
+        (0, Blow::Stops),
+        (1, Blow::Rolls),
+        (0, Blow::Dies),
+        (1, Blow::Dies),
+    ];
+    let callers = storm(&mut servers, SESSIONS / 4, &blows);
+    balance(&servers, &callers);
 }
 
 /// What the store holds and what the app was asked is what the clients know.
 #[track_caller]
-fn balance(server: &Server, callers: &[Caller]) {
-    let stored = server.stored();
-    assert_eq!(stored.names().len(), SESSIONS, "a start with a key makes one session");
+fn balance(servers: &[Server], callers: &[Caller]) {
+    let stored = servers[0].stored();
+    assert_eq!(stored.names().len(), callers.len(), "a start with a key makes one session");
     let mut executed: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    for asked in server.turns("turn") {
+    for asked in servers.iter().flat_map(|server| server.turns("turn")) {
         let (turn, attempt) = asked.attempt();
         let key = format!("{}:{turn}", asked.session());
         assert_eq!(asked.values("Idempotency-Key"), [&key]);
