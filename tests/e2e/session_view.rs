@@ -64,8 +64,7 @@ fn resuming_after_every_event_adds_up_to_the_uninterrupted_run() {
     early.push(Ask::events(&session, "").stream(&server));
     server.open_gate("first");
     told.extend(take(&mut whole, 7));
-    let late: Vec<_> =
-        told.iter().map(|event| behind(&server, &session, event.name())).collect();
+    let late: Vec<_> = told.iter().map(|event| behind(&server, &session, event.name())).collect();
     server.open_gate("second");
     told.extend(whole.rest());
     let all = blocks(&told);
