@@ -399,11 +399,6 @@ impl Stream {
         last
     }
 
-    /// True when no byte comes within this time.
-    pub fn is_silent_for(&mut self, limit: Duration) -> bool {
-        self.unread.is_empty() && self.client.is_silent_for(limit)
-    }
-
     /// The connection, for what follows or to end it.
     pub fn into_client(self) -> Client {
         self.client
@@ -538,6 +533,12 @@ impl Setup {
     /// The app of turns with sessions at [`MOUNT`].
     pub fn turns() -> Self {
         Self::edgefile(&turns(SESSIONS, "")).word("--no-watch")
+    }
+
+    /// The same without an Edgefile: eight turns at once at each worker.
+    pub fn turns_command() -> Self {
+        let setup = Self::command(&[&tools::python(), "-S", "-I", &tools::app("turns.py")]);
+        setup.with_record().word("--sessions").concurrency(8)
     }
 }
 
