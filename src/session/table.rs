@@ -61,12 +61,22 @@ impl Table {
         entry.viewers.clone()
     }
 
-    /// These events of its turn are stored. Who looks on is returned.
+    /// These events of the session are stored. Who looks on is returned.
     pub fn stored(&mut self, session: SessionId, events: &[Event]) -> Vec<Place> {
         let Some(entry) = self.sessions.get_mut(&session) else { return Vec::new() };
         entry.newest = entry.newest.max(events.last().map(|event| event.id));
         if let Some(run) = &mut entry.turn {
             for event in events {
+                let next = run.tail.back().map_or(event.id.seq, |last| last.id.seq + 1);
+                // The end of the turn before may be told after the first words of this one: it is in the
+                // store.
+                if event.id.seq < next {
+                    continue;
+                }
+                if event.id.seq > next {
+                    run.tail.clear();
+                    run.bytes = 0;
+                }
                 run.bytes += event.byte_count();
                 run.tail.push_back(event.clone());
             }

@@ -372,10 +372,12 @@ fn the_table_finds_who_runs_and_who_looks_on() {
     assert_eq!(table.began(id, 2, place(7)), [place(1)]);
     assert_eq!(table.foreign().count(), 0);
     assert_eq!(table.place(id), Some((2, place(7))));
+    assert_eq!(table.newest(id), None, "it has not said anything");
     let text = format!("\"{}\"", "x".repeat(TAIL_BYTES / 4));
     for seq in 2..12 {
         let event = Event::delta(EventId::new(Epoch(3), seq), 2, rig.now, &text);
         assert_eq!(table.stored(id, &[event]), [place(1)]);
+        assert_eq!(table.newest(id), Some(EventId::new(Epoch(3), seq)));
         table.check_invariants();
     }
     let after = |seq| EventId::new(Epoch(3), seq);
@@ -388,10 +390,49 @@ fn the_table_finds_who_runs_and_who_looks_on() {
     table.ended(id, place(8));
     assert_eq!((table.running_count(), table.viewer_count()), (1, 1));
     assert_eq!(table.ended(id, place(7)), [place(1)]);
+    assert_eq!(table.stored(id, &[]), [place(1)]);
+    assert_eq!(table.newest(id), Some(after(11)), "who looks on may not have it yet");
     table.leave(id, place(1));
     assert_eq!((table.running_count(), table.viewer_count()), (0, 0));
     table.check_invariants();
-    assert!(table.place(id).is_none() && table.page(id, after(10), 9).is_none());
+    assert!(
+        table.newest(id).is_none()
+            && table.place(id).is_none()
+            && table.page(id, after(10), 9).is_none()
+    );
+}
+
+#[test]
+fn a_turn_that_is_told_late_of_its_end_does_not_disturb_the_next() {
+    let mut rig = Rig::new();
+    let id = rig.session();
+    let place = |loop_index| Place { loop_index: LoopIndex(loop_index), key: 7 };
+    let event = |seq, turn| Event::delta(EventId::new(Epoch(3), seq), turn, rig.now, "\"x\"");
+    let after = |seq| EventId::new(Epoch(3), seq);
+    for late in [2, 3] {
+        let mut table = Table::new();
+        table.began(id, 2, place(0));
+        table.stored(id, &[event(2, 2), event(3, 2)]);
+        // The end, 4, is stored, but the first loop does not know it yet.
+        table.began(id, 3, place(1));
+        table.stored(id, &(5..=3 + late).map(|seq| event(seq, 3)).collect::<Vec<_>>());
+        table.stored(id, &[event(4, 2)]);
+        table.check_invariants();
+        table.ended(id, place(0));
+        assert_eq!(table.place(id), Some((3, place(1))));
+        table.stored(id, &[event(4 + late, 3), event(5 + late, 3)]);
+        table.check_invariants();
+        assert!(table.page(id, after(3), 9).is_none(), "that is the store's to tell");
+        let page = table.page(id, after(4), 9).unwrap();
+        assert_eq!(names(&page.events), (5..=5 + late).collect::<Vec<_>>());
+    }
+    let mut table = Table::new();
+    table.began(id, 2, place(0));
+    table.began(id, 3, place(1));
+    table.stored(id, &[event(4, 2)]);
+    table.stored(id, &[event(5, 3)]);
+    table.check_invariants();
+    assert_eq!(names(&table.page(id, after(3), 9).unwrap().events), [4, 5]);
 }
 
 #[test]
@@ -443,13 +484,15 @@ fn a_socket_starts_goes_on_and_resumes() {
     // It reads; to write it needs the token, as everywhere.
     assert!(matches!(reader.receive(b"{}"), Asks::Message { right: Right::Token(None), .. }));
     assert_eq!(code(reader.receive(b"{\"type\":\"cancel\"}")), "missing-token");
-    // A turn of its own with the right token does not make it a writer.
-    reader.claimed(Some(id), true);
-    reader.ended(true);
-    assert_eq!(code(reader.receive(b"{\"type\":\"cancel\"}")), "missing-token");
-    // And what is refused unbinds nobody.
+    // What is refused binds nobody, and unbinds nobody.
     reader.claimed(None, false);
     assert_eq!(reader.session(), Some(id));
+    assert_eq!(code(reader.receive(b"{\"type\":\"cancel\"}")), "missing-token");
+    // Whose turn runs has shown the right token: it may cancel it, and write from here on.
+    reader.claimed(Some(id), true);
+    assert!(matches!(reader.receive(b"{\"type\":\"cancel\"}"), Asks::Cancel(_)));
+    reader.ended(true);
+    assert!(matches!(reader.receive(b"{}"), Asks::Message { right: Right::Bound, .. }));
     reader.sent(EventId::new(Epoch(1), 5));
     reader.sent(EventId::new(Epoch(1), 4));
     let pong = encode::message(reader.last(), "{\"type\":\"pong\"}");

@@ -548,6 +548,12 @@ impl Setup {
     pub fn turns() -> Self {
         Self::edgefile(&turns(SESSIONS, "")).word("--no-watch")
     }
+
+    /// The same without an Edgefile: eight turns at once at each worker.
+    pub fn turns_command() -> Self {
+        let setup = Self::command(&[&tools::python(), "-S", "-I", &tools::app("turns.py")]);
+        setup.with_record().word("--sessions").concurrency(8)
+    }
 }
 
 impl Server {

@@ -10,6 +10,7 @@ use rip::session::claim::{Attempt, Claim, Run};
 use rip::session::end::{AppendOrder, Appended, End, EndOrder, Ended, Lost};
 use rip::session::{
     Cause, Ending, Epoch, Event, EventId, Failure, Kind, Nonce, Outcome, Seed, SessionId, State,
+    TokenKey,
 };
 use rip::time::UnixMillis;
 
@@ -57,6 +58,21 @@ impl Bench {
         let state = Some("{\"n\":1}".to_owned());
         self.wake().answer(StoreAnswer::Claim { claim: Box::new(Claim::Run(run)), state });
         attempt
+    }
+
+    /// A client starts a session: its turn is the loop's.
+    fn start(&self, fields: &str) -> (TcpStream, Attempt) {
+        self.house.shared.sessions.queue.set_key(TokenKey::new([1; 32]));
+        let mut client = self.house.client();
+        let head = "POST /v1/session HTTP/1.1\r\nHost: chat.test\r\n";
+        write!(client, "{head}{fields}Content-Length: 0\r\n\r\n").unwrap();
+        let job = self.job();
+        assert!(matches!(job.order, StoreOrder::Start(_)), "{:?}", job.order);
+        let run = Run { cause: Cause::Start, is_first: true, wake: None, ..run(1) };
+        let attempt = run.attempt;
+        let claim = Box::new(Claim::Run(run));
+        job.answer(StoreAnswer::Claim { claim, state: None });
+        (client, attempt)
     }
 
     /// What the loop orders next.
@@ -208,10 +224,13 @@ fn failure(order: &EndOrder) -> &Failure {
     }
 }
 
+/// What a worker was asked: on which connection, the head, the body.
+type Heard = mpsc::Receiver<(usize, String, String)>;
+
 /// One that answers every request with `answer`, and tells what it was asked on which connection.
 fn worker(
     mut answer: impl FnMut(usize) -> Vec<u8> + Send + 'static,
-) -> (impl FnMut(usize, UnixStream) + Send + 'static, mpsc::Receiver<(usize, String, String)>) {
+) -> (impl FnMut(usize, UnixStream) + Send + 'static, Heard) {
     let (tell, told) = mpsc::channel();
     let mut count = 0;
     let serve = move |number, mut stream: UnixStream| {
@@ -701,4 +720,221 @@ fn a_loop_that_is_cut_gives_its_turns_up() {
     assert!(taken.jobs.is_empty());
     told.recv_timeout(PATIENCE).expect("the worker is told");
     assert_eq!(bench.running(), 0);
+}
+
+/// A worker that answers with pieces as they are handed to it, then ends.
+fn pieces() -> (impl FnMut(usize, UnixStream) + Send + 'static, mpsc::Sender<Vec<u8>>) {
+    let (say, said) = mpsc::channel::<Vec<u8>>();
+    let serve = move |_, mut stream: UnixStream| {
+        asked(&mut stream).unwrap();
+        while let Ok(bytes) = said.recv_timeout(PATIENCE) {
+            if bytes.is_empty() {
+                return;
+            }
+            if stream.write_all(&bytes).is_err() {
+                return;
+            }
+        }
+    };
+    (serve, say)
+}
+
+/// The client is gone for good, and not only done with speaking.
+fn reset(client: TcpStream) {
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+const REFUSED: &[u8] = b"HTTP/1.1 403 No\r\nContent-Type: text/plain\r\nX-Why: so\r\n\
+                         Content-Length: 4\r\n\r\n";
+
+fn is_refused(order: &EndOrder) -> bool {
+    matches!(order.end, End::Refused { status: 403, .. })
+}
+
+#[test]
+fn a_refusal_is_the_clients_once_it_is_whole_and_stored() {
+    for is_stored_first in [true, false] {
+        let (serve, say) = pieces();
+        let bench = Bench::new(|_| {}, serve);
+        let (mut client, _) = bench.start("");
+        say.send([REFUSED, b"n"].concat()).unwrap();
+        let (_, order, job) = bench.end();
+        assert!(is_refused(&order), "{order:?}");
+        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        if is_stored_first {
+            job.answer(ended(&order));
+            assert!(client.read(&mut [0]).is_err(), "not all of it is there");
+            say.send(b"ope".to_vec()).unwrap();
+        } else {
+            say.send(b"ope".to_vec()).unwrap();
+            wait_until("the lease never ends", || bench.house.inflight() == 0);
+            assert!(client.read(&mut [0]).is_err(), "the store does not know of it");
+            job.answer(ended(&order));
+        }
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let text = response(&mut client);
+        assert!(text.starts_with("HTTP/1.1 403 ") && text.ends_with("\r\n\r\nnope"), "{text}");
+        assert!(text.contains("\r\nX-Why: so\r\n"), "{text}");
+        wait_until("the turn never ends", || bench.running() == 0);
+        say.send(Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn a_refusal_that_is_cut_short_or_too_long_is_told_in_our_words() {
+    let long = b"HTTP/1.1 403 No\r\nConnection: close\r\n\r\n".to_vec();
+    for (answer, is_long) in [([REFUSED, b"n"].concat(), false), (long, true)] {
+        let (serve, say) = pieces();
+        let bench = Bench::new(|_| {}, serve);
+        let (mut client, _) = bench.start("");
+        say.send(answer).unwrap();
+        if is_long {
+            say.send(vec![b'x'; 3 * 1024 * 1024]).unwrap();
+        } else {
+            say.send(Vec::new()).unwrap();
+        }
+        let (_, order, job) = bench.end();
+        assert!(is_refused(&order), "{order:?}");
+        job.answer(ended(&order));
+        let text = response(&mut client);
+        assert!(text.starts_with("HTTP/1.1 403 "), "{text}");
+        let own = "{\"error\":\"the app refused the turn with 403\",\"code\":\"refused\"}";
+        assert!(text.ends_with(own), "{text}");
+        drop(say);
+        wait_until("the lease never ends", || bench.house.inflight() == 0);
+    }
+}
+
+#[test]
+fn nobody_waits_for_the_refusal_of_a_client_that_left() {
+    let (serve, say) = pieces();
+    let bench = Bench::new(|_| {}, serve);
+    let (client, _) = bench.start("");
+    say.send([REFUSED, b"n"].concat()).unwrap();
+    let (_, order, job) = bench.end();
+    reset(client);
+    wait_until("the client never leaves", || bench.house.shared.connections.open() == 0);
+    job.answer(ended(&order));
+    wait_until("the turn never ends", || bench.running() == 0);
+    say.send(b"ope".to_vec()).unwrap();
+    wait_until("the lease never ends", || bench.house.inflight() == 0);
+    let edges = bench.house.edges.lock().unwrap().take().unwrap();
+    edges.drain(Clock::read());
+    let is_drained = || {
+        let mut mail = Vec::new();
+        bench.house.mail.lock().unwrap().drain(&mut mail);
+        mail.iter().any(|message| matches!(message, ControlMessage::LoopDrained(_)))
+    };
+    wait_until("something is left", is_drained);
+    edges.stop();
+}
+
+#[test]
+fn a_client_that_leaves_cancels_its_turn_where_it_wants_to() {
+    // While a worker is busy, and before anybody was asked.
+    for is_early in [false, true] {
+        for (prefer, cancels) in [("", false), ("Prefer: disconnect=cancel\r\n", true)] {
+            let (serve, say) = pieces();
+            let bench = Bench::new(|_| {}, serve);
+            let claim = |job: StoreJob| {
+                let run = Run { cause: Cause::Start, is_first: true, wake: None, ..run(1) };
+                let claim = Box::new(Claim::Run(run));
+                job.answer(StoreAnswer::Claim { claim, state: None });
+            };
+            bench.house.shared.sessions.queue.set_key(TokenKey::new([1; 32]));
+            let mut client = bench.house.client();
+            let head = "POST /v1/session HTTP/1.1\r\nHost: chat.test\r\n";
+            write!(client, "{head}{prefer}Content-Length: 0\r\n\r\n").unwrap();
+            let job = bench.job();
+            let mut claimed = Some(job);
+            if !is_early {
+                claimed.take().into_iter().for_each(claim);
+                wait_until("no worker is asked", || bench.house.inflight() == 1);
+            }
+            reset(client);
+            wait_until("the client never leaves", || bench.house.shared.connections.open() == 0);
+            claimed.into_iter().for_each(claim);
+            say.send(whole("200 OK", "{}")).unwrap();
+            let (_, order, job) = bench.end();
+            let expected = if cancels { "cancelled" } else { "finished" };
+            let End::Outcome(outcome, _) = &order.end else { panic!("{order:?}") };
+            assert_eq!(outcome.status(), expected, "{prefer} {is_early}");
+            job.answer(ended(&order));
+            wait_until("the turn never ends", || bench.running() == 0);
+            say.send(Vec::new()).unwrap();
+            wait_until("the lease never ends", || bench.house.inflight() == 0);
+        }
+    }
+}
+
+#[test]
+fn a_turn_that_waits_for_a_worker_is_cancelled_without_one() {
+    let (tell, told) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let bench = Bench::new(
+        |_| {},
+        move |_, mut stream| {
+            tell.send(head(&mut stream)).unwrap();
+            let _ = gone.recv();
+            let _ = stream.write_all(&whole("200 OK", "{}"));
+        },
+    );
+    let mut client = bench.house.client();
+    client.write_all(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(told.recv_timeout(PATIENCE).unwrap().unwrap().starts_with("GET /x "));
+    bench.begin(2);
+    wait_until("the turn never begins", || bench.running() == 1);
+    let (_, place) = bench.house.shared.sessions.table().place(SESSION).unwrap();
+    bench.mail(EdgeMessage::Session(SessionMail::Cancel { key: place.key, turn: 2 }));
+    let (_, order, job) = bench.end();
+    assert!(matches!(order.end, End::Outcome(Outcome::Cancelled, _)), "{order:?}");
+    job.answer(ended(&order));
+    wait_until("the turn never ends", || bench.running() == 0);
+    drop(go);
+    assert!(response(&mut client).ends_with("{}"));
+    wait_until("the lease never ends", || bench.house.inflight() == 0);
+    assert!(told.try_recv().is_err(), "no worker has heard of it");
+}
+
+#[test]
+fn turns_of_an_app_that_is_removed_come_to_nothing() {
+    let (serve, told, _go) = patient();
+    let bench = Bench::new(|_| {}, serve);
+    bench.begin(2);
+    let (_, job) = bench.appended();
+    job.answer(stored());
+    let mut config = bench.house.shared.current.load().config.clone();
+    config.apps.clear();
+    config.routes.clear();
+    config.sessions.clear();
+    let snapshot = Arc::new(Snapshot::new(2, config, Vec::new()));
+    bench.house.shared.activate(snapshot, 50, Clock::read());
+    bench.mail(EdgeMessage::Activated);
+    thread::sleep(Duration::from_millis(50));
+    assert!(bench.jobs(1).is_empty(), "it may run on for a while");
+    bench.mail(EdgeMessage::EndRemoved);
+    let (_, order, job) = bench.end();
+    assert_eq!(failure(&order), &Failure::Unavailable { status: 503, code: "route-removed" });
+    told.recv_timeout(PATIENCE).expect("the worker is told");
+    job.answer(ended(&order));
+    wait_until("the turn never ends", || bench.running() == 0);
+}
+
+#[test]
+fn bodies_of_turns_count_like_those_of_clients() {
+    let (serve, told) = worker(|_| whole("200 OK", "{}"));
+    let bench = Bench::new(|config| config.edge.limits.spool_memory_bytes = 60, serve);
+    bench.begin(2);
+    let (_, order, job) = bench.end();
+    assert!(is_finished(&order, "{}"), "{:?}", order.end);
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().2.len(), 46);
+    job.answer(ended(&order));
+    wait_until("the turn never ends", || bench.running() == 0);
+    // What was taken has been given back; twice as much is too much.
+    let state = Some(format!("\"{}\"", "x".repeat(60)));
+    let claim = Box::new(Claim::Run(run(3)));
+    bench.wake().answer(StoreAnswer::Claim { claim, state });
+    let (_, order, _job) = bench.end();
+    assert_eq!(failure(&order), &Failure::Unavailable { status: 503, code: "spool-full" });
+    assert!(told.try_recv().is_err());
 }
