@@ -224,10 +224,13 @@ fn failure(order: &EndOrder) -> &Failure {
     }
 }
 
+/// What a worker was asked: on which connection, the head, the body.
+type Heard = mpsc::Receiver<(usize, String, String)>;
+
 /// One that answers every request with `answer`, and tells what it was asked on which connection.
 fn worker(
     mut answer: impl FnMut(usize) -> Vec<u8> + Send + 'static,
-) -> (impl FnMut(usize, UnixStream) + Send + 'static, mpsc::Receiver<(usize, String, String)>) {
+) -> (impl FnMut(usize, UnixStream) + Send + 'static, Heard) {
     let (tell, told) = mpsc::channel();
     let mut count = 0;
     let serve = move |number, mut stream: UnixStream| {
