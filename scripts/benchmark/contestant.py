@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 
 import processes
@@ -18,6 +19,7 @@ RIP = os.path.abspath("target/release/rip-master")
 VENV = os.path.abspath(".cache/venv-bench/bin")
 NODE = os.path.abspath(".cache/node-bench/node_modules")
 HUBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hubs")
+APPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps")
 HELLO = """def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "13")])
     return [b"Hello, world!"]
@@ -205,6 +207,37 @@ def hub(directory, name, command, **environment):
     return Contestant(name, port, [process])
 
 
+def turns(place):
+    """Who runs durable turns; the store lies in a directory of its own below `place`."""
+
+    def ours(name, words):
+        def begin(directory, _running, words=words):
+            store = tempfile.TemporaryDirectory(dir=place)
+            database = os.path.join(os.path.abspath(store.name), "sessions.db")
+            words = [*words, "--sessions", f"--sessions-db={database}"]
+            port, master = rip(directory, words, name=name.lower().replace(", ", "-"))
+            return everywhere(name, port, master, store)
+        return begin
+
+    def naive(directory, _running):
+        store = tempfile.TemporaryDirectory(dir=place)
+        os.environ["TURNS_STORE"] = os.path.join(os.path.abspath(store.name), "own.db")
+        port, master = rip(directory, [os.path.join(APPS, "turns_in_sqlite.py"), "w:2"], name="naive")
+        return everywhere("Python with SQLite", port, master, store)
+
+    python = [os.path.join(APPS, "turns.py"), "w:2"]
+    return [ours("rip-master", ["builtin:turn", "w:1", "c:64"]), ours("rip-master, Python", python), naive]
+
+
+def everywhere(name, port, master, store):
+    """A tree of processes that may run on every CPU."""
+    for pid in processes.tree(master.pid):
+        processes.pin(pid, EVERY_CPU)
+    one = Contestant(name, port, [master])
+    one.store = store
+    return one
+
+
 def site(directory):
     """A directory of files that do not compress, the same for everybody."""
     path = os.path.join(directory, "site")
@@ -217,13 +250,13 @@ def site(directory):
     return path
 
 
-def rip(directory, words, secure=False):
+def rip(directory, words, secure=False, name="bench"):
     port = free_port()
     listen = f"--https-port={port}" if secure else f"http:{port}"
     runtime = os.path.join(directory, "run")
     os.makedirs(runtime, mode=0o700, exist_ok=True)
     process = start(directory, "rip-master", [
-        RIP, "start", *words, listen, "--host", "127.0.0.1", "--name", "bench",
+        RIP, "start", *words, listen, "--host", "127.0.0.1", "--name", name,
         "--loops", "1", "--no-access-log",
     ], XDG_RUNTIME_DIR=runtime, PATH=f"{VENV}:{os.environ['PATH']}")
     wait_for(lambda: answers(port, "/status", secure), "rip-master")

@@ -9,8 +9,10 @@ import sys
 import tempfile
 import time
 
-from contestant import OTHER_CPU
+from contestant import EVERY_CPU, OTHER_CPU
 
+# Crowds by their kind: the program, and where it runs.
+CROWDS = {"fanout": ("fanout.py", {OTHER_CPU}), "turns": ("turns.py", EVERY_CPU)}
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
@@ -19,8 +21,8 @@ def turn(port, path, connections, fields, seconds, kind="http"):
     seconds where they are known."""
     if kind == "resumed":
         return returning(port, path, connections, seconds)
-    if kind == "fanout":
-        with FanOut(port, path, connections, seconds) as clients:
+    if kind in CROWDS:
+        with Crowd(kind, port, path, connections, seconds) as clients:
             return clients.go()
     text = wrk(port, path, connections, fields, seconds, kind)
     if "Non-2xx" in text or "Socket errors" in text and not only_close(text, fields):
@@ -33,15 +35,16 @@ def turn(port, path, connections, fields, seconds, kind="http"):
     }
 
 
-class FanOut:
-    """Clients of a hub that are all there, and say nothing before they are told to."""
+class Crowd:
+    """Clients of a program of their own that are all there, and say nothing before they are told to."""
 
-    def __init__(self, port, path, connections, seconds):
-        command = [sys.executable, os.path.join(os.path.dirname(__file__), "fanout.py"),
+    def __init__(self, kind, port, path, connections, seconds):
+        program, cpus = CROWDS[kind]
+        command = [sys.executable, os.path.join(os.path.dirname(__file__), program),
                    str(port), path, str(connections), str(seconds)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CPU}))
+            preexec_fn=lambda: os.sched_setaffinity(0, cpus))
         if self.process.stdout.readline() != "there\n":
             raise SystemExit(f"the clients do not get to port {port}")
 

@@ -1,6 +1,10 @@
 """CPU time and memory of processes, from /proc."""
 
 import os
+import shutil
+import signal
+import subprocess
+import tempfile
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -44,6 +48,30 @@ def peak_rss_bytes(pids):
         except OSError:
             pass
     return total
+
+
+class Syncs:
+    """Counts what these processes sync to disk meanwhile; `count` is 0 where that cannot be known."""
+
+    def __init__(self, pids):
+        self.pids = pids
+        self.count = 0
+
+    def __enter__(self):
+        self.told = tempfile.NamedTemporaryFile("r", suffix=".perf")
+        calls = ",".join(f"syscalls:sys_enter_{call}" for call in ("fsync", "fdatasync"))
+        command = ["perf", "stat", "-x", ";", "-o", self.told.name, "-e", calls,
+                   "-p", ",".join(map(str, self.pids))]
+        self.perf = subprocess.Popen(command, stderr=subprocess.DEVNULL) if self.pids and shutil.which("perf") else None
+        return self
+
+    def __exit__(self, *_):
+        if self.perf:
+            self.perf.send_signal(signal.SIGINT)
+            self.perf.wait(20)
+            counts = (line.split(";")[0] for line in self.told.read().splitlines() if ";" in line)
+            self.count = sum(int(count) for count in counts if count.isdigit())
+        self.told.close()
 
 
 def pin(pid, cpus):

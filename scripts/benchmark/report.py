@@ -28,6 +28,11 @@ def markdown(machine, results):
                 f"| {milliseconds(turns, 'p50Seconds')} | {milliseconds(turns, 'p99Seconds')} "
                 f"| {median(turns, 'peakRssBytes') / 2**20:.1f} MiB |")
     for result in results:
+        for name, turns in result["turns"].items():
+            if "requestsPerSync" in turns[0]:
+                lines.append(f"\nRequests a sync, {result['scenario']}, {name}: "
+                             f"{median(turns, 'requestsPerSync'):.1f}")
+    for result in results:
         for name, calls in result["systemCalls"].items():
             counted = ", ".join(f"{call} {count}" for call, count in calls.items())
             lines.append(f"\nSystem calls a request, {result['scenario']}, {name}: {counted}")

@@ -77,16 +77,18 @@ class Scenario:
         return result
 
 
-class FanOut(Scenario):
-    """One client says something, and all of them hear it; a request is one of them hearing it.
-    Coming and going does not count."""
+class Crowded(Scenario):
+    """Clients who come before the clock starts and go after it: that does not count."""
 
     def turn(self, one, seconds):
         pids = one.measured()
-        with load.FanOut(one.port, self.path, self.connections, seconds) as clients:
-            before = processes.cpu_seconds(pids)
-            result = clients.go()
-            after = processes.cpu_seconds(pids)
+        with load.Crowd(self.kind, one.port, self.path, self.connections, seconds) as clients:
+            with processes.Syncs(pids if self.kind == "turns" else []) as syncs:
+                before = processes.cpu_seconds(pids)
+                result = clients.go()
+                after = processes.cpu_seconds(pids)
+        if self.kind == "turns" and syncs.count:
+            result["requestsPerSync"] = result["requests"] / syncs.count
         user, system = (1e6 * (b - a) / result["requests"] for a, b in zip(before, after))
         result.update(cpuMicros=user + system, userMicros=user, systemMicros=system)
         result["peakRssBytes"] = processes.peak_rss_bytes(pids)
@@ -121,6 +123,9 @@ ALL = [
              kind="https"),
     Scenario("tls-resumed", TLS, "/server", 4, goals={"nginx": 0.5}, kind="resumed"),
     Scenario("tls-100k", TLS_STATIC, "/100k.bin", 32, goals={"nginx": 0.5}, kind="https"),
-    FanOut("ws-fanout", HUBS, "/realtime?join=/all", 1000, goals={"Bun": 1.0, "node ws": 0.6},
-           kind="fanout"),
+    Crowded("ws-fanout", HUBS, "/realtime?join=/all", 1000, goals={"Bun": 1.0, "node ws": 0.6},
+            kind="fanout"),
+    Crowded("turns-tmpfs", contestant.turns("/dev/shm"), "/v1/session", 64, kind="turns"),
+    Crowded("turns-disk", contestant.turns("target"), "/v1/session", 64, kind="turns"),
+    Crowded("turns-alone", contestant.turns("target"), "/v1/session", 1, kind="turns"),
 ]

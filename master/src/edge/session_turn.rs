@@ -18,8 +18,9 @@ use crate::shared::mail::EdgeMessage;
 use crate::shared::store::{StoreAnswer, StoreMail, StoreOrder};
 use rip::contract::sessions::SessionsConfig;
 use rip::guard::request_id::RequestId;
+use rip::observe::counter::Counter;
 use rip::session::claim::{Attempt, Claim, Run, WakeOrder};
-use rip::session::end::Appended;
+use rip::session::end::{Appended, Ended};
 use rip::session::turn::Output;
 use rip::session::{Client, Epoch, Event, Failure, Form, Nonce, Refusal, SessionId, Turn};
 use rip::time::Instant;
@@ -67,6 +68,7 @@ pub(super) struct Running {
     pub(super) retry_after_secs: Option<u32>,
     /// The table has it.
     is_listed: bool,
+    is_committed: bool,
 }
 
 /// Who began a turn, and is told of it.
@@ -148,6 +150,8 @@ impl Edge {
             StoreAnswer::Ended(reply) => {
                 let is_ended = reply.is_ok();
                 let Some(running) = self.running_turn(key) else { return };
+                running.is_committed =
+                    matches!(&reply, Ok(Ended::Stored { ending, .. }) if ending.is_committed);
                 running.turn.ended(reply, now);
                 is_ended
             }
@@ -292,13 +296,16 @@ impl Edge {
             passing: None,
             retry_after_secs: None,
             is_listed: true,
+            is_committed: false,
         };
         if claiming.has_left {
             running.turn.client_left(now);
         }
-        let origin = turn.origin;
+        let (origin, app) = (turn.origin, turn.place.app_id.clone());
         let stage = std::mem::replace(&mut turn.stage, Stage::Running(Box::new(running)));
         let place = self.place_of(Mark::Turn(key));
+        self.shard().add(Counter::SessionTurns, 1);
+        self.shared.sessions.turn_began(attempt, &app, now);
         let watching = self.shared.sessions.table().began(attempt.session, attempt.turn, place);
         self.stir(watching);
         if let Origin::Talk(talk) = origin
@@ -336,6 +343,12 @@ impl Edge {
         if !std::mem::take(&mut running.is_listed) {
             return None;
         }
+        let counter = match running.is_committed {
+            true => Counter::SessionCommitted,
+            false => Counter::SessionFailed,
+        };
+        self.shard().add(counter, 1);
+        self.shared.sessions.turn_ended(&attempt);
         let watching = self.shared.sessions.table().ended(attempt.session, place);
         self.stir(watching);
         Some(attempt)

@@ -7,6 +7,7 @@ mod publish;
 mod secure;
 mod secure_files;
 mod session_http;
+mod session_socket;
 mod session_view;
 mod socket;
 mod tls;

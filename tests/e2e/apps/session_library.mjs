@@ -125,7 +125,7 @@ const tests = {
     assert.deepEqual([failed.code, failed.retryable, session.isPending], ["incomplete", true, false]);
     const started = await session.send({ n: 1 });
     assert.equal(started.output.attempt, 2);
-    const wrong = await session.send({ body: "no JSON", type: "text/html" }).catch((error) => error);
+    const wrong = await session.send({ body: "no JSON", media: "text/html" }).catch((error) => error);
     assert.ok(wrong instanceof TurnError);
     assert.equal((await session.send({ n: 2 })).output.turn, 2);
     const closed = net.createServer();

@@ -15,6 +15,7 @@ until the test creates it, or the edge lets go of the connection. Other paths th
     {"status": N, "media": T, "fields": [[NAME, VALUE]…]}     the head of any of these
     {"gate": NAME, "deaf": true}                             before the head; deaf: even if let go of
     {"die": true} | {"drop": true}                           before the head
+    {"unless": GATE, …}         503 with these fields while that file exists, else as if it said only `{}`
     {"attempts": [PLAN…]}       a plan for each attempt of the turn; the last for all others
 
     STEP: "TEXT"                a delta with that text
@@ -111,6 +112,9 @@ def answer(connection, method, target, fields, own, body):
     plan = asked.get("wake", {}).get("plan", {}) if "wake" in asked else asked["input"]
     if "attempts" in plan:
         plan = plan["attempts"][min(turn["attempt"], len(plan["attempts"])) - 1]
+    if "unless" in plan:
+        is_full = os.path.exists(os.path.join(RECORD, plan["unless"]))
+        plan = {"status": 503, "body": "", "fields": plan["fields"]} if is_full else {}
     try:
         step(connection, plan)
         (tell_steps if "steps" in plan else tell_whole)(connection, plan, asked, turn)

@@ -9,6 +9,7 @@ pub mod edgefile;
 pub mod http;
 pub mod ledger;
 pub mod load;
+pub mod mounts;
 pub mod network;
 pub mod pebble;
 pub mod port;

@@ -99,7 +99,8 @@ impl Setup {
         Self::command(&[&tools::python(), "-S", "-I", &tools::app("ledger.py")]).with_record()
     }
 
-    fn with_record(self) -> Self {
+    /// Tells the app where to write down what it sees.
+    pub fn with_record(self) -> Self {
         let record = self.path("record");
         fs::create_dir_all(&record).expect("the directory of records");
         self.env("RECORD", record)

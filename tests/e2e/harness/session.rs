@@ -349,6 +349,12 @@ impl Stream {
         }
     }
 
+    /// The next block as it is, be it a sign of life.
+    #[track_caller]
+    pub fn block(&mut self) -> String {
+        self.try_block().expect("a stream in good order").expect("another block")
+    }
+
     /// The next block, whatever it is; none after the end.
     fn try_block(&mut self) -> io::Result<Option<String>> {
         loop {
@@ -391,11 +397,6 @@ impl Stream {
         let last = self.rest().pop().expect("an event");
         assert_eq!(last.kind(), "outcome", "{last:?}");
         last
-    }
-
-    /// True when no byte comes within this time.
-    pub fn is_silent_for(&mut self, limit: Duration) -> bool {
-        self.unread.is_empty() && self.client.is_silent_for(limit)
     }
 
     /// The connection, for what follows or to end it.
@@ -532,6 +533,12 @@ impl Setup {
     /// The app of turns with sessions at [`MOUNT`].
     pub fn turns() -> Self {
         Self::edgefile(&turns(SESSIONS, "")).word("--no-watch")
+    }
+
+    /// The same without an Edgefile: eight turns at once at each worker.
+    pub fn turns_command() -> Self {
+        let setup = Self::command(&[&tools::python(), "-S", "-I", &tools::app("turns.py")]);
+        setup.with_record().word("--sessions").concurrency(8)
     }
 }
 

@@ -2,13 +2,16 @@
 
 use super::socket::wait_until_told;
 use super::*;
-use crate::shared::store::{ReadJob, StoreAnswer, StoreOrder, StoreQueue};
+use crate::shared::store::{StoreAnswer, StoreOrder, StoreQueue};
 use rip::contract::route::{HeaderRules, RouteAction, RouteRule};
 use rip::contract::sessions::SessionsConfig;
 use rip::limits;
-use rip::session::claim::Right;
+use rip::session::claim::{Attempt, Claim, Right, Run};
+use rip::session::end::{Appended, End, Ended};
 use rip::session::look::{Cancel, Delete, View};
-use rip::session::{Ending, EventId, Kind, Ledger, Nonce, Refusal, Seed, SessionId, TokenKey};
+use rip::session::{
+    Cause, Ending, Epoch, EventId, Kind, Ledger, Nonce, Refusal, Seed, SessionId, TokenKey,
+};
 use rip::time::UnixMillis;
 
 type Orders = mpsc::Receiver<StoreOrder>;
@@ -69,7 +72,7 @@ fn serve(
         }
     });
     thread::spawn(move || {
-        while let Some(ReadJob::Order(job)) = queue.take_read() {
+        while let Some(job) = queue.take_read() {
             let _ = sender.send(job.order.clone());
             let said = reads(&job.order);
             job.answer(said);
@@ -350,4 +353,183 @@ fn answers_are_changed_as_those_of_the_site_are() {
     for line in ["GET /v1/session/x", "GET /v1/session", "POST /v1/session/x/y"] {
         assert!(ask(&house, line, "", "").contains("\r\nX-Site: mine\r\n"), "{line}");
     }
+}
+
+/// What a store says that runs everything.
+fn run(order: &StoreOrder) -> StoreAnswer {
+    let claimed = |cause, wake| {
+        let owner = Epoch(1);
+        let attempt = Attempt { session: session(), turn: 1, number: 1, owner };
+        let run = Run {
+            attempt,
+            cause,
+            is_first: cause == Cause::Start,
+            last: EventId::default(),
+            token: seed(Kind::Continuation),
+            resume: seed(Kind::Resume),
+            wake,
+        };
+        StoreAnswer::Claim { claim: Box::new(Claim::Run(run)), state: None }
+    };
+    match order {
+        StoreOrder::Start(_) => claimed(Cause::Start, None),
+        StoreOrder::Wake(order) => claimed(Cause::Wake, order.wake.clone()),
+        StoreOrder::Append(_) => {
+            StoreAnswer::Appended(Ok(Appended::Stored { is_cancelling: false }))
+        }
+        StoreOrder::End(order) => {
+            let status = match &order.end {
+                End::Outcome(outcome, _) => outcome.status(),
+                _ => "failed",
+            };
+            let ending = Ending {
+                turn: 1,
+                attempt: 1,
+                status: 200,
+                is_committed: status == "finished",
+                answer: format!(r#"{{"sessionId":"{}","status":"{status}""#, name()),
+                token: seed(Kind::Continuation),
+                first: 1,
+                last: EventId::default(),
+                at: UnixMillis(0),
+            };
+            let is_refused = matches!(order.end, End::Refused { .. });
+            StoreAnswer::Ended(Ok(Ended::Stored {
+                ending: Box::new(ending),
+                event: None,
+                is_refused,
+            }))
+        }
+        order => order.refused("full"),
+    }
+}
+
+/// A house whose app answers turns when it may: it tells what it is asked.
+fn slow_house(
+    adjust: impl FnOnce(&mut Config),
+) -> (House, Orders, mpsc::Receiver<String>, mpsc::Sender<()>) {
+    let (asked, told) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let configure = |config: &mut Config| {
+        config.sessions.push(SessionsConfig::new("/v1", config.apps[0].id.clone()));
+        adjust(config);
+    };
+    let house = House::new(configure, move |_, mut stream| {
+        while let Some(head) = head(&mut stream) {
+            let length = head.split("Content-Length: ").nth(1).unwrap();
+            let length = length.split("\r\n").next().unwrap().parse().unwrap();
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            asked.send(head + std::str::from_utf8(&body).unwrap()).unwrap();
+            let _ = gone.recv_timeout(PATIENCE);
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+            );
+        }
+    });
+    let queue = house.shared.sessions.queue.clone();
+    queue.set_key(TokenKey::new([1; 32]));
+    let orders = serve(queue, run);
+    (house, orders, told, go)
+}
+
+const POST: &[u8] =
+    b"POST /v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n{\"a\":1}";
+
+/// How the turn ends, as the store is told.
+fn end_of(orders: &Orders) -> &'static str {
+    loop {
+        match orders.recv_timeout(PATIENCE).expect("an end") {
+            StoreOrder::End(order) => match order.end {
+                End::Outcome(outcome, _) => return outcome.status(),
+                other => panic!("{other:?}"),
+            },
+            _ => continue,
+        }
+    }
+}
+
+#[test]
+fn who_has_said_everything_may_still_be_reading() {
+    let (house, orders, told, go) = slow_house(|_| {});
+    let mut client = house.client();
+    client.write_all(POST).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let asked = told.recv_timeout(PATIENCE).unwrap();
+    assert!(asked.starts_with("POST /v1/turn HTTP/1.1\r\nHost: localhost\r\n"), "{asked}");
+    assert!(asked.ends_with("\r\n\r\n{\"input\":{\"a\":1},\"state\":null}"), "{asked}");
+    house.turn();
+    go.send(()).unwrap();
+    let text = response(&mut client);
+    let answer = format!(
+        r#"{{"sessionId":"{}","status":"finished","continuationToken":"{}"}}"#,
+        name(),
+        token()
+    );
+    expect(&text, 200, &answer);
+    for field in [
+        format!("Rip-Session-Id: {}", name()),
+        "Rip-Turn: 1".to_owned(),
+        "X-Accel-Buffering: no".to_owned(),
+    ] {
+        assert!(text.contains(&format!("\r\n{field}\r\n")), "{text}");
+    }
+    assert_eq!(end_of(&orders), "finished");
+    assert_eq!(house.shared.spool_memory.taken(), 0);
+}
+
+#[test]
+fn where_leaving_cancels_so_does_the_end_of_what_the_client_sends() {
+    for at_once in [false, true] {
+        let cancel = |config: &mut Config| {
+            config.sessions[0].on_disconnect = rip::contract::sessions::OnDisconnect::Cancel;
+        };
+        let (house, orders, told, _go) = slow_house(cancel);
+        let mut client = house.client();
+        client.write_all(POST).unwrap();
+        if !at_once {
+            told.recv_timeout(PATIENCE).unwrap();
+        }
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(end_of(&orders), "cancelled");
+        assert_eq!(client.read(&mut [0]).unwrap_or(0), 0, "nobody is answered");
+        wait_until_told(&house, r#""path":"/v1/session","status":499"#);
+        assert_eq!(house.shared.spool_memory.taken(), 0);
+    }
+}
+
+#[test]
+fn who_does_not_wait_is_answered_while_the_turn_runs() {
+    let (house, orders, told, go) = slow_house(|config| {
+        config.sessions[0].on_disconnect = rip::contract::sessions::OnDisconnect::Cancel;
+    });
+    let text = ask(&house, "POST /v1/session", "Prefer: a, respond-async\r\n", "{}");
+    let accepted = format!(
+        r#"{{"sessionId":"{}","status":"running","turn":1,"continuationToken":"{}"}}"#,
+        name(),
+        token()
+    );
+    expect(&text, 202, &accepted);
+    let location = format!("\r\nLocation: /v1/session/{}/events?turn=1\r\n", name());
+    assert!(text.contains(&location), "{text}");
+    assert!(text.contains("\r\nPreference-Applied: respond-async\r\n"), "{text}");
+    told.recv_timeout(PATIENCE).unwrap();
+    house.turn();
+    go.send(()).unwrap();
+    // Its client has long left, which cancels nothing.
+    assert_eq!(end_of(&orders), "finished");
+}
+
+#[test]
+fn the_secret_of_who_wakes_is_not_the_apps() {
+    let (house, orders, told, go) = slow_house(|_| {});
+    go.send(()).unwrap();
+    let fields = "Authorization: Bearer secret\r\nX-Own: 1\r\nIdempotency-Key: x\r\n";
+    let text = ask(&house, "POST /v1/session/s_1/wake", fields, r#"{"why":2}"#);
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    let asked = told.recv_timeout(PATIENCE).unwrap();
+    assert!(asked.ends_with(r#"{"input":{},"state":null,"wake":{"why":2}}"#), "{asked}");
+    assert!(asked.contains("\r\nX-Own: 1\r\n"), "{asked}");
+    assert!(!asked.contains("secret") && !asked.contains("Idempotency-Key: x"), "{asked}");
+    assert_eq!(end_of(&orders), "finished");
 }

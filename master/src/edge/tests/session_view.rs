@@ -1,7 +1,7 @@
 //! Who reads events of sessions, from a store that says what a test wants it to.
 
 use super::*;
-use crate::shared::store::{ReadJob, StoreAnswer, StoreOrder};
+use crate::shared::store::{StoreAnswer, StoreOrder};
 use rip::contract::sessions::SessionsConfig;
 use rip::ids::LoopIndex;
 use rip::limits::EVENT_PAGE_BYTES;
@@ -15,26 +15,28 @@ use rip::session::{
 use rip::time::UnixMillis;
 use std::io::BufReader;
 
-const SESSION: SessionId = SessionId::new([0x9f; 16]);
-const KEY: [u8; 32] = [3; 32];
+pub(super) const SESSION: SessionId = SessionId::new([0x9f; 16]);
+pub(super) const KEY: [u8; 32] = [3; 32];
 
 /// A store of one session, and a master in which its turns run, or not.
-struct Stage {
-    house: House,
-    store: Arc<Mutex<Store>>,
+pub(super) struct Stage {
+    pub(super) house: House,
+    pub(super) store: Arc<Mutex<Store>>,
 }
 
 #[derive(Default)]
-struct Store {
-    events: Vec<Event>,
+pub(super) struct Store {
+    pub(super) events: Vec<Event>,
     /// Those before it are deleted.
     first: u64,
     running: Option<u64>,
     turn: u64,
     /// What it says in place of pages.
-    trouble: Option<&'static str>,
+    pub(super) trouble: Option<&'static str>,
     /// How many pages it gave.
-    pages: usize,
+    pub(super) pages: usize,
+    /// How often it was looked at.
+    looks: usize,
 }
 
 impl Store {
@@ -82,7 +84,7 @@ impl Store {
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let house = House::new(
             |config| {
                 let app = config.apps[0].id.clone();
@@ -95,7 +97,7 @@ impl Stage {
         let store = Arc::new(Mutex::new(Store::default()));
         let served = Arc::clone(&store);
         thread::spawn(move || {
-            while let Some(ReadJob::Order(job)) = queue.take_read() {
+            while let Some(job) = queue.take_read() {
                 let mut store = served.lock().unwrap();
                 let answer = match &job.order {
                     StoreOrder::Page { after, count, .. } => {
@@ -105,6 +107,7 @@ impl Stage {
                         })
                     }
                     StoreOrder::Look(order) => {
+                        store.looks += 1;
                         let is_known = SessionId::parse(&order.session) == Some(SESSION);
                         let unknown = || Refusal::UnknownSession(order.session.clone());
                         let found = is_known.then(|| store.view()).ok_or_else(unknown);
@@ -120,7 +123,7 @@ impl Stage {
     }
 
     /// A turn runs, here or in another master.
-    fn begin(&self, here: bool) {
+    pub(super) fn begin(&self, here: bool) {
         let mut store = self.store.lock().unwrap();
         store.turn += 1;
         store.running = Some(store.turn);
@@ -133,7 +136,7 @@ impl Stage {
     }
 
     /// The turn says `count` things of so many bytes.
-    fn say(&self, count: u64, bytes: usize) {
+    pub(super) fn say(&self, count: u64, bytes: usize) {
         let text = format!("\"{}\"", "x".repeat(bytes));
         let mut store = self.store.lock().unwrap();
         let (turn, last) = (store.turn, store.last().seq);
@@ -146,7 +149,7 @@ impl Stage {
     }
 
     /// The turn has ended, with one more event.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         let mut store = self.store.lock().unwrap();
         let id = EventId::new(Epoch(1), store.last().seq + 1);
         let mut event = Event::delta(id, store.turn, UnixMillis(0), "\"end\"");
@@ -208,12 +211,12 @@ impl Stage {
         String::from_utf8(out).unwrap()
     }
 
-    fn drain(&self) {
+    pub(super) fn drain(&self) {
         let edges = self.house.edges.lock().unwrap();
         edges.as_ref().unwrap().drain(Clock::read());
     }
 
-    fn wait_until_drained(&self) {
+    pub(super) fn wait_until_drained(&self) {
         wait_until("it never drains", || {
             let mut mail = Vec::new();
             self.house.mail.lock().unwrap().drain(&mut mail);
@@ -221,7 +224,7 @@ impl Stage {
         });
     }
 
-    fn viewers(&self) -> usize {
+    pub(super) fn viewers(&self) -> usize {
         self.house.shared.sessions.table().viewer_count()
     }
 }
@@ -381,8 +384,9 @@ fn who_polls_is_answered_at_once_or_when_something_comes_or_in_time() {
         "GET /v1/session/{SESSION}/events?wait=10&last_event_id=now HTTP/1.1\r\nHost: a\r\n\
          Rip-Resume-Token: rt_x\r\nAccept: application/json\r\n\r\n"
     );
+    let looks = stage.store.lock().unwrap().looks;
     client.get_mut().write_all(asks.as_bytes()).unwrap();
-    wait_until("nobody waits", || stage.viewers() == 1);
+    wait_until("nobody waits", || stage.store.lock().unwrap().looks > looks);
     stage.begin(false);
     stage.say(1, 1);
     assert_eq!(body(&mut client, "200")["events"][0]["seq"], 6);

@@ -480,7 +480,7 @@ fn what_is_wrong_with_a_large_database_is_found_while_it_serves() {
     let dir = TestDir::make();
     let path = dir.path().join("sessions.db");
     let mut rig = Rig::at(&path);
-    (1..60).for_each(|number| drop(rig.session(number, 5)));
+    (1..60).for_each(|number| _ = rig.session(number, 5));
     drop(rig);
     spoil(&path);
     let spoilt = std::fs::read(&path).unwrap();
@@ -503,7 +503,7 @@ fn a_large_database_that_is_whole_serves_before_it_was_looked_through() {
     let path = dir.path().join("sessions.db");
     let mut rig = Rig::at(&path);
     rig.now = Clock::new().wall();
-    (1..60).for_each(|number| drop(rig.session(number, 5)));
+    (1..60).for_each(|number| _ = rig.session(number, 5));
     drop(rig);
     let mut desk = Desk::with(&path, Faults::at(Fault::LateCheck, 0));
     for number in 1..60 {
