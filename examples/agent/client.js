@@ -577,6 +577,7 @@ export class SessionSocket {
   /** @type {Incoming} */ #incoming = new Incoming();
   /** The last event that was read, of whatever turn. */
   #seen = "";
+  #hasComeBack = false;
 
   /**
    * @param {Session} session @param {() => Connection} connect
@@ -614,6 +615,11 @@ export class SessionSocket {
    * @param {Input} input @returns {AsyncGenerator<SessionEvent, Outcome>}
    */
   async *send(input) {
+    // What others have begun meanwhile is told as well.
+    for (const { id, ...event } of this.#incoming.takeAll()) {
+      if (event.turn !== undefined) this.#own.heard({ id, event });
+      this.#seen = id ?? this.#seen;
+    }
     const before = this.#session.saved;
     this.#send({ ...input, continuationToken: before.continuationToken });
     for (let lost = 0, busy = 0; ;) {
@@ -649,8 +655,10 @@ export class SessionSocket {
   }
 
   /** Cancels the running turn; its events tell its end. */
-  cancel() {
-    this.#send({ type: "cancel" });
+  async cancel() {
+    // A connection that came back after its token was used up may only read.
+    if (this.#hasComeBack) await this.#session.cancel();
+    else this.#send({ type: "cancel" });
   }
 
   /** Asks for a sign of life. */
@@ -669,6 +677,7 @@ export class SessionSocket {
     for (; ;) {
       if (lost >= this.#own.attempts) throw new LostError("no WebSocket");
       await sleep(this.#own.pause(lost++));
+      this.#hasComeBack = true;
       try {
         return await this.open();
       } catch (error) {
@@ -698,6 +707,10 @@ class Incoming {
   end() {
     this.#hasEnded = true;
     this.#wake?.();
+  }
+
+  takeAll() {
+    return this.#frames.splice(0);
   }
 
   /** The next one; nothing when the connection has ended. @returns {Promise<any>} */

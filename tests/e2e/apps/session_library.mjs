@@ -108,6 +108,12 @@ const tests = {
     const source = [];
     for await (const event of session.events({ from: "earliest", turn: 1 })) source.push(event);
     assert.deepEqual(source, again.seen);
+    // Old tokens that are read again do not take the place of the one that is good.
+    await session.send({});
+    const all_of_it = await all(session.events({ from: "earliest" }));
+    assert.deepEqual(all_of_it.seen.map(({ turn }) => turn), [1, 1, 1, 2]);
+    await all(session.events({ from: "earliest", turn: 1 }));
+    assert.equal((await session.send({})).output.turn, 3);
   },
 
   async "refusals and failures are told apart"() {
@@ -180,7 +186,8 @@ const tests = {
     assert.equal(asked(session).length, 2);
 
     // A JSON answer is lost while the turn runs; so is that of the session's first turn.
-    for (const one of [session, new Session({ url: broken, ...quick })]) {
+    // How long it runs does not matter.
+    for (const one of [session, new Session({ url: broken, ...quick, attempts: 3 })]) {
       const gate = `lost-${one.id ?? "start"}`;
       const sent = one.send({ gate });
       await until("the turn at the app", () => fs.readFileSync(path.join(record, "turns"), "utf8").includes(gate));
@@ -265,21 +272,31 @@ const tests = {
     socket.ping();
     const events = socket.send({ steps: ["c", { gate: "socket" }, "d"] });
     assert.equal((await events.next()).value.text, "c");
+    // It ends while nobody is there.
     for (const end of ways) end();
-    setTimeout(open, 500, "socket");
+    breaks.push("request", "request", "request", "request");
+    open("socket");
     const second = await all(events);
     assert.deepEqual([texts(second.seen), second.value.status], [["d"], "finished"]);
-    const cancelled = socket.send({ steps: ["e", { gate: "never" }] });
-    await cancelled.next();
-    socket.cancel();
-    assert.equal((await all(cancelled)).value.status, "cancelled");
+    const cancels = async (one) => {
+      const cancelled = one.send({ steps: ["e", { gate: "never" }] });
+      await cancelled.next();
+      await one.cancel();
+      assert.equal((await all(cancelled)).value.status, "cancelled");
+    };
+    await cancels(socket);
+    // What never got there is sent again.
+    for (const end of ways) end();
+    const late = await all(socket.send({ steps: ["g"] }));
+    assert.deepEqual([texts(late.seen), late.value.output.turn], [["g"], 3]);
     const refused = await all(socket.send({ status: 422, answer: {} })).catch((error) => error);
     assert.ok(refused instanceof TurnError || refused instanceof RefusedError, String(refused));
     socket.close();
     // HTTP goes on with what came over the socket, and the other way round.
-    assert.equal((await session.send({})).output.turn, 3);
+    assert.equal((await session.send({})).output.turn, 4);
     const other = await session.socket();
-    assert.equal((await all(other.send({ steps: ["f"] }))).value.output.turn, 4);
+    assert.equal((await all(other.send({ steps: ["f"] }))).value.output.turn, 5);
+    await cancels(other);
     other.close();
     assert.equal(asked(session).filter(({ turn }) => turn === 2).length, 1);
   },

@@ -1,7 +1,7 @@
 //! Who reads events of sessions, from a store that says what a test wants it to.
 
 use super::*;
-use crate::shared::store::{StoreAnswer, StoreOrder};
+use crate::shared::store::{ReadJob, StoreAnswer, StoreOrder};
 use rip::contract::sessions::SessionsConfig;
 use rip::ids::LoopIndex;
 use rip::limits::EVENT_PAGE_BYTES;
@@ -97,7 +97,7 @@ impl Stage {
         let store = Arc::new(Mutex::new(Store::default()));
         let served = Arc::clone(&store);
         thread::spawn(move || {
-            while let Some(job) = queue.take_read() {
+            while let Some(ReadJob::Order(job)) = queue.take_read() {
                 let mut store = served.lock().unwrap();
                 let answer = match &job.order {
                     StoreOrder::Page { after, count, .. } => {
