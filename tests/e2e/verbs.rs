@@ -282,6 +282,7 @@ fn a_terminal_is_told_how_far_it_is() {
             command.args(["--quiet", "--flush", "--return", "--command"]);
             command.arg(format!("{program} restart")).arg(&screen);
             command.env("XDG_RUNTIME_DIR", server.path("run")).env("TERM", "xterm");
+            command.env("RIP_NAME", server.name());
             tools::finish(&mut command)
         });
         let shown = || fs::read_to_string(&screen).unwrap_or_default();

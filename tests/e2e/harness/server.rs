@@ -370,6 +370,11 @@ impl Server {
         self.runtime_base.join("rip").join(&self.name)
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A new connection.
     pub fn connect(&self) -> Client {
         Client::connect(self.port())

@@ -355,7 +355,7 @@ impl Drop for Database {
 }
 
 /// How what `order` comes to must last, at most.
-fn needs(order: &StoreOrder) -> Level {
+pub(super) fn needs(order: &StoreOrder) -> Level {
     let is_power = match order {
         StoreOrder::Start(order) => order.is_told,
         StoreOrder::Message(order) => order.is_told,

@@ -19,6 +19,7 @@ mod check;
 pub mod chores;
 pub mod database;
 pub mod fault;
+mod group;
 pub mod open;
 pub mod place;
 mod reader;

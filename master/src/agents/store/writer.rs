@@ -10,6 +10,7 @@
 use super::chores::Chores;
 use super::database::Database;
 use super::fault::Faults;
+use super::group::Group;
 use super::open::{Broken, Moved};
 use super::place::Place;
 use super::trouble::{Kind, Trouble};
@@ -40,6 +41,8 @@ pub struct Writer {
     /// Whose turns run: who made the claim, and what for.
     homes: BTreeMap<SessionId, Home>,
     chores: Chores,
+    /// Ends of turns that wait for others.
+    group: Group,
     failing: Option<Failing>,
     /// When what is in the database made no sense the last time.
     broke: Option<Instant>,
@@ -83,6 +86,7 @@ impl Writer {
             life: Life::Shut { reason: "closed", again: clock.now() },
             homes: BTreeMap::new(),
             chores: Chores::new(clock.now()),
+            group: Group::default(),
             failing: None,
             broke: None,
             clock,
@@ -95,16 +99,29 @@ impl Writer {
             self.clock.refresh();
             self.open_if_shut();
             self.do_chores();
-            let Some(taken) = self.queue.take_writes(BATCH_COUNT, self.pause()) else { break };
+            let Some(mut taken) = self.queue.take_writes(BATCH_COUNT, self.pause()) else { break };
             self.clock.refresh();
+            match &self.life {
+                Life::Open(database) => {
+                    let live = database.live().len();
+                    taken.jobs = self.group.sift(taken.jobs, live, self.clock.now());
+                }
+                // They are told so like everybody.
+                Life::Shut { .. } => taken.jobs.append(&mut self.group.take()),
+            }
             self.serve(taken);
         }
+        let jobs = self.group.take();
+        self.serve(Taken { jobs, ..Taken::default() });
     }
 
     fn pause(&self) -> Duration {
         match &self.life {
             Life::Shut { again, .. } => again.since(self.clock.now()),
-            Life::Open(_) => self.chores.next().since(self.clock.now()),
+            Life::Open(_) => {
+                let next = self.chores.next();
+                self.group.due().map_or(next, |due| due.min(next)).since(self.clock.now())
+            }
         }
     }
 
