@@ -18,7 +18,8 @@ use std::time::Duration;
 ///    │ ▲                       │                               │ ▲   │ claim, turn, end
 ///    │ └─── nothing came to exist ──┘                          └─┴───┘
 ///    │       resume                    the view
-///    └──────────────▶ Resuming ──────────────────▶ Bound, or Reading (a resume token)
+///    └──────────────▶ Resuming ──────────────────▶ Bound, or Reading (a resume token; Bound once
+///                                                   a message with the token runs)
 ///          ▲              │ refused
 ///          └──────────────┘
 /// ```
@@ -119,8 +120,13 @@ impl Socket {
     /// `None`: there is none, the message that would have started it was refused.
     pub fn claimed(&mut self, session: Option<SessionId>, runs: bool) {
         self.is_busy = runs;
-        if self.binding == Binding::Pending {
-            self.binding = session.map_or(Binding::Fresh, Binding::Bound);
+        match (self.binding, session) {
+            (Binding::Pending, session) => {
+                self.binding = session.map_or(Binding::Fresh, Binding::Bound);
+            }
+            // It only looked on, and has shown the token now.
+            (Binding::Reading(_), Some(session)) if runs => self.binding = Binding::Bound(session),
+            _ => {}
         }
     }
 

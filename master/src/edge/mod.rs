@@ -36,6 +36,7 @@ mod routing;
 mod seats;
 mod secure;
 mod session;
+mod session_answer;
 mod session_app;
 mod session_http;
 mod session_pages;

@@ -1,7 +1,8 @@
 //! Durable sessions, as one loop has them: which parts there are, and which of them mail is for.
 //!
 //! ```text
-//!  session_http    POST, DELETE, GET of a session: what is asked, and JSON answers
+//!  session_http    POST, DELETE, GET of a session: what is asked
+//!  session_answer  and what is answered
 //!  session_view    who reads events: the stream of a POST, GET …/events
 //!  session_pages   where a reader's events come from, and who is told of new ones
 //!  session_socket  <mount>/ws

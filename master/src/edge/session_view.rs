@@ -15,7 +15,7 @@
 use super::answer::output;
 use super::front::Front;
 use super::session::Mark;
-use super::session_http::Told;
+use super::session_answer::Told;
 use super::session_pages::{Pages, Pull};
 use super::turn::{Edge, Timer};
 use crate::reactor::slab::Key;

@@ -151,23 +151,12 @@ impl StoreQueue {
 
     /// The next thing to be read, waited for; `None` when the queue is closed and everything is done.
     /// For the agent.
-    pub fn take_reading(&self) -> Option<ReadJob> {
+    pub fn take_read(&self) -> Option<ReadJob> {
         let lanes = self.shared.lock();
         let is_idle = |lanes: &mut Lanes| lanes.is_idle(Lane::Read) && !lanes.is_closed;
         let mut lanes =
             self.shared.read.wait_while(lanes, is_idle).unwrap_or_else(PoisonError::into_inner);
         lanes.read.pop_front()
-    }
-
-    /// The next order that reads, as [`Self::take_reading`] says; for agents that count nothing.
-    #[cfg(test)]
-    pub fn take_read(&self) -> Option<StoreJob> {
-        loop {
-            match self.take_reading()? {
-                ReadJob::Order(job) => return Some(job),
-                ReadJob::Count(ask) => ask.answer(None),
-            }
-        }
     }
 
     /// No further order is taken; those that wait are done.

@@ -372,10 +372,12 @@ fn the_table_finds_who_runs_and_who_looks_on() {
     assert_eq!(table.began(id, 2, place(7)), [place(1)]);
     assert_eq!(table.foreign().count(), 0);
     assert_eq!(table.place(id), Some((2, place(7))));
+    assert_eq!(table.newest(id), None, "it has not said anything");
     let text = format!("\"{}\"", "x".repeat(TAIL_BYTES / 4));
     for seq in 2..12 {
         let event = Event::delta(EventId::new(Epoch(3), seq), 2, rig.now, &text);
         assert_eq!(table.stored(id, &[event]), [place(1)]);
+        assert_eq!(table.newest(id), Some(EventId::new(Epoch(3), seq)));
         table.check_invariants();
     }
     let after = |seq| EventId::new(Epoch(3), seq);
@@ -388,10 +390,16 @@ fn the_table_finds_who_runs_and_who_looks_on() {
     table.ended(id, place(8));
     assert_eq!((table.running_count(), table.viewer_count()), (1, 1));
     assert_eq!(table.ended(id, place(7)), [place(1)]);
+    assert_eq!(table.stored(id, &[]), [place(1)]);
+    assert_eq!(table.newest(id), Some(after(11)), "who looks on may not have it yet");
     table.leave(id, place(1));
     assert_eq!((table.running_count(), table.viewer_count()), (0, 0));
     table.check_invariants();
-    assert!(table.place(id).is_none() && table.page(id, after(10), 9).is_none());
+    assert!(
+        table.newest(id).is_none()
+            && table.place(id).is_none()
+            && table.page(id, after(10), 9).is_none()
+    );
 }
 
 #[test]
@@ -476,13 +484,15 @@ fn a_socket_starts_goes_on_and_resumes() {
     // It reads; to write it needs the token, as everywhere.
     assert!(matches!(reader.receive(b"{}"), Asks::Message { right: Right::Token(None), .. }));
     assert_eq!(code(reader.receive(b"{\"type\":\"cancel\"}")), "missing-token");
-    // A turn of its own with the right token does not make it a writer.
-    reader.claimed(Some(id), true);
-    reader.ended(true);
-    assert_eq!(code(reader.receive(b"{\"type\":\"cancel\"}")), "missing-token");
-    // And what is refused unbinds nobody.
+    // What is refused binds nobody, and unbinds nobody.
     reader.claimed(None, false);
     assert_eq!(reader.session(), Some(id));
+    assert_eq!(code(reader.receive(b"{\"type\":\"cancel\"}")), "missing-token");
+    // Whose turn runs has shown the right token: it may cancel it, and write from here on.
+    reader.claimed(Some(id), true);
+    assert!(matches!(reader.receive(b"{\"type\":\"cancel\"}"), Asks::Cancel(_)));
+    reader.ended(true);
+    assert!(matches!(reader.receive(b"{}"), Asks::Message { right: Right::Bound, .. }));
     reader.sent(EventId::new(Epoch(1), 5));
     reader.sent(EventId::new(Epoch(1), 4));
     let pong = encode::message(reader.last(), "{\"type\":\"pong\"}");

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub fn run(place: &Place, queue: &StoreQueue, lives: &AtomicU64) {
     let mut open: Option<(u64, Connection)> = None;
     let mut clock = Clock::new();
-    while let Some(job) = queue.take_reading() {
+    while let Some(job) = queue.take_read() {
         clock.refresh();
         let conn = match place {
             // Nobody else can look into a database in memory.

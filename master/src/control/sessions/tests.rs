@@ -51,15 +51,15 @@ impl Bench {
 
     /// One message of a session, told again until it is committed.
     fn say(&self, session: &mut Told, input: &Value) -> Value {
+        let path = format!("/session/{}/message", session.id);
         let mut tries = 0;
         loop {
-            let path = format!("/session/{}/message", session.id);
             let (status, body) = self.post(&path, Some(&session.token), input);
             if status == 200 {
                 session.hear(&body);
                 return body;
             }
-            assert!(matches!(status, 502 | 503 | 504), "{status} {body}");
+            assert!(matches!(status, 502..=504), "{status} {body}");
             assert_eq!(body["continuationToken"], session.token, "{body}");
             tries += 1;
             assert!(tries < 50, "{status} {body}");

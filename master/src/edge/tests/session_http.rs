@@ -2,7 +2,7 @@
 
 use super::socket::wait_until_told;
 use super::*;
-use crate::shared::store::{StoreAnswer, StoreOrder, StoreQueue};
+use crate::shared::store::{ReadJob, StoreAnswer, StoreOrder, StoreQueue};
 use rip::contract::route::{HeaderRules, RouteAction, RouteRule};
 use rip::contract::sessions::SessionsConfig;
 use rip::limits;
@@ -72,7 +72,7 @@ fn serve(
         }
     });
     thread::spawn(move || {
-        while let Some(job) = queue.take_read() {
+        while let Some(ReadJob::Order(job)) = queue.take_read() {
             let _ = sender.send(job.order.clone());
             let said = reads(&job.order);
             job.answer(said);
