@@ -44,9 +44,13 @@ impl StoreQueue {
             drop(lanes);
             return job.refuse(reason);
         }
+        // Who works already looks again before it sleeps: waking costs a system call.
+        let is_asleep = lanes.is_idle(lane);
         lanes.push(lane, job);
         drop(lanes);
-        self.shared.changed(lane).notify_one();
+        if is_asleep {
+            self.shared.changed(lane).notify_one();
+        }
     }
 
     /// Hands `job` on to whoever writes: what it found wants to be written.
@@ -129,12 +133,7 @@ impl StoreQueue {
     /// not beyond `pause`. `None` when the queue is closed and everything is done. For the agent.
     pub fn take_writes(&self, count: usize, pause: Duration) -> Option<Taken> {
         let lanes = self.shared.lock();
-        let is_idle = |lanes: &mut Lanes| {
-            lanes.write.is_empty()
-                && lanes.abandoned.is_empty()
-                && lanes.counts.is_empty()
-                && !lanes.is_closed
-        };
+        let is_idle = |lanes: &mut Lanes| lanes.is_idle(Lane::Write) && !lanes.is_closed;
         let (mut lanes, _) = self
             .shared
             .write
@@ -154,7 +153,7 @@ impl StoreQueue {
     /// For the agent.
     pub fn take_read(&self) -> Option<ReadJob> {
         let lanes = self.shared.lock();
-        let is_idle = |lanes: &mut Lanes| lanes.read.is_empty() && !lanes.is_closed;
+        let is_idle = |lanes: &mut Lanes| lanes.is_idle(Lane::Read) && !lanes.is_closed;
         let mut lanes =
             self.shared.read.wait_while(lanes, is_idle).unwrap_or_else(PoisonError::into_inner);
         lanes.read.pop_front()
@@ -357,6 +356,16 @@ impl Lanes {
         match lane {
             Lane::Read => self.read.len(),
             Lane::Write => self.write.len(),
+        }
+    }
+
+    /// Nothing waits: whoever works there sleeps, or will look once more before it does.
+    fn is_idle(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Read => self.read.is_empty(),
+            Lane::Write => {
+                self.write.is_empty() && self.abandoned.is_empty() && self.counts.is_empty()
+            }
         }
     }
 
