@@ -530,7 +530,7 @@ fn the_store_holds_no_token_and_is_for_nobody_else_to_read() {
         secrets.extend([other.token, other.resume]);
     }
     assert_eq!(server.stop(), 0);
-    let mut names = Vec::new();
+    let (mut names, mut has_state) = (Vec::new(), false);
     for entry in fs::read_dir(server.path("state")).expect("the state") {
         let path = entry.expect("a file").path();
         let mode = fs::metadata(&path).expect("its mode").permissions().mode() & 0o777;
@@ -542,8 +542,10 @@ fn the_store_holds_no_token_and_is_for_nobody_else_to_read() {
             assert!(!holds(&secret[3..]), "{secret} in {}", path.display());
         }
         assert!(!holds("a-key-that-nobody-guesses"), "in {}", path.display());
+        has_state |= holds("\"count\":2");
         names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
     }
+    assert!(has_state, "what is kept is looked through");
     for name in ["sessions.db", "session.key"] {
         assert!(names.iter().any(|found| found == name), "{names:?}");
     }
