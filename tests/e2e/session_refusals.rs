@@ -4,6 +4,8 @@ use crate::harness::http::chunked;
 use crate::harness::session::{Ask, MOUNT, SESSIONS, Session, turns};
 use crate::harness::{Response, Server, Setup};
 use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 const UNKNOWN: &str = "s_00000000000000000000000000000000";
 const MISSING: (u16, &str, &str) = (400, "missing-token", "missing continuationToken");
@@ -509,5 +511,42 @@ fn no_token_is_ever_in_a_log() {
         for secret in parts.into_iter().chain(["ct_", "rt_"]) {
             assert!(!log.contains(secret), "{secret} in {log}");
         }
+    }
+}
+
+#[test]
+fn the_store_holds_no_token_and_is_for_nobody_else_to_read() {
+    let mut server = Server::of_turns();
+    let mut secrets = Vec::new();
+    for _ in 0..3 {
+        let ask = Ask::start(&json!({})).key("a-key-that-nobody-guesses");
+        let (mut session, _) = Session::start(&server, &json!({}));
+        secrets.extend([session.token.clone(), session.resume.clone()]);
+        session.message(&server, &json!({"steps": ["a"]}));
+        let failed = Ask::message(&session, &json!({"status": 500})).answer(&server);
+        assert_eq!(failed.status, 502, "{failed:?}");
+        secrets.push(session.token.clone());
+        let other = Session::of(&ask.answer(&server));
+        secrets.extend([other.token, other.resume]);
+    }
+    assert_eq!(server.stop(), 0);
+    let (mut names, mut has_state) = (Vec::new(), false);
+    for entry in fs::read_dir(server.path("state")).expect("the state") {
+        let path = entry.expect("a file").path();
+        let mode = fs::metadata(&path).expect("its mode").permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+        let bytes = fs::read(&path).expect("its bytes");
+        let holds =
+            |secret: &str| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+        for secret in &secrets {
+            assert!(!holds(&secret[3..]), "{secret} in {}", path.display());
+        }
+        assert!(!holds("a-key-that-nobody-guesses"), "in {}", path.display());
+        has_state |= holds("\"count\":2");
+        names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+    }
+    assert!(has_state, "what is kept is looked through");
+    for name in ["sessions.db", "session.key"] {
+        assert!(names.iter().any(|found| found == name), "{names:?}");
     }
 }
