@@ -121,9 +121,13 @@ impl Writer {
             Life::Shut { .. } => None,
         };
         let broken = reason.map(|reason| Broken { reason, identity });
-        // What is open is closed first: its epoch ends.
-        self.shut("closed");
+        // What is open is closed first: its epoch ends. One that is shut stays so for the reason it has.
+        if matches!(self.life, Life::Open(_)) {
+            self.shut("closed");
+        }
         let opened = Database::open(&self.place, broken, self.faults.clone(), self.clock.wall());
+        // That may have been waited for.
+        self.clock.refresh();
         match opened {
             Ok((database, moved)) => {
                 self.queue.set_key(database.key().clone());
