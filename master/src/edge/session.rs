@@ -35,6 +35,8 @@ pub(super) struct LoopSessions {
     pub(super) views: Slab<Box<SessionView>>,
     /// WebSockets.
     pub(super) talks: Slab<Box<Talk>>,
+    /// WebSockets that the store had no page for: they ask again with the next poll.
+    pub(super) failed: Vec<Key>,
     /// [`Timer::SessionPoll`](super::turn::Timer::SessionPoll) runs.
     pub(super) is_polling: bool,
     /// How often it went off.

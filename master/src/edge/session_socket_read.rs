@@ -78,8 +78,10 @@ impl Edge {
                     self.talk_leaves(key);
                 }
             }
-            // It looks again when it is stirred, or polled.
-            Err(reason) => log::debug!("cannot read events of {session}: {reason}"),
+            Err(reason) => {
+                log::debug!("cannot read events of {session}: {reason}");
+                self.sessions.failed.push(key);
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Store {
     turn: u64,
     /// What it says in place of pages.
     pub(super) trouble: Option<&'static str>,
+    /// How often it said so.
+    pub(super) troubles: usize,
     /// How many pages it gave.
     pub(super) pages: usize,
     /// How often it was looked at.
@@ -102,7 +104,10 @@ impl Stage {
                 let answer = match &job.order {
                     StoreOrder::Page { after, count, .. } => {
                         StoreAnswer::Page(match store.trouble {
-                            Some(reason) => Err(reason),
+                            Some(reason) => {
+                                store.troubles += 1;
+                                Err(reason)
+                            }
                             None => Ok(Some(store.page(*after, *count))),
                         })
                     }
