@@ -20,6 +20,9 @@ pub struct Chores {
     sweep: Instant,
     prune: Instant,
     glance: Instant,
+    /// Where the next look for timers that are due begins: some may be due for as long as nobody serves
+    /// them, and the others get their turn all the same.
+    due_after: (i64, Vec<u8>),
     /// Sessions whose timer a loop was told of, and when.
     told: BTreeMap<SessionId, Instant>,
 }
@@ -40,7 +43,8 @@ pub struct News {
 impl Chores {
     /// Everything is to be done at once.
     pub fn new(now: Instant) -> Self {
-        Self { sweep: now, prune: now, glance: now, told: BTreeMap::new() }
+        let due_after = Default::default();
+        Self { sweep: now, prune: now, glance: now, due_after, told: BTreeMap::new() }
     }
 
     /// When the next of them is to be done.
@@ -76,7 +80,7 @@ impl Chores {
             self.glance = now + GLANCE_PAUSE;
             news.cancelled = database.cancelled()?;
             self.told.retain(|_, told| now.since(*told) < TOLD_KEEP);
-            for (session, scope) in database.due(wall, DUE_COUNT)? {
+            for (session, scope) in database.due(wall, &mut self.due_after, DUE_COUNT)? {
                 if let Entry::Vacant(untold) = self.told.entry(session) {
                     untold.insert(now);
                     news.due.push((session, scope));
@@ -212,14 +216,35 @@ impl Database {
         Ok(attempts)
     }
 
-    /// Up to `limit` sessions whose timer is due, the one that waits longest first.
-    pub fn due(&self, now: UnixMillis, limit: u32) -> Result<Vec<(SessionId, String)>, Trouble> {
-        let condition = "WHERE timer_at IS NOT NULL AND run_owner IS NULL AND timer_at <= ?1 \
-                         ORDER BY timer_at LIMIT ?2";
-        let found = rows::sessions(&self.conn, condition, params![signed(now.0), limit])?;
-        let due = found.into_iter().filter_map(|(_, session)| session.ok());
-        let due = due.filter(|session| session.is_due(now));
-        Ok(due.map(|session| (session.id, session.scope)).collect())
+    /// Up to `limit` sessions whose timer is due, with their scopes, behind `after`, the one that waits
+    /// longest first. `after` moves on, and back to the start behind the last one.
+    pub fn due(
+        &self,
+        now: UnixMillis,
+        after: &mut (i64, Vec<u8>),
+        limit: u32,
+    ) -> Result<Vec<(SessionId, String)>, Trouble> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT timer_at, id, scope FROM sessions \
+             WHERE timer_at IS NOT NULL AND run_owner IS NULL AND timer_at <= ?1 \
+             AND (timer_at, id) > (?2, ?3) AND max(timer_at, touched) > ?4 \
+             ORDER BY timer_at, id LIMIT ?5",
+        )?;
+        let kept = signed(prune::sessions_before(now).0);
+        let mut rows = statement.query(params![signed(now.0), after.0, after.1, kept, limit])?;
+        let (mut count, mut due) = (0, Vec::new());
+        while let Some(row) = rows.next()? {
+            count += 1;
+            *after = (row.get(0)?, row.get(1)?);
+            // A name that is none is nobody's.
+            if let Ok(name) = <[u8; 16]>::try_from(after.1.as_slice()) {
+                due.push((SessionId::new(name), row.get(2)?));
+            }
+        }
+        if count < limit {
+            *after = Default::default();
+        }
+        Ok(due)
     }
 
     /// Forgets a little of what has had its time; true when there is more.
@@ -287,7 +312,8 @@ impl Database {
     /// A session past its time: first its events, some at a time, then the rest of it.
     fn prune_sessions(&mut self, now: UnixMillis) -> Result<bool, Trouble> {
         let before = signed(prune::sessions_before(now).0);
-        let condition = "WHERE run_owner IS NULL AND touched <= ?1 ORDER BY touched LIMIT 8";
+        let condition = "WHERE run_owner IS NULL AND touched <= ?1 \
+                         AND (timer_at IS NULL OR timer_at <= ?1) ORDER BY touched LIMIT 8";
         let mut more = false;
         for (name, session) in rows::sessions(&self.conn, condition, [before])? {
             more = true;

@@ -121,13 +121,13 @@ fn a_timer_outlives_the_master() {
     let until = Some(UnixMillis(NOW.0 + 60_000));
     rig.end(end(run.attempt, End::Outcome(Outcome::Parked { wait, until }, State::Same)));
     let mut rig = rig.reopen();
-    assert!(rig.database.due(rig.now, 9).unwrap().is_empty());
+    assert!(rig.due().is_empty());
     assert!(matches!(rig.refused(timer(name(1))), Refusal::NotParked(_)));
     rig.now = UnixMillis(NOW.0 + 60_000);
-    assert_eq!(rig.database.due(rig.now, 9).unwrap(), [(name(1), super::rig::SCOPE.to_owned())]);
+    assert_eq!(rig.due(), [(name(1), super::rig::SCOPE.to_owned())]);
     let run = rig.ran(timer(name(1)));
     assert!(run.wake.as_deref().is_some_and(|wake| wake.contains("\"w\"")));
-    assert!(rig.database.due(rig.now, 9).unwrap().is_empty());
+    assert!(rig.due().is_empty());
     rig.end(finish(&run, 2));
     rig.check();
 }
