@@ -376,7 +376,7 @@ impl Edge {
                     && talk.socket.last() >= Some(ending.last)
                     && let Some(token_key) = token_key
                 {
-                    let event = encode::replay_event(&ending, session, token, token_key);
+                    let event = encode::replay_event(&ending, session, token, &token_key);
                     talk.say(&encode::message(Some(ending.last), &event));
                 }
             }

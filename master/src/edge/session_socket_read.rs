@@ -72,7 +72,7 @@ impl Edge {
         match pages.take(page) {
             Ok(batch) => {
                 if let Some(token_key) = token_key {
-                    talk.tell(batch, session, token_key);
+                    talk.tell(batch, session, &token_key);
                 }
                 if is_gone && talk.watched == Some(session) {
                     self.talk_leaves(key);
@@ -102,7 +102,7 @@ impl Edge {
             }
             let Some(pages) = &mut talk.pages else { break };
             match pages.pull(sessions) {
-                Pull::Batch(batch) => talk.tell(batch, session, token_key),
+                Pull::Batch(batch) => talk.tell(batch, session, &token_key),
                 Pull::Order(page) => order = Some(page),
                 Pull::Done => talk.reads = Reads::UpTo(pages.viewer().after()),
                 Pull::Coming | Pull::Wait { .. } => break,

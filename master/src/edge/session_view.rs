@@ -27,7 +27,6 @@ use rip::session::look::{LookOrder, View};
 use rip::session::viewer::{Batch, Opening, Page};
 use rip::session::{Event, Failure, Form, Reading, Refusal, SessionId, Viewer};
 use rip::time::Instant;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One who reads.
@@ -71,7 +70,7 @@ impl Edge {
             return self.post_failed(exchange, run, &Failure::Store("closed"));
         };
         let (session, turn) = (run.attempt.session, run.attempt.turn);
-        let fields = encode::turn_fields(session, turn, &run.resume, key);
+        let fields = encode::turn_fields(session, turn, &run.resume, &key);
         if !self.begin_stream(exchange, &fields, b"") {
             return;
         }
@@ -354,7 +353,7 @@ impl Edge {
             encode::reset_block(reset, from, &mut bytes);
         }
         for event in &batch.events {
-            encode::event_block(event, session, token_key, &mut bytes);
+            encode::event_block(event, session, &token_key, &mut bytes);
         }
         if !bytes.is_empty() {
             self.say(key, &bytes);
@@ -384,8 +383,7 @@ impl Edge {
                 self.finish_answer(exchange);
             }
             Stage::Polling { pages, events } => {
-                let shared = Arc::clone(&self.shared);
-                let Some(token_key) = shared.sessions.queue.key() else { return };
+                let Some(token_key) = self.shared.sessions.queue.key() else { return };
                 let (viewer, events) = (pages.viewer(), std::mem::take(events));
                 let body = encode::events_body(
                     &events,
@@ -393,7 +391,7 @@ impl Edge {
                     viewer.after(),
                     viewer.is_up_to_date(),
                     viewer.is_closed(),
-                    token_key,
+                    &token_key,
                 );
                 let (content_type, body) = (encode::JSON_TYPE, body.as_bytes());
                 let told = Told { status: 200, content_type, fields: &[], body };
