@@ -396,12 +396,14 @@ impl Edge {
     }
 
     /// Whether an exchange ends when its client stops sending, of which it is not known whether it still
-    /// reads: a turn that it would cancel by leaving, and a reader who can come again.
+    /// reads: a turn that it would cancel by leaving, and a reader who has everything there is and can
+    /// come again.
     pub(super) fn asks_until_it_leaves(&self, key: Key) -> bool {
         let asking = self.exchanges.get(key).and_then(|exchange| exchange.asking.as_ref());
-        asking.is_some_and(|asking| {
-            let only_reads = asking.view.is_some() && asking.turn.is_none();
-            only_reads || (asking.turn.is_some() && asking.cancels_by_leaving)
+        asking.is_some_and(|asking| match (asking.turn, asking.view) {
+            (Some(_), _) => asking.cancels_by_leaving,
+            (None, Some(view)) => self.is_waiting_reader(view),
+            (None, None) => false,
         })
     }
 

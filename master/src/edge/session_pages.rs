@@ -63,6 +63,11 @@ impl Pages {
         };
     }
 
+    /// It has everything there is.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.viewer.next(), Next::Wait { .. })
+    }
+
     /// Who reads.
     pub(super) fn viewer(&self) -> &Viewer {
         &self.viewer

@@ -2,12 +2,12 @@
 //! been told enough to be closed.
 
 use super::session::Mark;
-use super::session_pages::Pull;
+use super::session_pages::{Pages, Pull};
 use super::session_socket::{Reads, Talk};
 use super::speech::{Speaker, Stage};
 use super::turn::Edge;
 use crate::reactor::slab::Key;
-use rip::session::viewer::{Batch, Next, Page};
+use rip::session::viewer::{Batch, Page};
 use rip::session::{Form, SessionId, TokenKey, Viewer, encode};
 
 impl Talk {
@@ -27,10 +27,7 @@ impl Talk {
     fn is_waiting(&self) -> bool {
         match self.reads {
             Reads::Nothing | Reads::UpTo(_) => true,
-            Reads::On => {
-                let next = self.pages.as_ref().map(|pages| pages.viewer().next());
-                matches!(next, Some(Next::Wait { .. }))
-            }
+            Reads::On => self.pages.as_ref().is_some_and(Pages::is_waiting),
         }
     }
 }

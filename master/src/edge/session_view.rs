@@ -140,6 +140,15 @@ impl Edge {
         Some(key)
     }
 
+    /// A reader has everything there is, and waits for more.
+    pub(super) fn is_waiting_reader(&self, key: Key) -> bool {
+        let stage = self.sessions.views.get(key).map(|view| &view.stage);
+        stage.is_some_and(|stage| match stage {
+            Stage::Looking { .. } => false,
+            Stage::Streaming { pages, .. } | Stage::Polling { pages, .. } => pages.is_waiting(),
+        })
+    }
+
     fn view_of(&self, exchange: Key) -> Option<Key> {
         self.exchanges.get(exchange)?.asking.as_ref()?.view
     }
@@ -326,6 +335,14 @@ impl Edge {
     /// A reader has read everything that is stored. What it waits for will not come, or not here.
     fn waits_in_vain(&self, key: Key) -> bool {
         let Some(view) = self.sessions.views.get(key) else { return true };
+        let front = self.front_of(key);
+        let began_turn = self.exchanges.get(view.exchange).is_some_and(|exchange| {
+            exchange.asking.as_ref().is_some_and(|asking| asking.turn.is_some())
+        });
+        if front.is_some_and(|front| front.read_closed) && !began_turn {
+            // Whether it still reads would not be known.
+            return true;
+        }
         match &view.stage {
             Stage::Streaming { farewell: Some(_), .. } => true,
             Stage::Polling { .. } => self.drain.is_some(),

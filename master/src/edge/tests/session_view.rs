@@ -398,6 +398,32 @@ fn who_polls_is_answered_at_once_or_when_something_comes_or_in_time() {
 }
 
 #[test]
+fn who_sends_nothing_more_gets_what_there_is() {
+    let stage = Stage::new();
+    stage.begin(false);
+    stage.say(3, 10);
+    // The store looks when the end has come.
+    let end = |client: &TcpStream| client.shutdown(std::net::Shutdown::Write).unwrap();
+    let store = stage.store.lock().unwrap();
+    let mut stream = stage.ask("GET", "", "");
+    let (mut json, _) = stage.json("?wait=30");
+    end(stream.get_ref());
+    end(json.get_ref());
+    thread::sleep(Duration::from_millis(100));
+    drop(store);
+    let head = head(&mut stream).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(rest(&mut stream), START.to_owned() + &stage.blocks(1));
+    assert_eq!(body(&mut json, "200")["events"][2]["seq"], 3);
+    // Who has it all is not waited with.
+    let mut stream = stage.stream("");
+    read(&mut stream, START.len() + stage.blocks(1).len());
+    end(stream.get_ref());
+    assert_eq!(stream.read(&mut [0; 64]).unwrap_or(0), 0);
+    wait_until("it stays", || stage.viewers() == 0);
+}
+
+#[test]
 fn a_store_in_trouble_ends_streams_and_refuses_polls() {
     let stage = Stage::new();
     stage.begin(false);
