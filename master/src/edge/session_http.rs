@@ -25,10 +25,9 @@ use rip::session::access::check_query;
 use rip::session::claim::{MessageOrder, Right, StartOrder, WakeOrder};
 use rip::session::look::{CancelOrder, DeleteOrder, LookOrder};
 use rip::session::{
-    Ask, AskFields, Asked, Client, Endpoint, Epoch, Form, Nonce, ReadFields, Reading, Refusal,
-    SessionId, key, request,
+    Ask, AskFields, Asked, Client, Endpoint, Epoch, Form, ReadFields, Reading, Refusal, key,
+    request,
 };
-use std::io;
 use std::sync::Arc;
 
 /// A request to a mount of sessions: what an exchange has of it, which goes to no pool.
@@ -264,7 +263,7 @@ impl Edge {
         let order = match endpoint {
             Endpoint::Start => {
                 let ask = said.ask(body)?;
-                let (session, token, resume) = match self.draw_session() {
+                let (session, token, resume) = match self.sessions.draw_session() {
                     Ok(drawn) => drawn,
                     Err(error) => {
                         log::error!("the kernel gives no random numbers: {error}");
@@ -339,12 +338,6 @@ impl Edge {
         };
         self.order(Mark::Request(key), order);
         Ok(())
-    }
-
-    /// What makes a new session and its tokens.
-    fn draw_session(&mut self) -> io::Result<(SessionId, Nonce, Nonce)> {
-        let random = &mut self.sessions;
-        Ok((SessionId::new(random.draw()?), Nonce(random.draw()?), Nonce(random.draw()?)))
     }
 
     /// Has a turn claimed and run for what is asked.

@@ -150,11 +150,10 @@ impl Database {
                 Place::File(path) => place::is_free(path, epoch),
             });
         }
-        let mut statement =
-            self.conn.prepare_cached("SELECT count(*) FROM sessions WHERE run_owner = ?1")?;
-        let count: i64 = statement.query_row([epoch.0], |row| row.get(0))?;
-        // Some that live may be gone from the store: then this is looked at in vain, and seldom.
-        Ok(count > 0 && usize::try_from(count) != Ok(self.live().len()))
+        // Some that live may be gone from the store, until they are told so: then this is looked at in
+        // vain.
+        let count = self.running_count()?;
+        Ok(count > 0 && count != self.live().len())
     }
 
     /// Ends some turns of `epoch`; true when there may be more.
@@ -190,11 +189,12 @@ impl Database {
         Ok(done == PRUNE_COUNT)
     }
 
-    /// The turns of ours that are to be cancelled.
+    /// The turns of ours that are to be cancelled: somebody said so, or their session was deleted.
     pub fn cancelled(&self) -> Result<Vec<Attempt>, Trouble> {
         if self.live().is_empty() {
             return Ok(Vec::new());
         }
+        let mut attempts = self.deleted()?;
         let mut statement = self.conn.prepare_cached(
             "SELECT id, committed + 1, run_attempt FROM sessions \
              WHERE run_owner = ?1 AND run_cancelling = 1",
@@ -203,7 +203,6 @@ impl Database {
             let id: rows::Fixed<16> = row.get(0)?;
             Ok((SessionId::new(id.0), row.get::<_, i64>(1)?, row.get::<_, u32>(2)?))
         })?;
-        let mut attempts = Vec::new();
         for row in rows {
             let (id, turn, number) = row?;
             let known = self.live().get(&id);
@@ -214,6 +213,30 @@ impl Database {
             );
         }
         Ok(attempts)
+    }
+
+    /// The turns of ours whose session was deleted, and that were not told.
+    fn deleted(&self) -> Result<Vec<Attempt>, Trouble> {
+        if self.running_count()? >= self.live().len() {
+            return Ok(Vec::new());
+        }
+        let mut statement =
+            self.conn.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1 AND run_owner = ?2")?;
+        let mut attempts = Vec::new();
+        for (id, attempt) in self.live() {
+            if !statement.exists(params![id.as_bytes(), self.epoch.0])? {
+                attempts.push(*attempt);
+            }
+        }
+        Ok(attempts)
+    }
+
+    /// How many turns of ours the store says run.
+    fn running_count(&self) -> Result<usize, Trouble> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT count(*) FROM sessions WHERE run_owner = ?1")?;
+        let count: i64 = statement.query_row([self.epoch.0], |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or_default())
     }
 
     /// Up to `limit` sessions whose timer is due, with their scopes, behind `after`, the one that waits

@@ -114,6 +114,20 @@ fn a_cancelled_turn_does_not_commit_and_a_deleted_session_is_gone() {
 }
 
 #[test]
+fn a_turn_whose_session_is_deleted_hears_of_it() {
+    let mut rig = Rig::new();
+    let (other, id) = (rig.ran(start(1)), rig.session(2, 1));
+    let run = rig.ran(rig.message(id, 2));
+    assert_eq!(rig.database.cancelled().unwrap(), []);
+    rig.delete(id, 2);
+    // It says nothing itself, and whoever deleted it did not know where it runs.
+    assert_eq!(rig.database.cancelled().unwrap(), [run.attempt]);
+    rig.end(finish(&run, 2));
+    assert_eq!(rig.database.cancelled().unwrap(), []);
+    rig.end(finish(&other, 1));
+}
+
+#[test]
 fn a_timer_outlives_the_master() {
     let mut rig = Rig::new();
     let run = rig.ran(start(1));
