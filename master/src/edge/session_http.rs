@@ -310,6 +310,7 @@ impl Edge {
                     session,
                     scope: Some(scope),
                     wake: Some(wake),
+                    is_told: ask.prefer.respond_async,
                 });
                 let cancels_by_leaving = ask.prefer.cancel_on_disconnect;
                 self.claim_asked(key, order, ask, lasting, cancels_by_leaving);

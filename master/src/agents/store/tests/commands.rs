@@ -3,10 +3,10 @@
 use super::rig::{NOW, Rig, append, asked, end, finish, message, name, start, start_asked, timer};
 use crate::shared::store::{StoreAnswer, StoreOrder};
 use crate::sys::test_disk::sync_count;
-use rip::session::claim::Claim;
+use rip::session::claim::{Claim, WakeOrder};
 use rip::session::end::{Appended, End, Ended, Lost};
 use rip::session::look::{Cancel, Delete};
-use rip::session::{Failure, Outcome, Refusal, State};
+use rip::session::{Epoch, Failure, Outcome, Refusal, State};
 use rip::time::UnixMillis;
 use std::os::unix::fs::PermissionsExt;
 
@@ -179,6 +179,19 @@ fn a_batch_of_any_size_syncs_once_and_only_if_it_must() {
     rig.one(rig.deletion(name(1), 2));
     assert_eq!(sync_count() - before, 2);
     rig.check();
+}
+
+#[test]
+fn a_wake_lasts_before_its_client_hears_that_it_was_accepted() {
+    let mut rig = Rig::new();
+    for (number, is_told) in [(1, false), (2, true)] {
+        let session = rig.parked(number, UnixMillis(NOW.0 + 1000)).to_string();
+        let (owner, scope) = (Epoch(0), Some(super::rig::SCOPE.to_owned()));
+        let wake = Some("{}".to_owned());
+        let before = sync_count();
+        rig.ran(StoreOrder::Wake(WakeOrder { owner, session, scope, wake, is_told }));
+        assert_eq!(sync_count() - before, u64::from(is_told));
+    }
 }
 
 #[test]

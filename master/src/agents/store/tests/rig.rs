@@ -253,7 +253,13 @@ pub(super) fn message(id: SessionId, token: Option<Token>, asked: Option<Asked>)
 
 pub(super) fn timer(id: SessionId) -> StoreOrder {
     let session = id.to_string();
-    StoreOrder::Wake(WakeOrder { owner: Epoch(0), session, scope: None, wake: None })
+    StoreOrder::Wake(WakeOrder {
+        owner: Epoch(0),
+        session,
+        scope: None,
+        wake: None,
+        is_told: false,
+    })
 }
 
 pub(super) fn deltas(run: &Run, after: u64, count: u64) -> Vec<Event> {
