@@ -16,7 +16,6 @@ use super::session_turn::{Origin, Wanted};
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use crate::shared::store::StoreOrder;
-use rip::contract::reason::Reason;
 use rip::contract::sessions::{OnDisconnect, SessionsConfig};
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::upgrade;
@@ -263,14 +262,11 @@ impl Edge {
         let order = match endpoint {
             Endpoint::Start => {
                 let ask = said.ask(body)?;
-                let (session, token, resume) = match self.sessions.draw_session() {
-                    Ok(drawn) => drawn,
-                    Err(error) => {
-                        log::error!("the kernel gives no random numbers: {error}");
-                        self.fail(key, Reason::Stopping);
-                        return Ok(());
-                    }
-                };
+                let drawn = self.sessions.draw_session().map_err(|error| {
+                    log::error!("the kernel gives no random numbers: {error}");
+                    Refusal::Store("no random numbers")
+                });
+                let (session, token, resume) = drawn?;
                 let order = StoreOrder::Start(StartOrder {
                     owner: Epoch::default(),
                     session,
