@@ -438,6 +438,26 @@ fn a_turn_takes_as_long_as_its_app_may_and_no_longer() {
 }
 
 #[test]
+fn an_app_that_goes_on_behind_its_outcome_keeps_nobody_waiting() {
+    let file = turns(SESSIONS, "timeouts turn=\"2s\"");
+    let server = Setup::edgefile(&file).word("--no-watch").start();
+    server.wait_for_workers(2);
+    let outcome = json!({"outcome": {"status": "finished", "output": 1}});
+    let plan = json!({"steps": ["a", outcome, {"gate": "never"}]});
+    let begin = Instant::now();
+    let mut session = Session::of(&Ask::start(&plan).answer(&server));
+    let mut stream = Ask::message(&session, &plan).sse().stream(&server);
+    let last = stream.outcome();
+    session = Session::of_stream(&stream.head, &last);
+    session.message(&server, &json!({}));
+    assert!(begin.elapsed() < Duration::from_millis(1900), "{:?}", begin.elapsed());
+    // Its worker is busy with it until the turn's time is over, and no longer.
+    eventually("workers that are let go", || server.turns("cut").len() == 2);
+    eventually("no request at a worker", || server.inflight() == 0);
+    assert!(begin.elapsed() > Duration::from_millis(1900), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn without_a_worker_a_turn_is_refused_as_any_request_would_be() {
     let app = "max-queue 1; timeouts queue=\"1s\"";
     let file = turns(SESSIONS, app)

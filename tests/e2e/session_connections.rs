@@ -173,6 +173,23 @@ fn a_body_may_take_its_time() {
 }
 
 #[test]
+fn a_client_that_has_said_all_it_has_to_say_still_gets_its_answer() {
+    let server = Server::of_turns();
+    let ask = |gate: &str| Ask::start(&json!({"steps": ["a", {"gate": gate}, "b"]}));
+    let mut client = ask("one").send(&server);
+    client.finish_sending();
+    server.wait_for_turns(1);
+    server.open_gate("one");
+    assert_eq!(client.response().json()["status"], "finished");
+    let mut client = ask("two").sse().send(&server);
+    client.finish_sending();
+    let mut stream = Stream::of(client).expect("a stream");
+    assert_eq!(stream.event().data["text"], "a");
+    server.open_gate("two");
+    assert_eq!(stream.outcome().data["status"], "finished");
+}
+
+#[test]
 fn old_clients_get_streams_that_end_with_their_connection() {
     let server = Server::of_turns();
     let body = json!({"steps": ["a", {"gate": "go"}, "b"]}).to_string();

@@ -427,3 +427,21 @@ fn a_timer_whose_turn_died_with_its_master_fires_again() {
     assert_eq!(server.stop(), 0);
     assert_eq!(server.stored().committed(&session.id), 2);
 }
+
+#[test]
+fn of_two_masters_on_one_store_one_fires_each_timer() {
+    let one = Setup::turns_command().workers(1).start();
+    let two = beside(&one);
+    let at = in_millis(1500);
+    let sessions: Vec<_> = (0..20).map(|_| parked(&one, &at, "both see it")).collect();
+    for session in &sessions {
+        second_outcome(&two, session);
+    }
+    let all = |session: &Session| fired(&one, session) + fired(&two, session);
+    assert!(sessions.iter().all(|session| all(session) == 1));
+    drop(two);
+    let mut one = one;
+    assert_eq!(one.stop(), 0);
+    let stored = one.stored();
+    assert!(sessions.iter().all(|session| stored.committed(&session.id) == 2));
+}

@@ -2,11 +2,13 @@
 //! asked to stop.
 
 use crate::harness::session::{Ask, SESSIONS, Session, Stream, turns};
-use crate::harness::{Server, Setup, eventually};
+use crate::harness::{Client, Server, Setup, eventually, within};
 use nix::sys::signal::Signal;
+use rip::time::Civil;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Room for all the streams at either worker; the release of the app, and what nobody asks for.
 fn file(release: u32, noise: u32) -> String {
@@ -141,7 +143,7 @@ fn a_server_that_stops_lets_its_turns_end_and_begins_none() {
     Ask::status(&idle).send_on(&mut kept);
     assert_eq!(kept.response().status, 200);
     server.signal(Signal::SIGTERM);
-    eventually("no new connection", || crate::harness::Client::try_connect(server.port()).is_err());
+    eventually("no new connection", || Client::try_connect(server.port()).is_err());
     server.open_gate("gate");
     say(&mut streams, "gate");
     let (sessions, _) = finished(streams);
@@ -183,4 +185,98 @@ fn a_turn_that_does_not_end_in_time_is_interrupted_by_the_stop() {
     }
     let again = Ask::message(&session, &plan).answer(&server);
     assert_eq!((again.status, &again.json()["output"]["attempt"]), (200, &json!(2)), "{again:?}");
+}
+
+#[test]
+fn a_promised_turn_ends_before_the_server_does() {
+    let mut server = Setup::turns_command().workers(1).start();
+    let ask = Ask::start(&gated(&["gate"])).prefer("respond-async").key("the promised turn");
+    let accepted = ask.answer(&server);
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    server.wait_for_turns(1);
+    server.signal(Signal::SIGTERM);
+    eventually("no new connection", || Client::try_connect(server.port()).is_err());
+    server.open_gate("gate");
+    assert_eq!(server.exit_code(), 0);
+    let id = accepted.field("Rip-Session-Id");
+    assert_eq!(server.stored().committed(id), 1);
+    server.start_again();
+    let replayed = ask.answer(&server);
+    assert_eq!((replayed.status, replayed.field("Idempotency-Replayed")), (200, "true"));
+}
+
+#[test]
+fn sessions_outlive_a_configuration_without_them() {
+    let mut server = Setup::edgefile(&file(1, 1)).word("--no-watch").start();
+    server.wait_for_workers(2);
+    let (mut idle, _) = Session::start(&server, &json!({}));
+    let in_a_second = {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let Civil { year, month, day, hour, minute, second, .. } =
+            Civil::from_unix(now.as_secs() + 2);
+        format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    };
+    let wait = json!({"reason": "a timer", "until": in_a_second});
+    let plan = json!({"answer": {"status": "parked", "wait": wait, "state": {"count": 1}}});
+    let (parked, _) = Session::start(&server, &plan);
+    let mut streams = begun(&server, 20, &["gate"]);
+    let promised = Ask::start(&gated(&["gate"])).prefer("respond-async").answer(&server);
+    assert_eq!(promised.status, 202);
+
+    let without = file(1, 1).replace(SESSIONS, "");
+    assert_eq!(server.take_up(&without)["result"], "applied");
+    let app = Ask::message(&idle, &json!({})).answer(&server);
+    assert_eq!((app.status, app.text().contains("page of")), (200, true), "the app's: {app:?}");
+    // Its time comes, and nobody is asked.
+    let asked = || (server.turns_of(&parked.id).len() > 1).then_some(());
+    assert!(within(Duration::from_millis(2500), asked).is_none(), "its sessions are not served");
+    server.open_gate("gate");
+    say(&mut streams, "gate");
+    let (sessions, _) = finished(streams);
+
+    assert_eq!(server.take_up(&file(1, 1))["result"], "applied");
+    idle.message(&server, &json!({}));
+    for mut session in sessions {
+        session.message(&server, &json!({}));
+    }
+    eventually("the timer's turn", || {
+        parked.history(&server).last().is_some_and(|event| event["turn"] == 2)
+    });
+    assert_eq!(server.turns_of(&parked.id).len(), 2);
+    assert_eq!(server.stop(), 0);
+    let stored = server.stored();
+    assert_eq!(stored.committed(promised.field("Rip-Session-Id")), 1);
+    assert_eq!(stored.committed(&parked.id), 2);
+}
+
+#[test]
+fn turns_of_an_app_that_is_taken_away_fail_and_succeed_when_it_is_back() {
+    let server = Setup::edgefile(&file(1, 1)).word("--no-watch").start();
+    server.wait_for_workers(2);
+    let (session, _) = Session::start(&server, &json!({}));
+    let plan = json!({"attempts": [{"steps": ["a", {"gate": "gate"}, "b"]}, {"steps": ["c"]}]});
+    let ask = Ask::message(&session, &plan).sse();
+    let mut stream = ask.stream(&server);
+    stream.event();
+    let nothing = "version 1\nedge { http \"127.0.0.1:PORT\" }\n\
+                   site \"a.test\" { route \"/\" { redirect \"/x\" } }\n";
+    assert_eq!(server.take_up(nothing)["result"], "applied");
+    let gone = Ask::status(&session).answer(&server);
+    assert_eq!(gone.status, 404, "{gone:?}");
+    // What runs may run to its end, as any request of an app that leaves.
+    server.open_gate("gate");
+    let rest = stream.rest();
+    let last = rest.last().expect("an end");
+    assert_eq!(server.take_up(&file(1, 1))["result"], "applied");
+    server.wait_for_workers(2);
+    match last.kind() {
+        "outcome" => {
+            let mut session = Session::of_stream(&stream.head, last);
+            assert_eq!(session.message(&server, &json!({}))["output"]["turn"], 3);
+        }
+        _ => {
+            assert_eq!(last.data["retryable"], true, "{last:?}");
+            assert_eq!(ask.stream(&server).outcome().data["turn"], 2);
+        }
+    }
 }

@@ -225,7 +225,7 @@ fn one_turn_at_a_time() {
     let mut talk = Talk::open(&server);
     talk.say(&waiting("go"));
     talk.say(&json!({"early": true}));
-    let mut told = vec![talk.hear(), talk.hear()];
+    let mut told = [talk.hear(), talk.hear()];
     told.sort_by_key(|told| kind(told).to_owned());
     assert_eq!(told[0]["text"], "a");
     assert_eq!(told[1]["message"], "a turn is already in flight for this session");
@@ -433,7 +433,7 @@ fn who_may_only_read_may_only_read() {
     let (other, _) = Session::start(&server, &json!({}));
     for (id, how, code) in [
         ("s_1", json!({"resumeToken": other.resume}), "unknown-session"),
-        (&*"s_".to_owned().repeat(1), json!({"resumeToken": other.resume}), "unknown-session"),
+        ("s_", json!({"resumeToken": other.resume}), "unknown-session"),
         (&session.id, json!({}), "missing-token"),
         (&session.id, json!({"resumeToken": other.resume}), "stale-token"),
         (&session.id, json!({"continuationToken": other.token}), "stale-token"),

@@ -243,20 +243,27 @@ enum Blow {
     Rolls,
     Stops,
     Dies,
+    /// It is started anew, and dies at this step of its store, in the middle of what it does for many.
+    DiesAt(u32),
+    /// It is started anew with a store that fails like this for a while.
+    Suffers(&'static str),
 }
 
 /// In equal parts of the work.
-const BLOWS: [Blow; 11] = [
+const BLOWS: [Blow; 14] = [
     Blow::WorkerDies,
     Blow::Rolls,
     Blow::Dies,
+    Blow::Suffers("full:300-420"),
     Blow::WorkerDies,
+    Blow::DiesAt(702),
     Blow::Stops,
     Blow::WorkerDies,
-    Blow::Dies,
+    Blow::DiesAt(511),
+    Blow::Suffers("unreachable:200-260"),
     Blow::Rolls,
-    Blow::Dies,
-    Blow::WorkerDies,
+    Blow::DiesAt(333),
+    Blow::Suffers("broken:400"),
     Blow::Rolls,
 ];
 
@@ -287,6 +294,18 @@ impl Blow {
                 server.kill();
                 look(server);
                 server.start_again();
+            }
+            Self::DiesAt(step) => {
+                server.kill();
+                // Its clients wait for it: they take it there.
+                server.starts_again_with("RIP_STORE_FAULT", &format!("kill:{step}"));
+                server.was_killed();
+                look(server);
+                server.start_again();
+            }
+            Self::Suffers(fault) => {
+                server.kill();
+                assert!(server.starts_again_with("RIP_STORE_FAULT", fault), "{fault}");
             }
         }
     }

@@ -76,11 +76,14 @@ impl Cli {
             .mut_subcommand("start", |start| start.mut_args(from_environment))
             .mut_subcommands(|verb| match verb.get_name() {
                 "start" => verb,
-                _ => verb
-                    .mut_args(named_from_environment)
-                    .mut_subcommands(|verb| verb.mut_args(named_from_environment)),
+                _ => with_name(verb),
             })
     }
+}
+
+/// `verb` and what is below it, with `--name` from the environment.
+fn with_name(verb: Command) -> Command {
+    verb.mut_args(named_from_environment).mut_subcommands(with_name)
 }
 
 /// Why arguments did not become a verb.
@@ -689,5 +692,16 @@ mod tests {
             assert_eq!(flag.get_env().unwrap(), variable.as_str());
         }
         grammar.debug_assert();
+    }
+
+    #[test]
+    fn every_verb_hears_of_the_name_in_the_environment() {
+        fn check(verb: &Command) {
+            for flag in verb.get_arguments().filter(|flag| flag.get_long() == Some("name")) {
+                assert_eq!(flag.get_env().unwrap(), "RIP_NAME", "{}", verb.get_name());
+            }
+            verb.get_subcommands().for_each(check);
+        }
+        check(&Cli::grammar());
     }
 }

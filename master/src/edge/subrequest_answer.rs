@@ -237,14 +237,19 @@ impl Edge {
     }
 
     /// Nobody wants the rest of the answer: it is read to its end, so that the link serves again, unless
-    /// that is far.
+    /// that is far. The worker has no more time for it than for every other answer.
     pub(super) fn ignore_rest(&mut self, key: Key) {
-        let Some(own) = self.exchanges.get_mut(key).and_then(|found| found.own.as_mut()) else {
-            return;
-        };
+        let now = self.clock.now();
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let Some(own) = &mut exchange.own else { return };
         own.is_ignored = true;
         own.answer = OwnAnswer::default();
         own.answer_bytes = IGNORED_BYTES;
+        let latest = own.time.take().map(|time| exchange.record.leased.unwrap_or(now) + time);
+        let due = now + exchange.patience.read;
+        if let Some(link) = exchange.link {
+            self.link_deadline(link, latest.map_or(due, |latest| latest.min(due)));
+        }
         self.read_on(key);
     }
 }

@@ -4,11 +4,11 @@
 use super::http::{Client, Head, Response, wrong};
 use super::server::{Server, Setup};
 use super::tools;
-use super::wait::until;
+use super::wait::{self, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where sessions are mounted unless a test says otherwise.
 pub const MOUNT: &str = "/v1";
@@ -41,6 +41,7 @@ pub struct Stream {
     /// Heartbeats that came.
     pub heartbeats: usize,
     client: Client,
+    patience: Duration,
     unread: Vec<u8>,
     has_begun: bool,
     is_over: bool,
@@ -307,7 +308,15 @@ impl Stream {
                 Vec::new()
             }
         };
-        Ok(Self { head, heartbeats: 0, client, unread, has_begun: false, is_over: is_whole })
+        Ok(Self {
+            head,
+            heartbeats: 0,
+            client,
+            patience: wait::SOON,
+            unread,
+            has_begun: false,
+            is_over: is_whole,
+        })
     }
 
     /// The only value of a field of the head.
@@ -319,8 +328,9 @@ impl Stream {
         }
     }
 
-    /// Longest wait for bytes from here on.
+    /// Longest wait for an event from here on.
     pub fn patience(&mut self, limit: Duration) {
+        self.patience = limit;
         self.client.patience(limit);
     }
 
@@ -333,9 +343,13 @@ impl Stream {
         }
     }
 
-    /// The next event, or how the stream broke.
+    /// The next event, or how the stream broke. Heartbeats are no events: they make nobody wait longer.
     pub fn try_next(&mut self) -> io::Result<Option<Event>> {
+        let deadline = Instant::now() + self.patience;
         loop {
+            if Instant::now() > deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let Some(block) = self.try_block()? else { return Ok(None) };
             if !std::mem::replace(&mut self.has_begun, true) {
                 if block != "retry: 1000\n\n" {

@@ -121,8 +121,10 @@ impl Writer {
             Life::Shut { .. } => None,
         };
         let broken = reason.map(|reason| Broken { reason, identity });
-        // What is open is closed first: its epoch ends.
-        self.shut("closed");
+        // What is open is closed first: its epoch ends. What is shut stays so for the reason it has.
+        if matches!(self.life, Life::Open(_)) {
+            self.shut("closed");
+        }
         let opened = Database::open(&self.place, broken, self.faults.clone(), self.clock.wall());
         match opened {
             Ok((database, moved)) => {
@@ -143,6 +145,8 @@ impl Writer {
     }
 
     fn shut(&mut self, reason: &'static str) {
+        // Finding out that it cannot be opened may have taken its time.
+        self.clock.refresh();
         self.lives.store(0, Ordering::Release);
         self.queue.set_state(StoreState::Shut(reason));
         self.life = Life::Shut { reason, again: self.clock.now() + OPEN_PAUSE };

@@ -274,7 +274,12 @@ fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
         Some((_, flag, node)) => Err(Failure::usage(format!(
             "{flag} is about one app, and with an Edgefile apps are described there"
         ))
-        .tip(format!("say it in the block of the app: {node}"))),
+        .tip(
+            match ["realtime \"", "sessions \""].iter().any(|of_site| node.starts_with(of_site)) {
+                true => format!("say it in a site: {node}"),
+                false => format!("say it in the block of the app: {node}"),
+            },
+        )),
     }
 }
 

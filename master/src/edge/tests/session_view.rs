@@ -149,12 +149,12 @@ impl Stage {
         let events: Vec<Event> = (last + 1..=last + count).map(event).collect();
         store.events.extend_from_slice(&events);
         drop(store);
-        let told = self.house.shared.sessions.table().stored(SESSION, &events);
-        self.stir(told);
+        self.store_told(&events);
     }
 
     /// The turn has ended, with one more event.
     pub(super) fn end(&self) {
+        let is_here = self.is_here();
         let mut store = self.store.lock().unwrap();
         let id = EventId::new(Epoch(1), store.last().seq + 1);
         let mut event = Event::delta(id, store.turn, UnixMillis(0), "\"end\"");
@@ -162,10 +162,23 @@ impl Stage {
         store.events.push(event.clone());
         store.running = None;
         drop(store);
-        let told = self.house.shared.sessions.table().stored(SESSION, &[event]);
-        self.stir(told);
+        self.store_told(&[event]);
         let told = self.house.shared.sessions.table().ended(SESSION, RUNNER);
-        self.stir(told);
+        if is_here {
+            self.stir(told);
+        }
+    }
+
+    /// Tells who reads of what is stored, if the turn runs here.
+    fn store_told(&self, events: &[Event]) {
+        if self.is_here() {
+            let told = self.house.shared.sessions.table().stored(SESSION, events);
+            self.stir(told);
+        }
+    }
+
+    fn is_here(&self) -> bool {
+        self.house.shared.sessions.table().place(SESSION).is_some()
     }
 
     fn stir(&self, told: Vec<Place>) {

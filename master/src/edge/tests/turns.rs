@@ -674,6 +674,25 @@ fn a_worker_that_goes_on_behind_its_outcome_is_let_go() {
 }
 
 #[test]
+fn a_worker_that_is_silent_behind_its_outcome_has_no_more_time_than_for_any_answer() {
+    let bench = Bench::new(
+        |config| config.apps[0].timeouts.read = Duration::from_millis(50),
+        move |_, mut stream| {
+            asked(&mut stream).unwrap();
+            stream.write_all(&[SSE.as_bytes(), &event(OUTCOME)].concat()).unwrap();
+            // Until it is told that nobody listens: long before the ten minutes of a turn.
+            let _ = stream.read(&mut [0]);
+        },
+    );
+    bench.begin(2);
+    let (_, order, job) = bench.end();
+    assert!(is_finished(&order, "1"), "{:?}", order.end);
+    job.answer(ended(&order));
+    wait_until("the turn never ends", || bench.running() == 0);
+    wait_until("the lease never ends", || bench.house.inflight() == 0);
+}
+
+#[test]
 fn a_loop_that_finishes_runs_its_turns_to_their_end() {
     let (go, gone) = mpsc::channel::<()>();
     let bench = Bench::new(
