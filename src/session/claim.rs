@@ -67,6 +67,8 @@ pub struct WakeOrder {
     pub scope: Option<String>,
     /// What the app is told: a JSON object. `None`: the timer, if it is due.
     pub wake: Option<String>,
+    /// The client hears of the claim itself, by a 202.
+    pub is_told: bool,
 }
 
 /// What became of a claim.
@@ -191,7 +193,7 @@ pub fn wake(order: &WakeOrder, found: Found, now: UnixMillis) -> Step<Claim> {
         (None, Some(timer)) if session.is_due(now) => (Cause::Timer, timer.wake.clone()),
         _ => return refused(Refusal::NotParked(session.id)),
     };
-    claim(session.clone(), order.owner, cause, None, Some(wake), false, now)
+    claim(session.clone(), order.owner, cause, None, Some(wake), order.is_told, now)
 }
 
 /// The session called `name` in `scope`, while it lives.

@@ -12,7 +12,8 @@ use crate::limits::{
 };
 use crate::time::UnixMillis;
 
-/// Sessions that were touched after this moment need not be looked at for their age.
+/// Sessions that were touched after this moment, or whose timer is set for later, need not be looked at
+/// for their age.
 pub fn sessions_before(now: UnixMillis) -> UnixMillis {
     UnixMillis(now.0.saturating_sub(SESSION_KEEP.as_millis() as u64))
 }

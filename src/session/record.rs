@@ -119,9 +119,11 @@ impl Session {
         self.committed.saturating_add(1)
     }
 
-    /// When it is forgotten unless it is used before; a running one is not.
+    /// When it is forgotten unless it is used before; a running one is not. One that waits for its time
+    /// is kept beyond that.
     pub fn expires_at(&self) -> UnixMillis {
-        after(self.touched, SESSION_KEEP)
+        let timer = self.timer.as_ref().map(|timer| timer.at);
+        after(timer.map_or(self.touched, |at| at.max(self.touched)), SESSION_KEEP)
     }
 
     /// It is past its time: no turn may begin, and it goes with the next pruning.

@@ -23,6 +23,7 @@ use crate::reactor::slab::{Key, Slab};
 use crate::shared::sessions::SessionMail;
 use crate::shared::store::{StoreAnswer, StoreJob, StoreMail, StoreOrder};
 use rip::session::table::Place;
+use rip::session::{Nonce, SessionId};
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -35,6 +36,8 @@ pub(super) struct LoopSessions {
     pub(super) views: Slab<Box<SessionView>>,
     /// WebSockets.
     pub(super) talks: Slab<Box<Talk>>,
+    /// WebSockets that the store had no page for: they ask again with the next poll.
+    pub(super) failed: Vec<Key>,
     /// [`Timer::SessionPoll`](super::turn::Timer::SessionPoll) runs.
     pub(super) is_polling: bool,
     /// How often it went off.
@@ -60,6 +63,14 @@ impl LoopSessions {
         let mut bytes = [0; N];
         random.read_exact(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// What makes a new session: its name, and what its two tokens are made of.
+    ///
+    /// # Errors
+    /// When the kernel gives no random numbers.
+    pub(super) fn draw_session(&mut self) -> io::Result<(SessionId, Nonce, Nonce)> {
+        Ok((SessionId::new(self.draw()?), Nonce(self.draw()?), Nonce(self.draw()?)))
     }
 }
 

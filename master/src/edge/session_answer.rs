@@ -189,7 +189,7 @@ impl Edge {
     /// What tokens are made with. The store has it before it answers anything: without it what was asked
     /// is refused.
     fn token_key(&mut self, key: Key) -> Option<TokenKey> {
-        let tokens = self.shared.sessions.queue.key().cloned();
+        let tokens = self.shared.sessions.queue.key();
         if tokens.is_none() {
             self.refuse_asking(key, &Refusal::Store("unreachable"));
         }

@@ -16,7 +16,6 @@ use super::session_turn::{Origin, Wanted};
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use crate::shared::store::StoreOrder;
-use rip::contract::reason::Reason;
 use rip::contract::sessions::{OnDisconnect, SessionsConfig};
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::upgrade;
@@ -25,10 +24,9 @@ use rip::session::access::check_query;
 use rip::session::claim::{MessageOrder, Right, StartOrder, WakeOrder};
 use rip::session::look::{CancelOrder, DeleteOrder, LookOrder};
 use rip::session::{
-    Ask, AskFields, Asked, Client, Endpoint, Epoch, Form, Nonce, ReadFields, Reading, Refusal,
-    SessionId, key, request,
+    Ask, AskFields, Asked, Client, Endpoint, Epoch, Form, ReadFields, Reading, Refusal, key,
+    request,
 };
-use std::io;
 use std::sync::Arc;
 
 /// A request to a mount of sessions: what an exchange has of it, which goes to no pool.
@@ -264,14 +262,11 @@ impl Edge {
         let order = match endpoint {
             Endpoint::Start => {
                 let ask = said.ask(body)?;
-                let (session, token, resume) = match self.draw_session() {
-                    Ok(drawn) => drawn,
-                    Err(error) => {
-                        log::error!("the kernel gives no random numbers: {error}");
-                        self.fail(key, Reason::Stopping);
-                        return Ok(());
-                    }
-                };
+                let drawn = self.sessions.draw_session().map_err(|error| {
+                    log::error!("the kernel gives no random numbers: {error}");
+                    Refusal::Store("no random numbers")
+                });
+                let (session, token, resume) = drawn?;
                 let order = StoreOrder::Start(StartOrder {
                     owner: Epoch::default(),
                     session,
@@ -311,6 +306,7 @@ impl Edge {
                     session,
                     scope: Some(scope),
                     wake: Some(wake),
+                    is_told: ask.prefer.respond_async,
                 });
                 let cancels_by_leaving = ask.prefer.cancel_on_disconnect;
                 self.claim_asked(key, order, ask, lasting, cancels_by_leaving);
@@ -339,12 +335,6 @@ impl Edge {
         };
         self.order(Mark::Request(key), order);
         Ok(())
-    }
-
-    /// What makes a new session and its tokens.
-    fn draw_session(&mut self) -> io::Result<(SessionId, Nonce, Nonce)> {
-        let random = &mut self.sessions;
-        Ok((SessionId::new(random.draw()?), Nonce(random.draw()?), Nonce(random.draw()?)))
     }
 
     /// Has a turn claimed and run for what is asked.
@@ -396,12 +386,14 @@ impl Edge {
     }
 
     /// Whether an exchange ends when its client stops sending, of which it is not known whether it still
-    /// reads: a turn that it would cancel by leaving, and a reader who can come again.
+    /// reads: a turn that it would cancel by leaving, and a reader who has everything there is and can
+    /// come again.
     pub(super) fn asks_until_it_leaves(&self, key: Key) -> bool {
         let asking = self.exchanges.get(key).and_then(|exchange| exchange.asking.as_ref());
-        asking.is_some_and(|asking| {
-            let only_reads = asking.view.is_some() && asking.turn.is_none();
-            only_reads || (asking.turn.is_some() && asking.cancels_by_leaving)
+        asking.is_some_and(|asking| match (asking.turn, asking.view) {
+            (Some(_), _) => asking.cancels_by_leaving,
+            (None, Some(view)) => self.is_waiting_reader(view),
+            (None, None) => false,
         })
     }
 

@@ -29,6 +29,8 @@ enum Coming {
     Page,
     /// It is for a viewer whose place this one has taken: nobody wants it.
     Stale,
+    /// The store could not give it: it is asked again when there is news, not before.
+    Failed,
 }
 
 /// What a reader does next.
@@ -55,9 +57,15 @@ impl Pages {
     pub(super) fn restart(&mut self, viewer: Viewer) {
         self.viewer = viewer;
         self.is_stirred = false;
-        if self.coming == Coming::Page {
-            self.coming = Coming::Stale;
-        }
+        self.coming = match self.coming {
+            Coming::Page | Coming::Stale => Coming::Stale,
+            Coming::Nothing | Coming::Failed => Coming::Nothing,
+        };
+    }
+
+    /// It has everything there is.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.viewer.next(), Next::Wait { .. })
     }
 
     /// Who reads.
@@ -86,7 +94,7 @@ impl Pages {
     }
 
     /// Takes what the store gave for [`Pull::Order`]: what is for the reader, who then pulls on; an
-    /// error is the reason why there is nothing to be had.
+    /// error is the reason why there is nothing to be had before it is stirred.
     pub(super) fn take(
         &mut self,
         page: Result<Option<Page>, &'static str>,
@@ -94,7 +102,13 @@ impl Pages {
         if std::mem::replace(&mut self.coming, Coming::Nothing) == Coming::Stale {
             return Ok(Batch::default());
         }
-        let batch = self.viewer.take(page?);
+        let batch = match page {
+            Ok(page) => self.viewer.take(page),
+            Err(reason) => {
+                self.coming = Coming::Failed;
+                return Err(reason);
+            }
+        };
         if std::mem::take(&mut self.is_stirred) {
             // What it was stirred for may not be in this page yet.
             self.viewer.stir();
@@ -105,6 +119,9 @@ impl Pages {
     /// There is news: pull again.
     pub(super) fn stir(&mut self) {
         self.is_stirred = self.coming == Coming::Page;
+        if self.coming == Coming::Failed {
+            self.coming = Coming::Nothing;
+        }
         self.viewer.stir();
     }
 
@@ -155,6 +172,9 @@ impl Edge {
                 Mark::Talk(key) => self.talk_polled(key, count),
                 Mark::Turn(_) | Mark::Request(_) => {}
             }
+        }
+        for key in std::mem::take(&mut self.sessions.failed) {
+            self.talk_stirred(key);
         }
         self.wheel.schedule(Timer::SessionPoll, self.clock.now() + POLL);
     }
@@ -251,6 +271,8 @@ mod tests {
         let mut reader = reader(0);
         assert!(matches!(reader.pull(&sessions), Pull::Order(_)));
         assert_eq!(reader.take(Err("busy")).unwrap_err(), "busy");
+        assert!(matches!(reader.pull(&sessions), Pull::Coming), "it is not asked again at once");
+        reader.stir();
         assert!(matches!(reader.pull(&sessions), Pull::Order(_)));
         assert!(reader.take(Ok(None)).unwrap().events.is_empty());
         assert!(matches!(reader.pull(&sessions), Pull::Done), "the session is gone");

@@ -31,10 +31,8 @@ use rip::session::look::{Cancel, CancelOrder, LookOrder, View};
 use rip::session::socket::Asks;
 use rip::session::viewer::Opening;
 use rip::session::{
-    Client, Epoch, EventId, Failure, Form, Nonce, Reading, Refusal, SessionId, Socket, Viewer,
-    encode,
+    Client, Epoch, EventId, Failure, Form, Reading, Refusal, SessionId, Socket, Viewer, encode,
 };
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -192,9 +190,9 @@ impl Edge {
     }
 
     fn start_by_talk(&mut self, key: Key, input: String) {
-        let drawn = self.draw_three();
+        let drawn = self.sessions.draw_session();
         let Some(talk) = self.sessions.talks.get_mut(key) else { return };
-        let [session, token, resume] = match drawn {
+        let (session, token, resume) = match drawn {
             Ok(drawn) => drawn,
             Err(error) => {
                 log::error!("the kernel gives no random numbers: {error}");
@@ -204,19 +202,14 @@ impl Edge {
         };
         let order = StoreOrder::Start(StartOrder {
             owner: Epoch::default(),
-            session: SessionId::new(session),
+            session,
             scope: talk.place.scope(),
-            token: Nonce(token),
-            resume: Nonce(resume),
+            token,
+            resume,
             asked: None,
             is_told: true,
         });
         self.claim_by_talk(key, order, input);
-    }
-
-    /// Random bytes for a session's name and its tokens.
-    fn draw_three(&mut self) -> io::Result<[[u8; 16]; 3]> {
-        Ok([self.sessions.draw()?, self.sessions.draw()?, self.sessions.draw()?])
     }
 
     fn claim_by_talk(&mut self, key: Key, order: StoreOrder, input: String) {
@@ -376,7 +369,7 @@ impl Edge {
                     && talk.socket.last() >= Some(ending.last)
                     && let Some(token_key) = token_key
                 {
-                    let event = encode::replay_event(&ending, session, token, token_key);
+                    let event = encode::replay_event(&ending, session, token, &token_key);
                     talk.say(&encode::message(Some(ending.last), &event));
                 }
             }

@@ -2,12 +2,12 @@
 //! been told enough to be closed.
 
 use super::session::Mark;
-use super::session_pages::Pull;
+use super::session_pages::{Pages, Pull};
 use super::session_socket::{Reads, Talk};
 use super::speech::{Speaker, Stage};
 use super::turn::Edge;
 use crate::reactor::slab::Key;
-use rip::session::viewer::{Batch, Next, Page};
+use rip::session::viewer::{Batch, Page};
 use rip::session::{Form, SessionId, TokenKey, Viewer, encode};
 
 impl Talk {
@@ -27,10 +27,7 @@ impl Talk {
     fn is_waiting(&self) -> bool {
         match self.reads {
             Reads::Nothing | Reads::UpTo(_) => true,
-            Reads::On => {
-                let next = self.pages.as_ref().map(|pages| pages.viewer().next());
-                matches!(next, Some(Next::Wait { .. }))
-            }
+            Reads::On => self.pages.as_ref().is_some_and(Pages::is_waiting),
         }
     }
 }
@@ -72,14 +69,16 @@ impl Edge {
         match pages.take(page) {
             Ok(batch) => {
                 if let Some(token_key) = token_key {
-                    talk.tell(batch, session, token_key);
+                    talk.tell(batch, session, &token_key);
                 }
                 if is_gone && talk.watched == Some(session) {
                     self.talk_leaves(key);
                 }
             }
-            // It looks again when it is stirred, or polled.
-            Err(reason) => log::debug!("cannot read events of {session}: {reason}"),
+            Err(reason) => {
+                log::debug!("cannot read events of {session}: {reason}");
+                self.sessions.failed.push(key);
+            }
         }
     }
 
@@ -100,7 +99,7 @@ impl Edge {
             }
             let Some(pages) = &mut talk.pages else { break };
             match pages.pull(sessions) {
-                Pull::Batch(batch) => talk.tell(batch, session, token_key),
+                Pull::Batch(batch) => talk.tell(batch, session, &token_key),
                 Pull::Order(page) => order = Some(page),
                 Pull::Done => talk.reads = Reads::UpTo(pages.viewer().after()),
                 Pull::Coming | Pull::Wait { .. } => break,

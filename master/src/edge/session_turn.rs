@@ -191,6 +191,7 @@ impl Edge {
             session: session.to_string(),
             scope: None,
             wake: None,
+            is_told: false,
         };
         let wanted = Wanted {
             origin: Origin::Nobody,

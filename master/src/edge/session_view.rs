@@ -27,7 +27,6 @@ use rip::session::look::{LookOrder, View};
 use rip::session::viewer::{Batch, Opening, Page};
 use rip::session::{Event, Failure, Form, Reading, Refusal, SessionId, Viewer};
 use rip::time::Instant;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One who reads.
@@ -71,7 +70,7 @@ impl Edge {
             return self.post_failed(exchange, run, &Failure::Store("closed"));
         };
         let (session, turn) = (run.attempt.session, run.attempt.turn);
-        let fields = encode::turn_fields(session, turn, &run.resume, key);
+        let fields = encode::turn_fields(session, turn, &run.resume, &key);
         if !self.begin_stream(exchange, &fields, b"") {
             return;
         }
@@ -139,6 +138,15 @@ impl Edge {
             self.watch_session(session, Mark::View(key));
         }
         Some(key)
+    }
+
+    /// A reader has everything there is, and waits for more.
+    pub(super) fn is_waiting_reader(&self, key: Key) -> bool {
+        let stage = self.sessions.views.get(key).map(|view| &view.stage);
+        stage.is_some_and(|stage| match stage {
+            Stage::Looking { .. } => false,
+            Stage::Streaming { pages, .. } | Stage::Polling { pages, .. } => pages.is_waiting(),
+        })
     }
 
     fn view_of(&self, exchange: Key) -> Option<Key> {
@@ -327,6 +335,14 @@ impl Edge {
     /// A reader has read everything that is stored. What it waits for will not come, or not here.
     fn waits_in_vain(&self, key: Key) -> bool {
         let Some(view) = self.sessions.views.get(key) else { return true };
+        let front = self.front_of(key);
+        let began_turn = self.exchanges.get(view.exchange).is_some_and(|exchange| {
+            exchange.asking.as_ref().is_some_and(|asking| asking.turn.is_some())
+        });
+        if front.is_some_and(|front| front.read_closed) && !began_turn {
+            // Whether it still reads would not be known.
+            return true;
+        }
         match &view.stage {
             Stage::Streaming { farewell: Some(_), .. } => true,
             Stage::Polling { .. } => self.drain.is_some(),
@@ -354,7 +370,7 @@ impl Edge {
             encode::reset_block(reset, from, &mut bytes);
         }
         for event in &batch.events {
-            encode::event_block(event, session, token_key, &mut bytes);
+            encode::event_block(event, session, &token_key, &mut bytes);
         }
         if !bytes.is_empty() {
             self.say(key, &bytes);
@@ -384,8 +400,7 @@ impl Edge {
                 self.finish_answer(exchange);
             }
             Stage::Polling { pages, events } => {
-                let shared = Arc::clone(&self.shared);
-                let Some(token_key) = shared.sessions.queue.key() else { return };
+                let Some(token_key) = self.shared.sessions.queue.key() else { return };
                 let (viewer, events) = (pages.viewer(), std::mem::take(events));
                 let body = encode::events_body(
                     &events,
@@ -393,7 +408,7 @@ impl Edge {
                     viewer.after(),
                     viewer.is_up_to_date(),
                     viewer.is_closed(),
-                    token_key,
+                    &token_key,
                 );
                 let (content_type, body) = (encode::JSON_TYPE, body.as_bytes());
                 let told = Told { status: 200, content_type, fields: &[], body };

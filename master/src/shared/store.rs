@@ -14,7 +14,7 @@ use rip::session::viewer::Page;
 use rip::session::{EventId, Refusal, SessionId, TokenKey};
 use rip::time::Instant;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Where orders for the store go. Cheap to clone.
@@ -85,14 +85,16 @@ impl StoreQueue {
         self.shared.lock().loops.clone()
     }
 
-    /// What tokens are made with; `None` while the store could not be opened yet. It never changes.
-    pub fn key(&self) -> Option<&TokenKey> {
-        self.shared.key.get()
+    /// What tokens are made with; `None` while the store could not be opened yet. It changes when another
+    /// store with another key is found in the place of the one before.
+    pub fn key(&self) -> Option<TokenKey> {
+        // Nothing that can panic runs under this lock.
+        self.shared.key.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Tokens are made with `key`. The first call counts. For the agent.
+    /// Tokens are made with `key` from now on. For the agent.
     pub fn set_key(&self, key: TokenKey) {
-        let _ = self.shared.key.set(key);
+        *self.shared.key.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 
     /// Has somebody count the sessions in the store.
@@ -337,7 +339,7 @@ struct Shared {
     lanes: Mutex<Lanes>,
     read: Condvar,
     write: Condvar,
-    key: OnceLock<TokenKey>,
+    key: RwLock<Option<TokenKey>>,
 }
 
 #[derive(Default)]

@@ -136,6 +136,7 @@ impl Rig {
             session: session.to_string(),
             scope: wake.map(|_| SCOPE.to_owned()),
             wake: wake.map(str::to_owned),
+            is_told: false,
         };
         let step = claim::wake(&order, self.load(order.load()), self.now);
         self.write(step)

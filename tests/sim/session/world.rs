@@ -577,7 +577,8 @@ impl World {
         let Some(owner) = self.any_master(dice) else { return };
         let now = UnixMillis(self.now);
         let scope = wake.as_ref().map(|_| SCOPE.to_owned());
-        let order = WakeOrder { owner: Epoch(owner), session: id.to_string(), scope, wake };
+        let session = id.to_string();
+        let order = WakeOrder { owner: Epoch(owner), session, scope, wake, is_told: false };
         let (step, fault) =
             self.decide(order.load(), dice, |found, _| claim::wake(&order, found, now));
         match (&step.reply, expected) {

@@ -20,6 +20,9 @@ pub struct Chores {
     sweep: Instant,
     prune: Instant,
     glance: Instant,
+    /// Where the next look for timers that are due begins: some may be due for as long as nobody serves
+    /// them, and the others get their turn all the same.
+    due_after: (i64, Vec<u8>),
     /// Sessions whose timer a loop was told of, and when.
     told: BTreeMap<SessionId, Instant>,
 }
@@ -40,7 +43,8 @@ pub struct News {
 impl Chores {
     /// Everything is to be done at once.
     pub fn new(now: Instant) -> Self {
-        Self { sweep: now, prune: now, glance: now, told: BTreeMap::new() }
+        let due_after = Default::default();
+        Self { sweep: now, prune: now, glance: now, due_after, told: BTreeMap::new() }
     }
 
     /// When the next of them is to be done.
@@ -76,7 +80,7 @@ impl Chores {
             self.glance = now + GLANCE_PAUSE;
             news.cancelled = database.cancelled()?;
             self.told.retain(|_, told| now.since(*told) < TOLD_KEEP);
-            for (session, scope) in database.due(wall, DUE_COUNT)? {
+            for (session, scope) in database.due(wall, &mut self.due_after, DUE_COUNT)? {
                 if let Entry::Vacant(untold) = self.told.entry(session) {
                     untold.insert(now);
                     news.due.push((session, scope));
@@ -146,11 +150,10 @@ impl Database {
                 Place::File(path) => place::is_free(path, epoch),
             });
         }
-        let mut statement =
-            self.conn.prepare_cached("SELECT count(*) FROM sessions WHERE run_owner = ?1")?;
-        let count: i64 = statement.query_row([epoch.0], |row| row.get(0))?;
-        // Some that live may be gone from the store: then this is looked at in vain, and seldom.
-        Ok(count > 0 && usize::try_from(count) != Ok(self.live().len()))
+        // Some that live may be gone from the store, until they are told so: then this is looked at in
+        // vain.
+        let count = self.running_count()?;
+        Ok(count > 0 && count != self.live().len())
     }
 
     /// Ends some turns of `epoch`; true when there may be more.
@@ -186,11 +189,12 @@ impl Database {
         Ok(done == PRUNE_COUNT)
     }
 
-    /// The turns of ours that are to be cancelled.
+    /// The turns of ours that are to be cancelled: somebody said so, or their session was deleted.
     pub fn cancelled(&self) -> Result<Vec<Attempt>, Trouble> {
         if self.live().is_empty() {
             return Ok(Vec::new());
         }
+        let mut attempts = self.deleted()?;
         let mut statement = self.conn.prepare_cached(
             "SELECT id, committed + 1, run_attempt FROM sessions \
              WHERE run_owner = ?1 AND run_cancelling = 1",
@@ -199,7 +203,6 @@ impl Database {
             let id: rows::Fixed<16> = row.get(0)?;
             Ok((SessionId::new(id.0), row.get::<_, i64>(1)?, row.get::<_, u32>(2)?))
         })?;
-        let mut attempts = Vec::new();
         for row in rows {
             let (id, turn, number) = row?;
             let known = self.live().get(&id);
@@ -212,14 +215,59 @@ impl Database {
         Ok(attempts)
     }
 
-    /// Up to `limit` sessions whose timer is due, the one that waits longest first.
-    pub fn due(&self, now: UnixMillis, limit: u32) -> Result<Vec<(SessionId, String)>, Trouble> {
-        let condition = "WHERE timer_at IS NOT NULL AND run_owner IS NULL AND timer_at <= ?1 \
-                         ORDER BY timer_at LIMIT ?2";
-        let found = rows::sessions(&self.conn, condition, params![signed(now.0), limit])?;
-        let due = found.into_iter().filter_map(|(_, session)| session.ok());
-        let due = due.filter(|session| session.is_due(now));
-        Ok(due.map(|session| (session.id, session.scope)).collect())
+    /// The turns of ours whose session was deleted, and that were not told.
+    fn deleted(&self) -> Result<Vec<Attempt>, Trouble> {
+        if self.running_count()? >= self.live().len() {
+            return Ok(Vec::new());
+        }
+        let mut statement =
+            self.conn.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1 AND run_owner = ?2")?;
+        let mut attempts = Vec::new();
+        for (id, attempt) in self.live() {
+            if !statement.exists(params![id.as_bytes(), self.epoch.0])? {
+                attempts.push(*attempt);
+            }
+        }
+        Ok(attempts)
+    }
+
+    /// How many turns of ours the store says run.
+    fn running_count(&self) -> Result<usize, Trouble> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT count(*) FROM sessions WHERE run_owner = ?1")?;
+        let count: i64 = statement.query_row([self.epoch.0], |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
+
+    /// Up to `limit` sessions whose timer is due, with their scopes, behind `after`, the one that waits
+    /// longest first. `after` moves on, and back to the start behind the last one.
+    pub fn due(
+        &self,
+        now: UnixMillis,
+        after: &mut (i64, Vec<u8>),
+        limit: u32,
+    ) -> Result<Vec<(SessionId, String)>, Trouble> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT timer_at, id, scope FROM sessions \
+             WHERE timer_at IS NOT NULL AND run_owner IS NULL AND timer_at <= ?1 \
+             AND (timer_at, id) > (?2, ?3) AND max(timer_at, touched) > ?4 \
+             ORDER BY timer_at, id LIMIT ?5",
+        )?;
+        let kept = signed(prune::sessions_before(now).0);
+        let mut rows = statement.query(params![signed(now.0), after.0, after.1, kept, limit])?;
+        let (mut count, mut due) = (0, Vec::new());
+        while let Some(row) = rows.next()? {
+            count += 1;
+            *after = (row.get(0)?, row.get(1)?);
+            // A name that is none is nobody's.
+            if let Ok(name) = <[u8; 16]>::try_from(after.1.as_slice()) {
+                due.push((SessionId::new(name), row.get(2)?));
+            }
+        }
+        if count < limit {
+            *after = Default::default();
+        }
+        Ok(due)
     }
 
     /// Forgets a little of what has had its time; true when there is more.
@@ -287,7 +335,8 @@ impl Database {
     /// A session past its time: first its events, some at a time, then the rest of it.
     fn prune_sessions(&mut self, now: UnixMillis) -> Result<bool, Trouble> {
         let before = signed(prune::sessions_before(now).0);
-        let condition = "WHERE run_owner IS NULL AND touched <= ?1 ORDER BY touched LIMIT 8";
+        let condition = "WHERE run_owner IS NULL AND touched <= ?1 \
+                         AND (timer_at IS NULL OR timer_at <= ?1) ORDER BY touched LIMIT 8";
         let mut more = false;
         for (name, session) in rows::sessions(&self.conn, condition, [before])? {
             more = true;

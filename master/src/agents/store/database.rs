@@ -359,6 +359,7 @@ pub(super) fn needs(order: &StoreOrder) -> Level {
     let is_power = match order {
         StoreOrder::Start(order) => order.is_told,
         StoreOrder::Message(order) => order.is_told,
+        StoreOrder::Wake(order) => order.is_told,
         StoreOrder::Delete(_) => true,
         StoreOrder::End(order) => match &order.end {
             // The end of a first turn tells the session's name, also when nothing came of it, or
@@ -367,8 +368,7 @@ pub(super) fn needs(order: &StoreOrder) -> Level {
             End::Failed(_) => order.attempt.turn == 1,
             End::Refused { .. } => order.attempt.turn == 1,
         },
-        StoreOrder::Wake(_)
-        | StoreOrder::Append(_)
+        StoreOrder::Append(_)
         | StoreOrder::Cancel(_)
         | StoreOrder::Look(_)
         | StoreOrder::Page { .. } => false,

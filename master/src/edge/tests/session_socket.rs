@@ -136,6 +136,29 @@ fn a_store_that_is_in_trouble_delays_events_and_loses_none() {
 }
 
 #[test]
+fn a_store_that_is_in_trouble_is_not_asked_in_circles() {
+    for here in [true, false] {
+        let stage = Stage::new();
+        stage.begin(here);
+        stage.say(2000, 100);
+        stage.store.lock().unwrap().trouble = Some("unreachable");
+        let mut client = open(&stage);
+        resume(&mut client, "earliest");
+        let troubles = || stage.store.lock().unwrap().troubles;
+        // It is asked again for as long as it takes, now and then.
+        wait_until("it gives up", || troubles() > 2);
+        let (before, began) = (troubles(), Instant::now());
+        thread::sleep(Duration::from_millis(500));
+        let asked = troubles() - before;
+        let most = began.elapsed().as_millis() / 250 + 2;
+        assert!(asked as u128 <= most, "asked {asked} times in {:?}", began.elapsed());
+        assert_nothing_told_yet(&mut client);
+        stage.store.lock().unwrap().trouble = None;
+        hear_events(&stage, &mut client, 1);
+    }
+}
+
+#[test]
 fn what_a_client_does_not_take_is_not_read_for_it() {
     const EVENTS: u64 = 2000;
     let stage = Stage::new();

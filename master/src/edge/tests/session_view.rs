@@ -33,6 +33,8 @@ pub(super) struct Store {
     turn: u64,
     /// What it says in place of pages.
     pub(super) trouble: Option<&'static str>,
+    /// How often it said so.
+    pub(super) troubles: usize,
     /// How many pages it gave.
     pub(super) pages: usize,
     /// How often it was looked at.
@@ -102,7 +104,10 @@ impl Stage {
                 let answer = match &job.order {
                     StoreOrder::Page { after, count, .. } => {
                         StoreAnswer::Page(match store.trouble {
-                            Some(reason) => Err(reason),
+                            Some(reason) => {
+                                store.troubles += 1;
+                                Err(reason)
+                            }
                             None => Ok(Some(store.page(*after, *count))),
                         })
                     }
@@ -403,6 +408,32 @@ fn who_polls_is_answered_at_once_or_when_something_comes_or_in_time() {
     stage.begin(false);
     stage.say(1, 1);
     assert_eq!(body(&mut client, "200")["events"][0]["seq"], 6);
+}
+
+#[test]
+fn who_sends_nothing_more_gets_what_there_is() {
+    let stage = Stage::new();
+    stage.begin(false);
+    stage.say(3, 10);
+    // The store looks when the end has come.
+    let end = |client: &TcpStream| client.shutdown(std::net::Shutdown::Write).unwrap();
+    let store = stage.store.lock().unwrap();
+    let mut stream = stage.ask("GET", "", "");
+    let (mut json, _) = stage.json("?wait=30");
+    end(stream.get_ref());
+    end(json.get_ref());
+    thread::sleep(Duration::from_millis(100));
+    drop(store);
+    let head = head(&mut stream).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(rest(&mut stream), START.to_owned() + &stage.blocks(1));
+    assert_eq!(body(&mut json, "200")["events"][2]["seq"], 3);
+    // Who has it all is not waited with.
+    let mut stream = stage.stream("");
+    read(&mut stream, START.len() + stage.blocks(1).len());
+    end(stream.get_ref());
+    assert_eq!(stream.read(&mut [0; 64]).unwrap_or(0), 0);
+    wait_until("it stays", || stage.viewers() == 0);
 }
 
 #[test]

@@ -526,6 +526,27 @@ fn desk_token(desk: &Desk, number: u8, turn: u64) -> rip::session::Token {
 }
 
 #[test]
+fn a_key_that_went_with_its_store_is_not_used_on() {
+    let dir = TestDir::make();
+    let mut desk = Desk::at(&dir.path().join("sessions.db"));
+    desk.ran(start(1));
+    let before = token(&desk.queue, 1, 1);
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let until = Clock::read() + Duration::from_secs(20);
+    while token(&desk.queue, 1, 1).expose() == before.expose() {
+        assert!(Clock::read() < until, "tokens are made that no store knows");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let run = desk.ran(start(1));
+    desk.ask(finish(&run, 1));
+    // What a client is told is what the store wants.
+    let told = token(&desk.queue, 1, 2);
+    desk.ran(message(name(1), Some(told), None));
+}
+
+#[test]
 fn an_order_that_waited_too_long_is_refused_but_not_one_of_a_turn_that_runs() {
     let dir = TestDir::make();
     let mut desk = Desk::at(&dir.path().join("sessions.db"));

@@ -141,3 +141,45 @@ fn chores_that_fail_are_not_tried_again_at_once() {
     assert!(rig.database.sweep(NOW).unwrap().len() + rounds > 1);
     assert!(rig.database.sweep(NOW).unwrap().is_empty());
 }
+
+#[test]
+fn timers_that_nobody_serves_hold_up_no_other() {
+    let mut rig = Rig::new();
+    for number in 1..=5 {
+        rig.parked(number, UnixMillis(NOW.0 + u64::from(number)));
+    }
+    rig.now = after(Duration::from_secs(1));
+    let mut place = Default::default();
+    let mut look = || {
+        let due = rig.database.due(rig.now, &mut place, 2).unwrap();
+        due.into_iter().map(|(session, _)| session).collect::<Vec<_>>()
+    };
+    // Nobody runs any of them: they are told of in turn, and again from the start.
+    for _ in 0..2 {
+        assert_eq!(look(), [name(1), name(2)]);
+        assert_eq!(look(), [name(3), name(4)]);
+        assert_eq!(look(), [name(5)]);
+    }
+}
+
+#[test]
+fn a_session_is_kept_until_its_timer_has_had_its_time() {
+    let mut rig = Rig::new();
+    let at = after(30 * Duration::from_secs(24 * 3600));
+    let waits = rig.parked(1, at);
+    let idle = rig.session(2, 1);
+    rig.now = after(2 * SESSION_KEEP);
+    prune(&mut rig);
+    assert_eq!(count(&rig, "sessions"), 1, "the idle one is gone");
+    assert!(rig.look(idle, 2).is_err());
+    let view = rig.look(waits, 2).unwrap();
+    let expires_at = UnixMillis(at.0 + SESSION_KEEP.as_millis() as u64);
+    assert_eq!((view.status, view.expires_at), ("parked", expires_at));
+    rig.now = at;
+    assert_eq!(rig.due().len(), 1);
+    // Nobody ran it in time.
+    rig.now = expires_at;
+    assert!(rig.due().is_empty());
+    prune(&mut rig);
+    assert_eq!(count(&rig, "sessions"), 0);
+}

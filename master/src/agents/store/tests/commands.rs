@@ -3,10 +3,10 @@
 use super::rig::{NOW, Rig, append, asked, end, finish, message, name, start, start_asked, timer};
 use crate::shared::store::{StoreAnswer, StoreOrder};
 use crate::sys::test_disk::sync_count;
-use rip::session::claim::Claim;
+use rip::session::claim::{Claim, WakeOrder};
 use rip::session::end::{Appended, End, Ended, Lost};
 use rip::session::look::{Cancel, Delete};
-use rip::session::{Failure, Outcome, Refusal, State};
+use rip::session::{Epoch, Failure, Outcome, Refusal, State};
 use rip::time::UnixMillis;
 use std::os::unix::fs::PermissionsExt;
 
@@ -114,6 +114,20 @@ fn a_cancelled_turn_does_not_commit_and_a_deleted_session_is_gone() {
 }
 
 #[test]
+fn a_turn_whose_session_is_deleted_hears_of_it() {
+    let mut rig = Rig::new();
+    let (other, id) = (rig.ran(start(1)), rig.session(2, 1));
+    let run = rig.ran(rig.message(id, 2));
+    assert_eq!(rig.database.cancelled().unwrap(), []);
+    rig.delete(id, 2);
+    // It says nothing itself, and whoever deleted it did not know where it runs.
+    assert_eq!(rig.database.cancelled().unwrap(), [run.attempt]);
+    rig.end(finish(&run, 2));
+    assert_eq!(rig.database.cancelled().unwrap(), []);
+    rig.end(finish(&other, 1));
+}
+
+#[test]
 fn a_timer_outlives_the_master() {
     let mut rig = Rig::new();
     let run = rig.ran(start(1));
@@ -121,13 +135,13 @@ fn a_timer_outlives_the_master() {
     let until = Some(UnixMillis(NOW.0 + 60_000));
     rig.end(end(run.attempt, End::Outcome(Outcome::Parked { wait, until }, State::Same)));
     let mut rig = rig.reopen();
-    assert!(rig.database.due(rig.now, 9).unwrap().is_empty());
+    assert!(rig.due().is_empty());
     assert!(matches!(rig.refused(timer(name(1))), Refusal::NotParked(_)));
     rig.now = UnixMillis(NOW.0 + 60_000);
-    assert_eq!(rig.database.due(rig.now, 9).unwrap(), [(name(1), super::rig::SCOPE.to_owned())]);
+    assert_eq!(rig.due(), [(name(1), super::rig::SCOPE.to_owned())]);
     let run = rig.ran(timer(name(1)));
     assert!(run.wake.as_deref().is_some_and(|wake| wake.contains("\"w\"")));
-    assert!(rig.database.due(rig.now, 9).unwrap().is_empty());
+    assert!(rig.due().is_empty());
     rig.end(finish(&run, 2));
     rig.check();
 }
@@ -165,6 +179,19 @@ fn a_batch_of_any_size_syncs_once_and_only_if_it_must() {
     rig.one(rig.deletion(name(1), 2));
     assert_eq!(sync_count() - before, 2);
     rig.check();
+}
+
+#[test]
+fn a_wake_lasts_before_its_client_hears_that_it_was_accepted() {
+    let mut rig = Rig::new();
+    for (number, is_told) in [(1, false), (2, true)] {
+        let session = rig.parked(number, UnixMillis(NOW.0 + 1000)).to_string();
+        let (owner, scope) = (Epoch(0), Some(super::rig::SCOPE.to_owned()));
+        let wake = Some("{}".to_owned());
+        let before = sync_count();
+        rig.ran(StoreOrder::Wake(WakeOrder { owner, session, scope, wake, is_told }));
+        assert_eq!(sync_count() - before, u64::from(is_told));
+    }
 }
 
 #[test]

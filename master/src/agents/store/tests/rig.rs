@@ -146,6 +146,20 @@ impl Rig {
     }
 
     #[track_caller]
+    /// The sessions whose timer is due, the first few.
+    pub(super) fn due(&self) -> Vec<(SessionId, String)> {
+        self.database.due(self.now, &mut Default::default(), 9).unwrap()
+    }
+
+    /// Session `number`, which waits until `at`.
+    pub(super) fn parked(&mut self, number: u8, at: UnixMillis) -> SessionId {
+        let run = self.ran(start(number));
+        let wait = "{\"id\":\"w\"}".to_owned();
+        let parked = Outcome::Parked { wait, until: Some(at) };
+        self.end(end(run.attempt, End::Outcome(parked, State::Same)));
+        name(number)
+    }
+
     pub(super) fn cancel(&mut self, id: SessionId, turn: u64) -> Cancel {
         let right = Right::Token(Some(self.token(id, turn)));
         let order = CancelOrder { session: id.to_string(), scope: SCOPE.into(), right };
@@ -239,7 +253,13 @@ pub(super) fn message(id: SessionId, token: Option<Token>, asked: Option<Asked>)
 
 pub(super) fn timer(id: SessionId) -> StoreOrder {
     let session = id.to_string();
-    StoreOrder::Wake(WakeOrder { owner: Epoch(0), session, scope: None, wake: None })
+    StoreOrder::Wake(WakeOrder {
+        owner: Epoch(0),
+        session,
+        scope: None,
+        wake: None,
+        is_told: false,
+    })
 }
 
 pub(super) fn deltas(run: &Run, after: u64, count: u64) -> Vec<Event> {
