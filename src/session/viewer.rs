@@ -37,6 +37,8 @@ pub struct Viewer {
     turn: Option<u64>,
     /// It wants one attempt of that turn only.
     is_of_run: bool,
+    /// It begins with whatever is the oldest event when it reads.
+    is_from_earliest: bool,
     /// It was told that its cursor leads nowhere.
     reset: Option<Reset>,
     /// JSON: how many more it takes.
@@ -150,6 +152,7 @@ impl Viewer {
             after,
             turn: read.turn,
             is_of_run: false,
+            is_from_earliest: read.cursor == Cursor::Earliest,
             reset,
             room: if form == Form::Json { read.limit } else { u32::MAX },
             wait_until,
@@ -176,6 +179,7 @@ impl Viewer {
             after,
             turn: None,
             is_of_run: false,
+            is_from_earliest: false,
             reset: None,
             room: u32::MAX,
             wait_until: None,
@@ -250,7 +254,9 @@ impl Viewer {
                 EventId::new(event.id.epoch, event.id.seq.saturating_sub(1))
             });
             self.after = before;
-            read.reset = Some((Reset::Truncated, before));
+            // In JSON who wants the oldest ones has named none yet that could be gone.
+            let is_unnamed = self.form == Form::Json && self.is_from_earliest && !self.has_read;
+            read.reset = (!is_unnamed).then_some((Reset::Truncated, before));
         }
         let mut is_turn_over = false;
         for event in page.events {

@@ -241,6 +241,8 @@ impl Edge {
     pub(super) fn session_asked(&mut self, key: Key) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.state = State::Answering;
+        // What becomes of it counts where it goes: it is not the spool's any more.
+        exchange.spool.settle_budgets(&self.shared);
         let Some(asking) = &mut exchange.asking else { return };
         let Some(endpoint) = asking.endpoint.take() else { return };
         let (said, body) = (std::mem::take(&mut asking.said), std::mem::take(&mut asking.body));

@@ -299,6 +299,28 @@ fn a_viewer_who_is_too_slow_is_told_what_it_missed() {
 }
 
 #[test]
+fn who_wants_the_oldest_events_is_not_told_that_older_ones_have_just_gone() {
+    for (cursor, reset) in [
+        (Cursor::Earliest, None),
+        (Cursor::After(EventId::new(Epoch(3), 1)), Some((Reset::Truncated, 3))),
+    ] {
+        let mut rig = Rig::new();
+        let id = rig.session();
+        rig.go_on(id, NDJSON, STREAM);
+        let mut json = viewer(open(&mut rig, id, Form::Json, &read(cursor)));
+        let session = rig.sessions[&id].clone();
+        let old = |seq| Old { seq, bytes: 1, at: UnixMillis(0) };
+        let oldest: Vec<Old> = (1..=3).map(old).collect();
+        let writes = prune::events(session, &oldest, UnixMillis(25 * 3_600_000));
+        rig.write(Step { level: Level::Process, writes, reply: () });
+        let Next::Page { after, count } = json.next() else { panic!("it wants nothing") };
+        let batch = json.take(rig.page(id, after, count));
+        assert_eq!(batch.reset.map(|(reset, from)| (reset, from.seq)), reset);
+        assert_eq!(names(&batch.events), [4]);
+    }
+}
+
+#[test]
 fn a_deleted_session_ends_the_stream() {
     let mut rig = Rig::new();
     let id = rig.session();

@@ -457,7 +457,9 @@ fn who_has_said_everything_may_still_be_reading() {
     client.shutdown(std::net::Shutdown::Write).unwrap();
     let asked = told.recv_timeout(PATIENCE).unwrap();
     assert!(asked.starts_with("POST /v1/turn HTTP/1.1\r\nHost: localhost\r\n"), "{asked}");
-    assert!(asked.ends_with("\r\n\r\n{\"input\":{\"a\":1},\"state\":null}"), "{asked}");
+    let body = "{\"input\":{\"a\":1},\"state\":null}";
+    assert!(asked.ends_with(&format!("\r\n\r\n{body}")), "{asked}");
+    assert_eq!(house.shared.spool_memory.taken(), body.len() as u64, "it is kept once");
     house.turn();
     go.send(()).unwrap();
     let text = response(&mut client);
