@@ -8,6 +8,7 @@ use super::session::Mark;
 use super::turn::{Edge, Timer};
 use crate::shared::sessions::Sessions;
 use crate::shared::store::StoreOrder;
+use rip::limits::EVENT_PAGE_BYTES;
 use rip::session::table::Place;
 use rip::session::viewer::{Batch, Next, Page};
 use rip::session::{SessionId, Viewer};
@@ -180,6 +181,9 @@ impl Edge {
     }
 }
 
+/// A page is read for a client when less than this waits for it. A page is far more: what waits for a slow
+/// client is one page, not two.
+pub(super) const READ_ON_BYTES: usize = EVENT_PAGE_BYTES / 8;
 /// How often those are looked for who read what runs elsewhere.
 const POLL: Duration = Duration::from_millis(250);
 

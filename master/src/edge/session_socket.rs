@@ -14,7 +14,7 @@
 //! Messages are text: a binary one closes the connection with 1003.
 
 use super::session::Mark;
-use super::session_pages::Pages;
+use super::session_pages::{Pages, READ_ON_BYTES};
 use super::session_turn::{Origin, Wanted};
 use super::speech::{Speaker, Speech};
 use super::turn::Edge;
@@ -112,7 +112,12 @@ impl Talk {
         self.say(&text);
     }
 
-    /// The client has enough to take.
+    /// The client has so much to take that nothing is read for it.
+    pub(super) fn has_enough(&self) -> bool {
+        self.speech.outbox.byte_count() >= READ_ON_BYTES
+    }
+
+    /// The client has so much to take that it is not heard.
     pub(super) fn is_full(&self) -> bool {
         self.speech.outbox.byte_count() >= limits::RESPONSE_BUFFER_BYTES
     }

@@ -87,7 +87,7 @@ impl Edge {
         let sessions = &self.shared.sessions;
         let Some(talk) = self.sessions.talks.get_mut(key) else { return false };
         let mut order = None;
-        while order.is_none() && talk.speech.stage == Stage::Open && !talk.is_full() {
+        while order.is_none() && talk.speech.stage == Stage::Open && !talk.has_enough() {
             let (Some(session), Some(token_key)) = (talk.watched, sessions.queue.key()) else {
                 break;
             };

@@ -16,7 +16,7 @@ use super::answer::output;
 use super::front::Front;
 use super::session::Mark;
 use super::session_answer::Told;
-use super::session_pages::{Pages, Pull};
+use super::session_pages::{Pages, Pull, READ_ON_BYTES};
 use super::turn::{Edge, Timer};
 use crate::reactor::slab::Key;
 use crate::shared::store::{StoreAnswer, StoreOrder};
@@ -295,11 +295,11 @@ impl Edge {
         let mut budget_bytes = BYTES_PER_GO;
         loop {
             let Some(front) = self.front_of(key) else { return };
-            if front.is_behind() {
-                // Where it stays behind, its socket tells when it takes more.
-                let is_behind =
-                    !self.flush_reader(key) || self.front_of(key).is_none_or(Front::is_behind);
-                if is_behind {
+            if has_enough(front) {
+                // Where it still has, its socket tells when it takes more.
+                let has_enough =
+                    !self.flush_reader(key) || self.front_of(key).is_none_or(has_enough);
+                if has_enough {
                     return;
                 }
             }
@@ -483,6 +483,11 @@ impl Edge {
             self.wheel.schedule(Timer::SessionView(key), at);
         }
     }
+}
+
+/// The client has so much to take that nothing is read for it.
+fn has_enough(front: &Front) -> bool {
+    front.output.len() >= READ_ON_BYTES
 }
 
 /// Bytes read for one client before the others get their turn.

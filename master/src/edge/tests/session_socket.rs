@@ -1,6 +1,6 @@
 //! Who is bound to a session over WebSocket, with a store that says what a test wants it to.
 
-use super::session_view::{KEY, SESSION, Stage};
+use super::session_view::{KEY, SESSION, Stage, bytes_in_kernel};
 use super::socket::{hear, say};
 use super::*;
 use rip::limits::EVENT_PAGE_BYTES;
@@ -178,6 +178,28 @@ fn what_a_client_does_not_take_is_not_read_for_it() {
     hear_events(&stage, &mut client, 1);
     stage.end();
     hear_events(&stage, &mut client, EVENTS + 1);
+}
+
+#[test]
+fn what_waits_for_a_slow_client_is_one_page() {
+    let stage = Stage::new();
+    stage.begin(false);
+    // Each of the first is a page, and a smaller one than those that follow: where in a page the kernel has
+    // enough depends on how many of them are read.
+    stage.say(8, 200 * 1024);
+    stage.say(600, 16 * 1024);
+    stage.end();
+    for first in 0..8 {
+        let bytes = || stage.store.lock().unwrap().bytes;
+        let bytes_before = bytes();
+        let mut client = open(&stage);
+        resume(&mut client, &format!("0001-{:012x}", first));
+        wait_until("it never reads", || bytes() > bytes_before);
+        let left = bytes_in_kernel(&client);
+        let read = bytes() - bytes_before;
+        let waiting = read.saturating_sub(left);
+        assert!(waiting <= EVENT_PAGE_BYTES * 5 / 4, "{waiting} of {read} bytes wait");
+    }
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) struct Store {
     pub(super) troubles: usize,
     /// How many pages it gave.
     pub(super) pages: usize,
+    /// How many bytes of events were in them.
+    pub(super) bytes: usize,
     /// How often it was looked at.
     looks: usize,
 }
@@ -76,12 +78,9 @@ impl Store {
             bytes <= EVENT_PAGE_BYTES
         };
         let events = self.events.iter().skip(first as usize).take(count as usize);
-        Page {
-            events: events.take_while(fits).cloned().collect(),
-            last: self.last(),
-            first: self.first.max(1),
-            running: self.running,
-        }
+        let events: Vec<Event> = events.take_while(fits).cloned().collect();
+        self.bytes += events.iter().map(Event::byte_count).sum::<usize>();
+        Page { events, last: self.last(), first: self.first.max(1), running: self.running }
     }
 }
 
@@ -334,6 +333,52 @@ fn whoever_comes_again_gets_the_rest() {
     let head = head(&mut client).unwrap();
     assert!(head.starts_with("HTTP/1.1 204 "), "{head}");
     assert!(!head.contains("Content-"), "{head}");
+}
+
+/// Bytes on their way to `client` that have left the server, when nothing moves any more.
+pub(super) fn bytes_in_kernel(client: &TcpStream) -> usize {
+    let own = format!(":{:04X}", client.local_addr().unwrap().port());
+    let count = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let of = |line: &str| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (here, there) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+            let (sent, received) = fields.nth(1)?.split_once(':')?;
+            let queue = match () {
+                () if here.ends_with(&own) => received,
+                () if there.ends_with(&own) => sent,
+                () => return None,
+            };
+            usize::from_str_radix(queue, 16).ok()
+        };
+        table.lines().filter_map(of).sum::<usize>()
+    };
+    let mut before = 0;
+    wait_until("it never rests", || {
+        thread::sleep(Duration::from_millis(300));
+        std::mem::replace(&mut before, count()) == before
+    });
+    before
+}
+
+#[test]
+fn what_waits_for_a_slow_reader_is_one_page() {
+    let stage = Stage::new();
+    stage.begin(false);
+    // Each of the first is a page, and a smaller one than those that follow: where in a page the kernel has
+    // enough depends on how many of them are read.
+    stage.say(8, 200 * 1024);
+    stage.say(600, 16 * 1024);
+    stage.end();
+    for first in 0..8 {
+        let id = EventId::new(Epoch(1), first);
+        let bytes_before = stage.store.lock().unwrap().bytes;
+        let slow = stage.stream(&format!("?last_event_id={id}"));
+        let left = bytes_in_kernel(slow.get_ref()) + slow.buffer().len();
+        let read = stage.store.lock().unwrap().bytes - bytes_before;
+        let waiting = read.saturating_sub(left);
+        assert!(waiting <= EVENT_PAGE_BYTES * 5 / 4, "{waiting} of {read} bytes wait");
+    }
 }
 
 #[test]
