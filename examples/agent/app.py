@@ -85,6 +85,9 @@ def turn(body, key):
     else:
         count = sum("user" in message for message in messages)
         words = f"You have said {count} things so far, the last of them: {heard}"
+    # A wait ends with the next turn, and its timer with it: who is to be reminded is so still.
+    if wake is None and wait is None and waiting and waiting["reason"] == "timer":
+        wait = waiting
 
     for word in re.findall(r"\S+\s*", words):
         time.sleep(PAUSE)

@@ -123,6 +123,7 @@ impl Refusal {
     /// Its words: `error`.
     pub fn text(&self) -> String {
         match self {
+            Self::UnknownSession(id) if id.is_empty() => "no session is named",
             Self::UnknownSession(id) => return format!("unknown session '{id}'"),
             Self::NoRoute(path) => return format!("no route for {path}"),
             Self::BadParameter(name) => return format!("bad value of '{name}'"),

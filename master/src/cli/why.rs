@@ -192,7 +192,8 @@ fn text(
     notes: &[String],
 ) -> String {
     let notes: String = notes.iter().map(|note| format!("{note}\n")).collect();
-    let told = notes + &rule_text(explanation, own);
+    let otherwise = if notes.is_empty() { "" } else { "otherwise: " };
+    let told = notes + otherwise + &rule_text(explanation, own);
     match sent_to {
         Some(origin) => format!("over plain HTTP it is sent on to {origin}; there:\n{told}"),
         None => told,

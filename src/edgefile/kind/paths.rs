@@ -140,11 +140,15 @@ pub(super) fn url_path(text: &str) -> Result<(), Wrong> {
 
 /// A path at which something is served.
 pub(super) fn place(text: &str) -> Result<(), Wrong> {
+    single(text, "/realtime")
+}
+
+fn single(text: &str, example: &str) -> Result<(), Wrong> {
     url_path(text)?;
     if text.contains(['*', '?', '%']) || text.len() == 1 {
         return Err(Wrong::new(
             format!("\"{}\" is no single path", shown(text)),
-            "write one without * ? and %, such as \"/realtime\"",
+            format!("write one without * ? and %, such as \"{example}\""),
         ));
     }
     clean_path(text)
@@ -153,7 +157,7 @@ pub(super) fn place(text: &str) -> Result<(), Wrong> {
 /// A path below which something is served, without a slash at its end; nothing is left of `/`.
 pub(super) fn mount(text: &str) -> Result<String, Wrong> {
     if text != "/" {
-        place(text)?;
+        single(text, "/v1")?;
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

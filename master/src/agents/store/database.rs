@@ -244,8 +244,11 @@ impl Database {
         Ok(value)
     }
 
-    /// Everything that was written so far survives a loss of power.
-    fn sync(&mut self) -> Result<(), Trouble> {
+    /// Writes, so that everything that was written so far survives a loss of power.
+    ///
+    /// # Errors
+    /// The store takes nothing.
+    pub fn sync(&mut self) -> Result<(), Trouble> {
         self.transaction(Level::Power, |database| {
             let touch = "UPDATE meta SET value = value WHERE name = 'epoch'";
             database.conn.execute(touch, [])?;

@@ -9,6 +9,7 @@
 //! ```
 
 use super::trouble::{Kind, Trouble};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use rip::contract::config::Config;
 use rip::session::Epoch;
@@ -75,6 +76,14 @@ impl Place {
             }
             _ => Ok(()),
         }
+    }
+
+    /// There is room for a large turn on its disk, or nobody can tell.
+    pub fn has_room(&self) -> bool {
+        let Self::File(path) = self else { return true };
+        statvfs(path).map_or(true, |disk| {
+            disk.blocks_available().saturating_mul(disk.fragment_size()) >= ROOM
+        })
     }
 
     /// As it is told.
@@ -277,3 +286,5 @@ fn sync_dir(path: &Path) -> io::Result<()> {
 
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
+/// Input, state and outcome at their largest, and what their pages take besides.
+const ROOM: u64 = 8 << 20;

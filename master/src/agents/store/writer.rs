@@ -99,6 +99,7 @@ impl Writer {
             self.clock.refresh();
             self.open_if_shut();
             self.do_chores();
+            self.try_again();
             let Some(mut taken) = self.queue.take_writes(BATCH_COUNT, self.pause()) else { break };
             self.clock.refresh();
             match &self.life {
@@ -278,6 +279,28 @@ impl Writer {
                 }
             }
             Kind::Full | Kind::ReadOnly | Kind::Busy | Kind::Unusable => self.tell_trouble(trouble),
+        }
+    }
+
+    /// A store that failed is well again although nobody asks anything of it: it is found out.
+    fn try_again(&mut self) {
+        let now = self.clock.now();
+        let Some(failing) = &mut self.failing else { return };
+        if now.since(failing.last) <= CALM {
+            return;
+        }
+        // A few bytes fit into what the log has already, where a turn does not fit on the disk.
+        if failing.kind == Kind::Full && !self.place.has_room() {
+            failing.last = now;
+            return;
+        }
+        let Life::Open(database) = &mut self.life else { return };
+        match database.sync() {
+            Ok(()) => self.recover(),
+            Err(trouble) => {
+                failing.last = now;
+                self.suffer(&trouble);
+            }
         }
     }
 

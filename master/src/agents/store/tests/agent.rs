@@ -382,6 +382,21 @@ fn trouble_with_one_batch_is_answered_and_the_agent_goes_on() {
 }
 
 #[test]
+fn a_store_that_failed_is_tried_although_nobody_asks() {
+    let dir = TestDir::make();
+    // The chores of a start pass a dozen steps.
+    let faults = Faults::at(Fault::Fail(Wrong::Full), 15);
+    let mut desk = Desk::with(&dir.path().join("sessions.db"), faults);
+    let is_refused = |answer: &StoreAnswer| matches!(answer, StoreAnswer::Claim { claim, .. } if matches!(**claim, Claim::Refused(_)));
+    assert!((1..40).any(|number| is_refused(&desk.ask(start(number)))));
+    let failed = desk.event();
+    assert!(matches!(failed, Event::SessionsFailed { .. }), "{failed:?}");
+    let recovered = desk.event();
+    assert!(matches!(recovered, Event::SessionsRecovered { .. }), "{recovered:?}");
+    assert_eq!(desk.queue.state(), StoreState::Open);
+}
+
+#[test]
 fn sessions_are_counted_by_who_can_look() {
     let dir = TestDir::make();
     for place in [Place::File(dir.path().join("s.db")), Place::Memory] {
