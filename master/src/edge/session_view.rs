@@ -282,11 +282,22 @@ impl Edge {
                 self.give(key, batch);
                 self.tend_reader(key);
             }
-            Err(reason) => match view.stage {
-                Stage::Polling { .. } => self.refuse_view(key, &Refusal::Store(reason)),
-                // It knows what it read last, and comes again.
-                _ => self.end_reader(key),
-            },
+            Err(reason) => {
+                let refusal = Refusal::Store(reason);
+                if let Stage::Polling { .. } = view.stage {
+                    return self.refuse_view(key, &refusal);
+                }
+                // Who asked for a turn waits for its outcome, and is told why none comes. Everybody else
+                // knows what it read last, and comes again.
+                let exchange = self.exchanges.get(view.exchange);
+                let asking = exchange.and_then(|exchange| exchange.asking.as_ref());
+                if asking.is_some_and(|asking| asking.begins_turn) {
+                    let mut words = Vec::new();
+                    encode::block(None, &refusal.event(), &mut words);
+                    self.say(key, &words);
+                }
+                self.end_reader(key);
+            }
         }
     }
 

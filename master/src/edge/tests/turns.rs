@@ -3,7 +3,7 @@
 use super::*;
 use crate::shared::mail::{EdgeMessage, StuckExchange};
 use crate::shared::sessions::SessionMail;
-use crate::shared::store::{StoreAnswer, StoreJob, StoreMail, StoreOrder};
+use crate::shared::store::{ReadJob, StoreAnswer, StoreJob, StoreMail, StoreOrder};
 use rip::contract::sessions::SessionsConfig;
 use rip::ids::LoopIndex;
 use rip::session::claim::{Attempt, Claim, Run};
@@ -690,6 +690,48 @@ fn a_worker_that_is_silent_behind_its_outcome_has_no_more_time_than_for_any_answ
     job.answer(ended(&order));
     wait_until("the turn never ends", || bench.running() == 0);
     wait_until("the lease never ends", || bench.house.inflight() == 0);
+}
+
+#[test]
+fn a_stream_that_cannot_be_read_from_the_store_says_why_it_ends() {
+    let (written, all_written) = mpsc::channel();
+    let bench = Bench::new(
+        |_| {},
+        move |_, mut stream| {
+            asked(&mut stream).unwrap();
+            stream.write_all(SSE.as_bytes()).unwrap();
+            // More than the kernel keeps for us, so that some of it has been read.
+            (0..16).for_each(|_| stream.write_all(&delta(&"x".repeat(60_000))).unwrap());
+            written.send(()).unwrap();
+            let _ = stream.read(&mut [0]);
+        },
+    );
+    let (mut client, _) = bench.start("Accept: text/event-stream\r\n");
+    let (_, first) = bench.appended();
+    all_written.recv_timeout(PATIENCE).expect("it is read while the store is busy");
+    first.answer(stored());
+    // More than memory keeps for readers.
+    let (order, second) = bench.appended();
+    assert!(order.events.len() > 2);
+    second.answer(stored());
+    match bench.house.shared.sessions.queue.take_read() {
+        Some(ReadJob::Order(job)) => job.refuse("full"),
+        _ => panic!("nothing is read"),
+    }
+    let mut told = Vec::new();
+    while !told.ends_with(b"0\r\n\r\n") {
+        let mut bytes = [0; 65536];
+        let count = client.read(&mut bytes).unwrap();
+        assert!(count > 0, "it is cut off");
+        told.extend_from_slice(&bytes[..count]);
+    }
+    let told = String::from_utf8(told).unwrap();
+    let last = told.trim_end().lines().rev().find(|line| line.starts_with("data: "));
+    assert_eq!(
+        last,
+        Some("data: {\"type\":\"error\",\"message\":\"session store: full\",\"code\":\"store\"}"),
+    );
+    assert_eq!(bench.running(), 1, "the turn runs on");
 }
 
 #[test]
