@@ -94,7 +94,12 @@ impl Event {
 
     /// Bytes that it takes, within a few.
     pub fn byte_count(&self) -> usize {
-        self.data.len() + if self.seed.is_some() { TOKEN_BYTES } else { 0 }
+        Self::byte_count_of(self.data.len(), self.seed.is_some())
+    }
+
+    /// The same of one that is stored with so many bytes of data, and whether with a token.
+    pub const fn byte_count_of(data_bytes: usize, has_token: bool) -> usize {
+        data_bytes.saturating_add(if has_token { TOKEN_BYTES } else { 0 })
     }
 
     /// Longer than an event may be.

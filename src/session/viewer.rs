@@ -259,6 +259,11 @@ impl Viewer {
             read.reset = (!is_unnamed).then_some((Reset::Truncated, before));
         }
         let mut is_turn_over = false;
+        // A page from memory may have the commit of a turn that still counts as running.
+        let has_committed = page
+            .events
+            .last()
+            .is_some_and(|event| event.closes == Closes::Turn && page.running == Some(event.turn));
         for event in page.events {
             if event.id.seq <= self.after.seq {
                 continue;
@@ -284,7 +289,7 @@ impl Viewer {
             read.events.push(event);
         }
         self.is_up_to_date = is_turn_over || self.after.seq >= page.last.seq;
-        self.is_closed = page.running.is_none() || is_turn_over;
+        self.is_closed = page.running.is_none() || is_turn_over || has_committed;
         let is_json = self.form == Form::Json;
         let is_all = self.is_up_to_date;
         self.state = if is_turn_over || self.room == 0 || (is_json && self.has_read) {

@@ -271,6 +271,16 @@ fn a_long_poll_waits_for_the_first_event() {
     fed.stir();
     assert_eq!(names(&pull(&rig, &mut fed, 9)), [2, 3]);
     assert_eq!((fed.next(), fed.is_up_to_date(), fed.is_closed()), (Next::Done, false, false));
+
+    // A page from memory, where the turn that has just been committed still counts as running.
+    let rest = Reading { limit: 9, ..poll };
+    let mut told = viewer(open(&mut rig, id, Form::Json, &rest));
+    rig.go_on(id, NDJSON, STREAM);
+    let Next::Page { after, count } = told.next() else { panic!("it wants nothing") };
+    let mut page = rig.page(id, after, count).unwrap();
+    page.running = page.events.last().map(|outcome| outcome.turn);
+    told.take(Some(page));
+    assert_eq!((told.next(), told.is_closed()), (Next::Done, true));
 }
 
 #[test]

@@ -118,6 +118,8 @@ const PRUNE_PAUSE: Duration = Duration::from_secs(5);
 const PRUNE_AGAIN: Duration = Duration::from_millis(100);
 /// Timers that are told of in one round.
 const DUE_COUNT: u32 = 256;
+/// An order adds less than so many steps drop, unless its events are very small.
+const ROOM_STEPS: usize = 8;
 /// A timer that a loop was told of and that is still due after this time is told of again.
 const TOLD_KEEP: Duration = Duration::from_secs(5);
 
@@ -316,20 +318,26 @@ impl Database {
         Ok(more)
     }
 
+    /// Drops the oldest events of a session that has more than it may keep, as far as one step goes. It is
+    /// part of the transaction that added to them: however fast an app writes, it fills no disk.
+    pub(super) fn make_room(&self, id: SessionId, now: UnixMillis) -> Result<(), Trouble> {
+        for _ in 0..ROOM_STEPS {
+            let Some(session) = rows::session(&self.conn, id)? else { return Ok(()) };
+            if session.event_bytes <= SESSION_EVENT_BYTES {
+                return Ok(());
+            }
+            let oldest = self.oldest_events(&session)?;
+            let writes = prune::events(session, &oldest, now);
+            if writes.is_empty() {
+                return Ok(());
+            }
+            self.drop_all(writes)?;
+        }
+        Ok(())
+    }
+
     fn oldest_events(&self, session: &Session) -> Result<Vec<Old>, Trouble> {
-        let page = rows::page(
-            &self.conn,
-            session.id,
-            rip::session::EventId::new(Epoch(0), session.ledger.first().saturating_sub(1)),
-            PRUNE_COUNT as u32,
-        )?;
-        let events = page.map(|page| page.events).unwrap_or_default();
-        let old = |event: &Event| Old {
-            seq: event.id.seq,
-            bytes: event.byte_count() as u64,
-            at: event.at,
-        };
-        Ok(events.iter().map(old).collect())
+        rows::oldest(&self.conn, session.id, session.ledger.first(), PRUNE_COUNT as u32)
     }
 
     /// A session past its time: first its events, some at a time, then the rest of it.

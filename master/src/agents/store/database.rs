@@ -17,10 +17,11 @@ use super::rows;
 use super::trouble::{Kind, Trouble};
 use super::write;
 use crate::shared::store::{StoreAnswer, StoreOrder};
+use rip::limits::SESSION_EVENT_BYTES;
 use rip::session::claim::{self, Attempt, Claim};
 use rip::session::end::{self, Appended, End, Ended};
 use rip::session::look;
-use rip::session::{Epoch, Level, SessionId, Step, TokenKey};
+use rip::session::{Epoch, Level, SessionId, Step, TokenKey, Write};
 use rip::time::UnixMillis;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -283,7 +284,13 @@ impl Database {
             StoreOrder::Append(order) => {
                 let found = rows::load(conn, &order.load())?;
                 let step = end::append(order.clone(), found);
-                StoreAnswer::Appended(Ok(self.write(step, reached)?))
+                let is_too_much = |write: &Write| matches!(write, Write::Session(session) if session.event_bytes > SESSION_EVENT_BYTES);
+                let is_full = step.writes.iter().any(is_too_much);
+                let appended = self.write(step, reached)?;
+                if is_full {
+                    self.make_room(order.attempt.session, now)?;
+                }
+                StoreAnswer::Appended(Ok(appended))
             }
             StoreOrder::End(order) => {
                 let found = rows::load(conn, &order.load())?;

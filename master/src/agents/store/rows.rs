@@ -3,6 +3,7 @@
 use super::trouble::Trouble;
 use rip::limits::EVENT_PAGE_BYTES;
 use rip::session::event::Closes;
+use rip::session::prune::Old;
 use rip::session::store::EndingOf;
 use rip::session::viewer::Page;
 use rip::session::{
@@ -219,6 +220,27 @@ pub fn page(
         first: session.ledger.first(),
         running: session.running.map(|_| session.turn()),
     }))
+}
+
+/// The oldest events of a session from `first` on, as pruning sees them: their texts are not read.
+pub fn oldest(
+    conn: &Connection,
+    id: SessionId,
+    first: u64,
+    limit: u32,
+) -> Result<Vec<Old>, Trouble> {
+    let mut statement = conn.prepare_cached(
+        "SELECT seq, octet_length(data), seed_nonce IS NOT NULL, at FROM events \
+         WHERE session = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![id.as_bytes(), signed(first), limit])?;
+    let mut oldest = Vec::new();
+    while let Some(row) = rows.next()? {
+        let length = usize::try_from(count(row, 1)?).unwrap_or(usize::MAX);
+        let bytes = Event::byte_count_of(length, row.get(2)?) as u64;
+        oldest.push(Old { seq: count(row, 0)?, bytes, at: UnixMillis(count(row, 3)?) });
+    }
+    Ok(oldest)
 }
 
 fn of_event(row: &Row<'_>) -> Result<Event, Trouble> {

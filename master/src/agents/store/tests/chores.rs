@@ -5,8 +5,12 @@ use crate::agents::store::chores::Chores;
 use crate::agents::store::fault::{Fault, Faults};
 use crate::agents::store::trouble::Kind;
 use crate::reactor::clock::Clock;
-use rip::limits::{IDEMPOTENCY_KEEP, PRUNE_COUNT, SESSION_EVENT_KEEP, SESSION_KEEP};
-use rip::session::Refusal;
+use crate::shared::store::StoreOrder;
+use rip::limits::{
+    IDEMPOTENCY_KEEP, PRUNE_COUNT, SESSION_EVENT_BYTES, SESSION_EVENT_KEEP, SESSION_KEEP,
+};
+use rip::session::end::AppendOrder;
+use rip::session::{Event, EventId, Refusal};
 use rip::time::UnixMillis;
 use std::time::Duration;
 
@@ -24,6 +28,11 @@ fn prune(rig: &mut Rig) -> usize {
         }
     }
     panic!("it does not end");
+}
+
+fn number(rig: &Rig, question: &str) -> u64 {
+    let number: i64 = rig.database.conn.query_row(question, [], |row| row.get(0)).unwrap();
+    number.try_into().unwrap()
 }
 
 fn count(rig: &Rig, table: &str) -> i64 {
@@ -68,6 +77,33 @@ fn many_events_go_in_small_steps() {
     rig.database.conn.execute(large, [id.as_bytes()]).unwrap();
     rig.database.prune(rig.now).unwrap();
     assert_eq!(rig.page(id, 8).unwrap().first, 9);
+}
+
+#[test]
+fn however_fast_an_app_writes_a_session_keeps_what_it_may() {
+    let mut rig = Rig::new();
+    let run = rig.ran(super::rig::start(1));
+    let epoch = run.attempt.owner;
+    let text = format!("\"{}\"", "x".repeat(4000));
+    let delta = |seq| Event::delta(EventId::new(epoch, seq), run.attempt.turn, NOW, &text);
+    let kept = "SELECT event_bytes FROM sessions";
+    let mut most = 0;
+    for order in 0..40 {
+        let events = (order * 500 + 1..=order * 500 + 500).map(delta).collect();
+        let order = AppendOrder { attempt: run.attempt, events };
+        rig.one(StoreOrder::Append(order));
+        let bytes = number(&rig, kept);
+        most = most.max(bytes);
+    }
+    assert!(most > SESSION_EVENT_BYTES - 4 * 1024 * 1024, "{most}");
+    assert!(most <= SESSION_EVENT_BYTES, "{most}");
+    let sum = "SELECT sum(octet_length(data)) FROM events";
+    let bytes = number(&rig, sum);
+    assert!(bytes <= SESSION_EVENT_BYTES, "{bytes}");
+    // Who reads on is told; the turn ends as any other.
+    let page = rig.page(run.attempt.session, 0).unwrap();
+    assert_eq!((page.first > 1, page.last.seq), (true, 20_000));
+    rig.end(finish(&run, 1));
 }
 
 #[test]
