@@ -52,13 +52,13 @@ fn is_lasting_end(job: &StoreJob) -> bool {
 
 /// So many ends are worth a sync where `live` turns run.
 const fn enough(live: usize) -> usize {
-    if live < FEW { 1 } else { live / 3 }
+    if live < FEW { 1 } else { live / 2 }
 }
 
 /// Turns that end one by one.
 const FEW: usize = 12;
 /// Longest wait for company.
-const WAIT: Duration = Duration::from_millis(3);
+const WAIT: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
@@ -114,11 +114,11 @@ mod tests {
         assert_eq!(group.due(), Some(Instant::default() + Duration::from_millis(1) + WAIT));
         assert_eq!(sift(&mut group, vec![append(5)], 30, 3), [5]);
         // Their time is over.
-        assert_eq!(sift(&mut group, Vec::new(), 30, 4), [2]);
+        assert_eq!(sift(&mut group, Vec::new(), 30, 6), [2]);
         assert_eq!(group.due(), None);
         // There are enough.
-        assert!(sift(&mut group, (10..19).map(commit).collect(), 30, 5).is_empty());
-        assert_eq!(sift(&mut group, vec![append(30), commit(19)], 30, 6).len(), 11);
+        assert!(sift(&mut group, (10..19).map(commit).collect(), 20, 7).is_empty());
+        assert_eq!(sift(&mut group, vec![append(30), commit(19)], 20, 8).len(), 11);
         assert!(group.take().is_empty());
     }
 
