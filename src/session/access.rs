@@ -71,7 +71,10 @@ impl Reading {
                     read.access.resume = Some(Token::presented(value));
                 }
                 "last_event_id" => cursor = Some(value),
-                "turn" => read.turn = Some(number(&value).ok_or(Refusal::BadParameter("turn"))?),
+                "turn" => {
+                    let turn = number(&value).filter(|turn| *turn > 0);
+                    read.turn = Some(turn.ok_or(Refusal::BadParameter("turn"))?);
+                }
                 "wait" => {
                     let seconds = number(&value).ok_or(Refusal::BadParameter("wait"))?;
                     read.wait = Duration::from_secs(seconds).min(LONG_POLL_MAX);
@@ -168,6 +171,7 @@ mod tests {
             ("last_event_id=latest", Refusal::BadCursor),
             ("turn=x", Refusal::BadParameter("turn")),
             ("turn=-1", Refusal::BadParameter("turn")),
+            ("turn=0", Refusal::BadParameter("turn")),
             ("wait=1.5", Refusal::BadParameter("wait")),
             ("limit=0", Refusal::BadParameter("limit")),
             ("turn=99999999999999999999", Refusal::BadParameter("turn")),

@@ -36,8 +36,8 @@ impl Endpoint {
         let (endpoint, allow) = match (first, rest.as_slice(), method) {
             ("session", [], "POST") => (Some(Self::Start), "POST"),
             ("session", [], _) => (None, "POST"),
-            ("ws", [], "GET") => (Some(Self::Socket), "GET"),
-            ("ws", [], _) => (None, "GET"),
+            ("ws", [], "GET" | "HEAD") => (Some(Self::Socket), ""),
+            ("ws", [], _) => (None, "GET, HEAD"),
             ("session", [id, last @ ..], _) if !id.is_empty() => {
                 let id = || decode(id).into_owned();
                 match (last, method) {
@@ -149,7 +149,7 @@ mod tests {
             ("HEAD", "/v1/ws", "GET"),
             ("DELETE", "/v1/session/s_1/cancel", "POST"),
             ("GET", "/v1/session/s_1/wake", "POST"),
-            ("POST", "/v1/ws", "GET"),
+            ("POST", "/v1/ws", "GET, HEAD"),
         ] {
             let found = Endpoint::find("/v1", method, path);
             assert_eq!(found, Some(Err(Refusal::Method(allow))), "{method} {path}");

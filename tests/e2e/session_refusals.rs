@@ -249,7 +249,7 @@ fn unknown_paths_are_404_other_methods_405_and_what_stands_beside_is_the_apps() 
         ("GET", session.path("/wake"), "POST"),
         ("POST", session.path("/events"), "GET, HEAD"),
         ("PATCH", session.path(""), "GET, HEAD, DELETE"),
-        ("POST", "/v1/ws".to_owned(), "GET"),
+        ("POST", "/v1/ws".to_owned(), "GET, HEAD"),
     ] {
         let response = server.request(method, &path, &field(&session.token), b"");
         refused(&response, (405, "method-not-allowed", "method not allowed"));

@@ -36,6 +36,8 @@ pub struct Database {
     _living: Option<Living>,
     /// It is still being looked through.
     check: Option<Check>,
+    /// A row made no sense: there may be more that does not.
+    is_doubted: bool,
     pub(super) key: TokenKey,
     /// The turns that were claimed here and have not ended.
     live: BTreeMap<SessionId, Attempt>,
@@ -61,6 +63,7 @@ impl Database {
             epoch,
             _living: living,
             check,
+            is_doubted: false,
             key,
             live: BTreeMap::new(),
             level: Level::Power,
@@ -107,6 +110,26 @@ impl Database {
             Place::Memory => true,
             Place::File(path) => place::identity(path) == self.identity,
         }
+    }
+
+    /// Looks it through if a row made no sense since that was done last; true when that begins. One
+    /// bad row is nobody's but its session's; a hole in the file is everybody's.
+    ///
+    /// # Errors
+    /// When that cannot be begun.
+    pub fn look_through(&mut self) -> Result<bool, Trouble> {
+        let Place::File(path) = &self.place else { return Ok(false) };
+        if self.check.is_some() || !std::mem::take(&mut self.is_doubted) {
+            return Ok(false);
+        }
+        self.check = Some(Check::start(path)?);
+        Ok(true)
+    }
+
+    /// It is being looked through.
+    #[cfg(test)]
+    pub fn is_looked_through(&self) -> bool {
+        self.check.is_some()
     }
 
     /// What looking it through has come to since it was opened; an error is not to be had twice.
@@ -193,6 +216,7 @@ impl Database {
                     // A row that makes no sense is read before anything is written.
                     Err(Trouble { kind: Kind::Row, detail }) => {
                         log::error!("the store of sessions has a bad row: {detail}");
+                        database.is_doubted = true;
                         order.refused("broken")
                     }
                     answer => answer?,

@@ -233,8 +233,9 @@ pub fn move_aside(path: &Path, now: UnixMillis) -> io::Result<PathBuf> {
 }
 
 /// What tokens are made with: read from `session.key` beside `path`, or made. A file that is none is
-/// moved away, and said so. Only with the right to open.
+/// moved away, and said so; that a database is without its key is, too. Only with the right to open.
 pub fn secret(path: &Path, now: UnixMillis) -> Result<([u8; 32], Option<PathBuf>), Trouble> {
+    let is_used = fs::metadata(path).is_ok_and(|database| database.len() > 0);
     let path = path.with_file_name("session.key");
     let mut moved = None;
     match fs::read(&path) {
@@ -249,7 +250,14 @@ pub fn secret(path: &Path, now: UnixMillis) -> Result<([u8; 32], Option<PathBuf>
                 moved = Some(to);
             }
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if is_used {
+                let shown = path.display();
+                log::warn!(
+                    "{shown} is gone: tokens that are told of turns before will not be good"
+                );
+            }
+        }
         Err(error) => return Err(error.into()),
     }
     let secret = random()?;

@@ -46,6 +46,8 @@ pub struct Writer {
     failing: Option<Failing>,
     /// When what is in the database made no sense the last time.
     broke: Option<Instant>,
+    /// When it was looked through the last time because a row made none.
+    looked: Option<Instant>,
     clock: Clock,
 }
 
@@ -89,6 +91,7 @@ impl Writer {
             group: Group::default(),
             failing: None,
             broke: None,
+            looked: None,
             clock,
         }
     }
@@ -227,6 +230,16 @@ impl Writer {
         if !database.is_in_place() {
             log::error!("the store of sessions was taken from {}", self.place.shown());
             return self.open(None);
+        }
+        let now = self.clock.now();
+        if self.looked.is_none_or(|looked| now.since(looked) > BROKEN_PAUSE) {
+            match database.look_through() {
+                Ok(true) => self.looked = Some(now),
+                Ok(false) => {}
+                Err(trouble) => {
+                    log::warn!("the store of sessions is not looked through: {trouble}")
+                }
+            }
         }
         match database.checked() {
             // No mishap: it was looked through to find this out.

@@ -21,6 +21,7 @@ use rip::session::look::Cancel;
 use rip::session::{Epoch, EventId, Kind, Outcome, Refusal, Seed, State};
 use rip::time::UnixMillis;
 use std::collections::{BTreeMap, VecDeque};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -447,6 +448,43 @@ fn refusals(desk: &mut Desk, numbers: std::ops::Range<u8>) -> usize {
         }
     }
     refused
+}
+
+#[test]
+fn a_bad_row_has_the_store_looked_through_and_a_good_store_keeps_it() {
+    let dir = TestDir::make();
+    let path = dir.path().join("sessions.db");
+    let mut rig = Rig::at(&path);
+    rig.now = Clock::new().wall();
+    (1..4).for_each(|number| _ = rig.session(number, 1));
+    let spoil = "UPDATE events SET data = CAST(x'a5a5' AS TEXT) WHERE session = ?1";
+    rig.database.conn.execute(spoil, [name(1).as_bytes()]).unwrap();
+    // It is nobody's but its session's, and doubted once.
+    let page = || StoreOrder::Page { session: name(1), after: EventId::default(), count: 9 };
+    let (answers, trouble) = rig.run(&[page()]);
+    assert!(matches!(answers.as_slice(), [StoreAnswer::Page(Err("broken"))]), "{answers:?}");
+    assert_eq!((trouble, rig.database.look_through()), (None, Ok(true)));
+    let until = Instant::now() + Duration::from_secs(20);
+    while rig.database.is_looked_through() {
+        assert!(Instant::now() < until, "it takes for ever");
+        assert_eq!(rig.database.checked(), Ok(()));
+    }
+    assert_eq!(rig.database.look_through(), Ok(false));
+    assert!(rig.page(name(2), 0).is_some());
+    // Where a whole part of the file makes no sense, so says the look.
+    drop(rig);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let mut rig = Rig::at(&path);
+    rig.run(&[page()]);
+    let pages = file.metadata().unwrap().len() / 4096;
+    (4..pages).for_each(|page| file.write_all_at(&[0xa5; 4096], page * 4096).unwrap());
+    assert_eq!(rig.database.look_through(), Ok(true));
+    let mut found = Ok(());
+    while found.is_ok() {
+        assert!(Instant::now() < until, "nothing is found");
+        found = rig.database.checked();
+    }
+    assert_eq!(found.unwrap_err().kind, Wrong::Broken);
 }
 
 #[test]
