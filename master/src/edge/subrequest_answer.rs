@@ -245,10 +245,13 @@ impl Edge {
         own.is_ignored = true;
         own.answer = OwnAnswer::default();
         own.answer_bytes = IGNORED_BYTES;
-        let latest = own.time.take().map(|time| exchange.record.leased.unwrap_or(now) + time);
-        let due = now + exchange.patience.read;
+        // However slowly it goes on.
+        let leased = exchange.record.leased.unwrap_or(now);
+        let least = now.since(leased) + exchange.patience.read;
+        own.time = Some(own.time.map_or(least, |time| time.min(least)));
+        let due = exchange.answer_due(now);
         if let Some(link) = exchange.link {
-            self.link_deadline(link, latest.map_or(due, |latest| latest.min(due)));
+            self.link_deadline(link, due);
         }
         self.read_on(key);
     }

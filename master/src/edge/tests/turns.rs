@@ -693,6 +693,30 @@ fn a_worker_that_is_silent_behind_its_outcome_has_no_more_time_than_for_any_answ
 }
 
 #[test]
+fn a_worker_that_dribbles_behind_its_outcome_has_no_more_time_than_one_that_is_silent() {
+    let (failed, told) = mpsc::channel();
+    let bench = Bench::new(
+        |config| config.apps[0].timeouts.read = Duration::from_millis(200),
+        move |_, mut stream| {
+            asked(&mut stream).unwrap();
+            stream.write_all(&[SSE.as_bytes(), &event(OUTCOME)].concat()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+            // Until it is told that nobody listens.
+            while stream.read(&mut [0]).is_err() {
+                stream.write_all(&delta("x")).unwrap();
+            }
+            failed.send(()).unwrap();
+        },
+    );
+    bench.begin(2);
+    let (_, order, job) = bench.end();
+    assert!(is_finished(&order, "1"), "{:?}", order.end);
+    job.answer(ended(&order));
+    told.recv_timeout(PATIENCE).expect("it is let go");
+    wait_until("the lease never ends", || bench.house.inflight() == 0);
+}
+
+#[test]
 fn a_stream_that_cannot_be_read_from_the_store_says_why_it_ends() {
     let (written, all_written) = mpsc::channel();
     let bench = Bench::new(
