@@ -1,15 +1,17 @@
 //! What runs here, and who looks on from here: one table a master, shared by its loops.
 //!
-//! It decides nothing about a turn. It finds who runs one, so that a cancellation gets there, and who is
-//! to be told of new events; and it keeps the newest events of each running turn, so that a viewer who
+//! It decides nothing about a turn. It finds who runs one, so that a cancellation gets there and the
+//! operator sees it, and who is to be told of new events; and it keeps the newest events of each running turn, so that a viewer who
 //! keeps up costs the store nothing.
 
+use super::claim::Attempt;
 use super::event::Event;
 use super::event_id::EventId;
 use super::id::SessionId;
 use super::viewer::Page;
-use crate::ids::LoopIndex;
+use crate::ids::{AppId, LoopIndex};
 use crate::limits::TAIL_BYTES;
+use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Something of one loop: a turn or a viewer.
@@ -19,6 +21,17 @@ pub struct Place {
     pub loop_index: LoopIndex,
     /// That loop's own name for it.
     pub key: u64,
+}
+
+/// A turn that runs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RunningTurn {
+    /// Which.
+    pub attempt: Attempt,
+    /// Whose workers run it.
+    pub app: AppId,
+    /// When it was begun.
+    pub since: Instant,
 }
 
 /// What runs and who looks on.
@@ -39,7 +52,7 @@ struct Entry {
 #[derive(Debug)]
 struct Run {
     place: Place,
-    turn: u64,
+    turn: RunningTurn,
     /// The newest events, without a gap.
     tail: VecDeque<Event>,
     bytes: usize,
@@ -51,9 +64,9 @@ impl Table {
         Self::default()
     }
 
-    /// A turn of `session` runs at `place`. Who looks on is returned: they are to read again.
-    pub fn began(&mut self, session: SessionId, turn: u64, place: Place) -> Vec<Place> {
-        let entry = self.sessions.entry(session).or_default();
+    /// `turn` runs at `place`. Who looks on is returned: they are to read again.
+    pub fn began(&mut self, turn: RunningTurn, place: Place) -> Vec<Place> {
+        let entry = self.sessions.entry(turn.attempt.session).or_default();
         let run = Run { place, turn, tail: VecDeque::new(), bytes: 0 };
         if entry.turn.replace(run).is_none() {
             self.running += 1;
@@ -101,7 +114,7 @@ impl Table {
     /// Where the running turn of `session` is, for who wants it cancelled.
     pub fn place(&self, session: SessionId) -> Option<(u64, Place)> {
         let run = self.sessions.get(&session)?.turn.as_ref()?;
-        Some((run.turn, run.place))
+        Some((run.turn.attempt.turn, run.place))
     }
 
     /// The newest event of `session` that turns here have had since somebody looks on: who has it need
@@ -138,7 +151,7 @@ impl Table {
         }
         let skipped = usize::try_from(after.seq + 1 - first.seq).ok()?;
         let events = run.tail.iter().skip(skipped).take(count as usize).cloned().collect();
-        let running = Some(run.turn);
+        let running = Some(run.turn.attempt.turn);
         // What was deleted is nobody's business who is this close to the end.
         Some(Page { events, last, first: first.seq, running })
     }
@@ -151,6 +164,14 @@ impl Table {
             .iter()
             .filter(move |(_, entry)| foreign(entry))
             .map(|(session, entry)| (*session, entry.viewers.as_slice()))
+    }
+
+    /// The `count` turns that were begun last, the last one first.
+    pub fn newest_turns(&self, count: usize) -> Vec<RunningTurn> {
+        let turns = self.sessions.values().filter_map(|entry| entry.turn.as_ref());
+        let mut turns: Vec<_> = turns.map(|run| &run.turn).collect();
+        turns.sort_by_key(|turn| std::cmp::Reverse(turn.since));
+        turns.into_iter().take(count).cloned().collect()
     }
 
     /// Turns that run here.

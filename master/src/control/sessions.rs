@@ -11,13 +11,13 @@ use crate::agents::store::StoreAgent;
 use crate::agents::store::fault::Faults;
 use crate::agents::store::place::Place;
 use crate::shared::Shared;
-use crate::shared::sessions::RunningTurn;
 use crate::shared::store_state::CountAsk;
 use rip::contract::config::Config;
 use rip::contract::event::Event;
 use rip::contract::settings::Settings;
 use rip::ids::AppId;
 use rip::observe::counter::Counter;
+use rip::session::table::RunningTurn;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
@@ -134,7 +134,10 @@ impl Master {
     fn sessions_answer(&self, sessions: Option<u64>) -> Answer {
         let shared = &self.shared.sessions;
         let now = self.clock.now();
-        let (running, newest) = shared.running(NEWEST_COUNT);
+        let table = shared.table();
+        let (running, readers) = (table.running_count(), table.viewer_count());
+        let newest = table.newest_turns(NEWEST_COUNT);
+        drop(table);
         let counters = self.shared.stats.read();
         let state = shared.queue.state();
         Answer::ok(&SessionsAnswer {
@@ -146,7 +149,7 @@ impl Master {
             }),
             sessions,
             running,
-            readers: shared.table().viewer_count(),
+            readers,
             turns: counters.value(Counter::SessionTurns),
             committed: counters.value(Counter::SessionCommitted),
             failed: counters.value(Counter::SessionFailed),

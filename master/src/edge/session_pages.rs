@@ -190,7 +190,9 @@ const POLL: Duration = Duration::from_millis(250);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rip::ids::LoopIndex;
+    use rip::ids::{AppId, LoopIndex};
+    use rip::session::claim::Attempt;
+    use rip::session::table::RunningTurn;
     use rip::session::{Epoch, Event, EventId, Form};
     use rip::time::UnixMillis;
 
@@ -221,7 +223,9 @@ mod tests {
     fn what_is_in_memory_is_read_there_and_the_rest_in_the_store() {
         let sessions = Sessions::default();
         let place = Place { loop_index: LoopIndex(0), key: 1 };
-        sessions.table().began(SESSION, 1, place);
+        let attempt = Attempt { session: SESSION, turn: 1, number: 1, owner: Epoch(1) };
+        let turn = RunningTurn { attempt, app: AppId::new("app"), since: Instant::default() };
+        sessions.table().began(turn, place);
         sessions.table().stored(SESSION, &events(4..=6));
         let mut reader = reader(0);
         assert!(matches!(

@@ -21,6 +21,7 @@ use rip::guard::request_id::RequestId;
 use rip::observe::counter::Counter;
 use rip::session::claim::{Attempt, Claim, Run, WakeOrder};
 use rip::session::end::{Appended, Ended};
+use rip::session::table::RunningTurn;
 use rip::session::turn::Output;
 use rip::session::{Client, Epoch, Event, Failure, Form, Nonce, Refusal, SessionId, Turn};
 use rip::time::Instant;
@@ -306,8 +307,8 @@ impl Edge {
         let stage = std::mem::replace(&mut turn.stage, Stage::Running(Box::new(running)));
         let place = self.place_of(Mark::Turn(key));
         self.shard().add(Counter::SessionTurns, 1);
-        self.shared.sessions.turn_began(attempt, &app, now);
-        let watching = self.shared.sessions.table().began(attempt.session, attempt.turn, place);
+        let turn = RunningTurn { attempt, app, since: now };
+        let watching = self.shared.sessions.table().began(turn, place);
         self.stir(watching);
         if let Origin::Talk(talk) = origin
             && let Some(run) = self.run_of(key)
@@ -349,7 +350,6 @@ impl Edge {
             false => Counter::SessionFailed,
         };
         self.shard().add(counter, 1);
-        self.shared.sessions.turn_ended(&attempt);
         let watching = self.shared.sessions.table().ended(attempt.session, place);
         self.stir(watching);
         Some(attempt)

@@ -1,12 +1,12 @@
 //! What those see who look on.
 
 use super::rig::{Rig, ran};
-use crate::ids::LoopIndex;
+use crate::ids::{AppId, LoopIndex};
 use crate::limits::{SESSION_EVENT_BYTES, TAIL_BYTES};
-use crate::session::claim::Right;
+use crate::session::claim::{Attempt, Right};
 use crate::session::prune::Old;
 use crate::session::socket::Asks;
-use crate::session::table::Place;
+use crate::session::table::{Place, RunningTurn};
 use crate::session::turn::Output;
 use crate::session::viewer::{Next, Opening};
 use crate::session::*;
@@ -392,6 +392,30 @@ fn answers_have_their_fields() {
     assert!(sent.contains(&("Rip-Edge", "turn".into())));
 }
 
+fn running(session: SessionId, turn: u64) -> RunningTurn {
+    let attempt = Attempt { session, turn, number: 1, owner: Epoch(3) };
+    RunningTurn { attempt, app: AppId::new("api"), since: Instant::from_millis(turn) }
+}
+
+#[test]
+fn the_newest_turns_are_told_of_until_they_end() {
+    let place = |key| Place { loop_index: LoopIndex(0), key };
+    let turn = |byte: u8, turn| running(SessionId::new([byte; 16]), turn);
+    let mut table = Table::new();
+    for (byte, number) in [(1, 3), (2, 1), (3, 2)] {
+        table.began(turn(byte, number), place(byte.into()));
+    }
+    assert_eq!(table.newest_turns(2), [turn(1, 3), turn(3, 2)]);
+    // The next one of the same session, in another place.
+    table.began(turn(1, 4), place(4));
+    table.ended(SessionId::new([1; 16]), place(1));
+    assert_eq!(table.newest_turns(9), [turn(1, 4), turn(3, 2), turn(2, 1)]);
+    for (byte, key) in [(1, 4), (2, 2), (3, 3)] {
+        table.ended(SessionId::new([byte; 16]), place(key));
+    }
+    assert_eq!(table.newest_turns(9), []);
+}
+
 #[test]
 fn the_table_finds_who_runs_and_who_looks_on() {
     let mut rig = Rig::new();
@@ -401,7 +425,7 @@ fn the_table_finds_who_runs_and_who_looks_on() {
     table.watch(id, place(1));
     table.watch(id, place(1));
     assert_eq!(table.foreign().map(|(session, _)| session).collect::<Vec<_>>(), [id]);
-    assert_eq!(table.began(id, 2, place(7)), [place(1)]);
+    assert_eq!(table.began(running(id, 2), place(7)), [place(1)]);
     assert_eq!(table.foreign().count(), 0);
     assert_eq!(table.place(id), Some((2, place(7))));
     assert_eq!(table.newest(id), None, "it has not said anything");
@@ -443,10 +467,10 @@ fn a_turn_that_is_told_late_of_its_end_does_not_disturb_the_next() {
     let after = |seq| EventId::new(Epoch(3), seq);
     for late in [2, 3] {
         let mut table = Table::new();
-        table.began(id, 2, place(0));
+        table.began(running(id, 2), place(0));
         table.stored(id, &[event(2, 2), event(3, 2)]);
         // The end, 4, is stored, but the first loop does not know it yet.
-        table.began(id, 3, place(1));
+        table.began(running(id, 3), place(1));
         table.stored(id, &(5..=3 + late).map(|seq| event(seq, 3)).collect::<Vec<_>>());
         table.stored(id, &[event(4, 2)]);
         table.check_invariants();
@@ -459,8 +483,8 @@ fn a_turn_that_is_told_late_of_its_end_does_not_disturb_the_next() {
         assert_eq!(names(&page.events), (5..=5 + late).collect::<Vec<_>>());
     }
     let mut table = Table::new();
-    table.began(id, 2, place(0));
-    table.began(id, 3, place(1));
+    table.began(running(id, 2), place(0));
+    table.began(running(id, 3), place(1));
     table.stored(id, &[event(4, 2)]);
     table.stored(id, &[event(5, 3)]);
     table.check_invariants();

@@ -3,11 +3,12 @@
 use super::*;
 use crate::shared::store::{ReadJob, StoreAnswer, StoreOrder};
 use rip::contract::sessions::SessionsConfig;
-use rip::ids::LoopIndex;
+use rip::ids::{AppId, LoopIndex};
 use rip::limits::EVENT_PAGE_BYTES;
+use rip::session::claim::Attempt;
 use rip::session::event::Closes;
 use rip::session::look::View;
-use rip::session::table::Place;
+use rip::session::table::{Place, RunningTurn};
 use rip::session::viewer::Page;
 use rip::session::{
     Epoch, Event, EventId, Kind, Ledger, Nonce, Refusal, Seed, SessionId, TokenKey, encode,
@@ -41,6 +42,11 @@ pub(super) struct Store {
     pub(super) bytes: usize,
     /// How often it was looked at.
     looks: usize,
+}
+
+fn running(turn: u64) -> RunningTurn {
+    let attempt = Attempt { session: SESSION, turn, number: 1, owner: Epoch(1) };
+    RunningTurn { attempt, app: AppId::new("app"), since: rip::time::Instant::default() }
 }
 
 impl Store {
@@ -134,7 +140,7 @@ impl Stage {
         let turn = store.turn;
         drop(store);
         if here {
-            let told = self.house.shared.sessions.table().began(SESSION, turn, RUNNER);
+            let told = self.house.shared.sessions.table().began(running(turn), RUNNER);
             self.stir(told);
         }
     }
