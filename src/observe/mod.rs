@@ -3,6 +3,7 @@
 //! * [`access`] — one line for each exchange. [`mod@line`] — one line for each lifecycle event.
 //!   [`output`] — one line for each that a worker wrote.
 //! * [`counter`] — what is counted, and where each number stands.
+//! * [`report`] — everything a server says of itself, in one value.
 //! * [`status`] — the short answer to "is it well?".
 //!
 //! Lines are appended to the caller's bytes. Whatever stands in a request or in a worker's output, a
@@ -12,5 +13,6 @@ pub mod access;
 pub mod counter;
 pub mod line;
 pub mod output;
+pub mod report;
 pub mod status;
 mod text;

@@ -1,7 +1,7 @@
 //! The short answer to "is it well?".
 
 use crate::ids::AppId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What `/status` shows.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -40,10 +40,11 @@ impl Status {
 }
 
 /// Whether all is well.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// Some app has no worker that is ready, or has given up one of them.
+    #[default]
     Degraded,
     /// Every app has one, and none is given up.
     Healthy,
