@@ -37,7 +37,7 @@ pub fn tcp_listener_at(address: ListenAddress) -> Result<TcpListener, ListenErro
 }
 
 /// Makes a socket that somebody else opened one of ours: what it must be is looked at, and connections
-/// that are accepted from it are as those from [`tcp_listener`].
+/// that come from now on are as those from [`tcp_listener`]; Nagle's algorithm stays with those before.
 ///
 /// # Errors
 /// What it is instead of a TCP socket that listens, in a clause that fits after "it is".
@@ -189,8 +189,8 @@ mod tests {
     fn only_a_tcp_socket_that_listens_is_adopted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let client = TcpStream::connect(address).unwrap();
         let adopted = adopt(listener.into()).unwrap();
+        let client = TcpStream::connect(address).unwrap();
         assert_eq!(adopted.local_addr().unwrap(), address);
         assert!(adopted.accept().unwrap().0.nodelay().unwrap());
         assert_eq!(adopted.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
