@@ -4,11 +4,12 @@
 //! keeps each app's processes ([`crew`]) with what [`workshop`] makes and asks them how they are
 //! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
-//! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
+//! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket, [`audit`] tells who ordered what,
 //! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod acme;
+mod audit;
 mod boot;
 mod boot_pipe;
 mod capacity;
