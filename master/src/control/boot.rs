@@ -30,6 +30,7 @@ use crate::reactor::mailbox::{Sender, mailbox};
 use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
+use crate::shared::diagnostics;
 use crate::shared::hub::Hubs;
 use crate::shared::log::LogSettings;
 use crate::shared::mail::{ControlMessage, Listening};
@@ -98,6 +99,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let log =
         LogAgent::start(LogSettings { json: settings.config.edge.log.json, quiet: settings.quiet })
             .map_err(step("the log agent"))?;
+    diagnostics::send_to(log.sink());
     let files = FileAgent::start().map_err(step("the files agent"))?;
     let edge = &settings.config.edge;
     let loops = edge.loops.unwrap_or_else(cores).max(1);

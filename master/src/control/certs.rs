@@ -56,8 +56,6 @@ impl Master {
         order: CertOrder,
         wait: bool,
     ) -> Option<Answer> {
-        let peer = request.peer;
-        log::info!("{order:?} was asked for by process {} of user {}", peer.pid, peer.uid);
         let ticket = self.cert_asks.ticket();
         match order {
             CertOrder::Reload => self.certs.ask(ticket),

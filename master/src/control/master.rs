@@ -5,6 +5,7 @@
 //! [`Master::settle`] lets the cores compare what is with what should be, and carries out what they
 //! want.
 
+use super::audit::Audit;
 use super::capacity::Capacity;
 use super::certs::CertAsks;
 use super::crew::{Crew, News, Watched};
@@ -416,7 +417,9 @@ impl Master {
 
     fn serve(&mut self, mut request: Request) {
         let from = request.from;
-        let answer = match Verb::of(&mut request) {
+        let verb = Verb::of(&mut request);
+        let audit = verb.as_ref().ok().and_then(Audit::of);
+        let answer = match verb {
             Err(refused) => Some(refused),
             Ok(Verb::Worker { verb, authorization }) => {
                 self.worker_verb(&request, &verb, authorization.as_deref())
@@ -472,17 +475,15 @@ impl Master {
                 Some(Answer::json(status.status_code(), &status))
             }
             Ok(Verb::Stop { now }) => {
-                log::info!(
-                    "stop was asked for by process {} of user {}",
-                    request.peer.pid,
-                    request.peer.uid
-                );
                 self.stop("api", now);
                 Some(Answer::ok(&Accepted { ok: true, drained: None }))
             }
             Ok(Verb::Watch(watch)) => Some(self.watch_pages(&watch)),
             Ok(Verb::Workers) => Some(Answer::ok(&Workers::of(&self.crews))),
         };
+        if let Some(audit) = audit {
+            self.audit(audit, &request, answer.as_ref());
+        }
         if let Some(answer) = answer {
             self.answer(from, &answer);
         }

@@ -7,9 +7,12 @@
 //! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
 //! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`listeners`] are where clients
 //! connect, [`runtime_dir`] is where it lives, [`capacity`] how
+//! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket, [`audit`] tells who ordered what,
+//! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod acme;
+mod audit;
 mod boot;
 mod boot_pipe;
 mod capacity;

@@ -67,14 +67,6 @@ impl Master {
         wish: Wish,
         wait: bool,
     ) -> Option<Answer> {
-        let (what, peer) = (
-            match wish {
-                Wish::Rollback => "rollback",
-                Wish::Hosts | Wish::Reload => "reload",
-            },
-            request.peer,
-        );
-        log::info!("{what} was asked for by process {} of user {}", peer.pid, peer.uid);
         let waiter = self.new_waiter();
         let id = self.reload.pipeline.wish(wish, AttemptSource::Api, Some(waiter));
         self.wait_for(waiter, request.from, None, wait, id)
@@ -108,14 +100,6 @@ impl Master {
         if let Err(refusal) = self.check_hosts(&change) {
             return Some(refused(&refusal));
         }
-        let (verb, peer) = (
-            match change {
-                Change::Add { .. } => "adding",
-                Change::Remove { .. } => "removing",
-            },
-            request.peer,
-        );
-        log::info!("{verb} {host} was asked for by process {} of user {}", peer.pid, peer.uid);
         let waiter = self.new_waiter();
         self.reload.pending.push(Pending { waiter, change });
         let id = self.reload.pipeline.wish(Wish::Hosts, AttemptSource::Api, Some(waiter));
