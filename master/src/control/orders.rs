@@ -5,7 +5,7 @@
 
 use super::crew::News;
 use super::master::Master;
-use super::server::{Answer, ConnectionId, Request};
+use super::server::{Answer, Asker, Request};
 
 use super::verbs::WORKER_COUNT;
 use rip::contract::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
@@ -64,8 +64,8 @@ impl fmt::Display for Order {
 impl Master {
     /// Carries out `order`. `None` when the answer comes later.
     pub(super) fn order(&mut self, request: &Request, order: &Order, wait: bool) -> Option<Answer> {
-        let (peer, now) = (request.peer, self.clock.now());
-        log::info!("{order} was asked for by process {} of user {}", peer.pid, peer.uid);
+        let now = self.clock.now();
+        log::info!("{order} was asked for by {}", request.by);
         let pools = match self.pools_for(order) {
             Ok(pools) => pools,
             Err(answer) => return Some(answer),
@@ -242,7 +242,7 @@ pub struct Orders {
 #[derive(Debug)]
 struct Waiting {
     /// `None` where nobody does, and only the end matters.
-    from: Option<ConnectionId>,
+    from: Option<Asker>,
     since: Instant,
     /// It is an attempt to take up what has changed.
     trial: Option<Trial>,
@@ -559,7 +559,7 @@ mod tests {
         let since = Instant::from_millis(1000);
         let trial = matches!(goal, Goal::Reloaded { .. })
             .then_some(Trial { id: 3, source: AttemptSource::Api });
-        let waiting = Waiting { from: Some(ConnectionId(1)), since, parts: vec![part], trial };
+        let waiting = Waiting { from: Some(Asker::Connection(ConnectionId(1))), since, parts: vec![part], trial };
         Orders { waiting: vec![waiting] }
     }
 
