@@ -5,7 +5,7 @@ use super::requests::Change;
 use crate::agents::compile::Task;
 use crate::control::compiler::Made;
 use crate::control::master::Master;
-use crate::control::server::ConnectionId;
+use crate::control::server::Asker;
 use crate::shared::draft::{Draft, DraftId};
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
@@ -49,7 +49,7 @@ impl Master {
     /// What keeps it from being made.
     pub(in crate::control) fn begin_question(
         &mut self,
-        from: ConnectionId,
+        from: Asker,
         file: Option<String>,
     ) -> Result<(), Failure> {
         let is_question = |purpose: &&Purpose| matches!(purpose, Purpose::Question(_));
