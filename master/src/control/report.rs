@@ -72,10 +72,8 @@ impl Master {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         let status = self.shared.status(now);
         let active = self.shared.current.load();
-        let notes = AppNotes {
-            stopping: self.shutdown.is_asked(),
-            last_exits: &self.state.last_exits,
-        };
+        let notes =
+            AppNotes { stopping: self.shutdown.is_asked(), last_exits: &self.state.last_exits };
         let crews = self.active_pools().into_iter().filter_map(|pool| self.crews.get(pool));
         let apps: Vec<AppReport> = crews
             .map(|crew| {
@@ -157,7 +155,7 @@ fn version() -> Version {
     Version {
         server: env!("CARGO_PKG_VERSION").to_owned(),
         rip: rip::VERSION.to_owned(),
-        git: option_env!("RIP_GIT_COMMIT").filter(|commit| !commit.is_empty()).map(str::to_owned),
+        git: option_env!("RIP_GIT").map(str::to_owned),
     }
 }
 

@@ -121,9 +121,10 @@ impl Edge {
     /// Tells the streams of `prefix` that its files have changed.
     pub(super) fn tell_of_changes(&mut self, prefix: &str, styles_only: bool) {
         let event = if styles_only { RELOAD_STYLES } else { RELOAD_PAGE };
-        self.write_streams(event, |subject| {
-            matches!(subject, Subject::Files(watched) if &**watched == prefix)
-        });
+        self.write_streams(
+            event,
+            |subject| matches!(subject, Subject::Files(watched) if &**watched == prefix),
+        );
     }
 
     fn write_streams(&mut self, event: &[u8], is_meant: impl Fn(&Subject) -> bool) {

@@ -94,6 +94,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
     let tls = https::flags(start, world)?;
     let listeners = listeners(start, world)?;
     Ok(Overrides {
+        dashboard: None,
         http: listeners.http,
         https: listeners.https,
         only: listeners.only,
