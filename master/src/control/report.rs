@@ -7,6 +7,7 @@ use super::server::Answer;
 use crate::shared::upstreams::UpstreamView;
 use rip::contract::cert::TlsCertRecord;
 use rip::observe::counter::Counter;
+use rip::observe::prometheus::Format;
 use rip::observe::report::{
     AppReport, CertReport, ConfigReport, Gauges, Metrics, RealtimeReport, Report, SessionMetrics,
     UpstreamReport, Version, WebsocketMetrics, WorkerMetrics,
@@ -30,7 +31,7 @@ impl Master {
     }
 
     /// `GET /metrics`.
-    pub(super) fn metrics(&self, is_open: bool) -> Answer {
+    pub(super) fn metrics(&self, format: Format) -> Answer {
         let report = self.current_report();
         let mut text = String::new();
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
@@ -40,14 +41,10 @@ impl Master {
             line(&format!("rip_http_requests_total{{code=\"{class}\"}}"), count);
         }
         line("rip_config_version", &report.config.version);
-        if is_open {
+        if format == Format::OpenMetrics {
             text.push_str("# EOF\n");
         }
-        let content_type = match is_open {
-            true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            false => "text/plain; version=0.0.4; charset=utf-8",
-        };
-        Answer::of(200, content_type, text.into_bytes())
+        Answer::of(200, format.content_type(), text.into_bytes())
     }
 
     /// The report as JSON.
