@@ -395,19 +395,76 @@ impl Default for LogConfig {
     }
 }
 
-/// Paths of the edge's own endpoints; `None` is not served.
+/// Paths of the edge's own endpoints; `None` is not served. At the listeners for the operator they are
+/// where they are by default.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Builtin {
     /// `ok`.
     pub server: Option<String>,
     /// Whether it is well.
     pub status: Option<String>,
+    /// `ok` while the loop runs.
+    pub livez: Option<String>,
+    /// Whether every app has a worker, in a line.
+    pub readyz: Option<String>,
+    /// The same.
+    pub healthz: Option<String>,
+    /// What is counted and measured.
+    pub metrics: Option<String>,
+    /// Everything the server says of itself.
+    pub diagnostics: Option<String>,
+    /// The last two are for everybody, and not for requests from this machine alone.
+    pub open: bool,
 }
 
 impl Default for Builtin {
     fn default() -> Self {
-        Self { server: Some("/server".to_owned()), status: Some("/status".to_owned()) }
+        let at = |path: &str| Some(path.to_owned());
+        Self {
+            server: at("/server"),
+            status: at("/status"),
+            livez: at("/livez"),
+            readyz: at("/readyz"),
+            healthz: at("/healthz"),
+            metrics: at("/metrics"),
+            diagnostics: at("/diagnostics"),
+            open: false,
+        }
+    }
+}
+
+impl Builtin {
+    /// None of them is served.
+    pub fn off() -> Self {
+        Self {
+            server: None,
+            status: None,
+            livez: None,
+            readyz: None,
+            healthz: None,
+            metrics: None,
+            diagnostics: None,
+            open: false,
+        }
+    }
+
+    /// Each endpoint by its name in an Edgefile, with its path.
+    pub fn paths(&self) -> [(&'static str, &Option<String>); 7] {
+        [
+            ("server", &self.server),
+            ("status", &self.status),
+            ("livez", &self.livez),
+            ("readyz", &self.readyz),
+            ("healthz", &self.healthz),
+            ("metrics", &self.metrics),
+            ("diagnostics", &self.diagnostics),
+        ]
+    }
+
+    /// The paths that are served.
+    pub fn served(&self) -> impl Iterator<Item = &str> {
+        self.paths().into_iter().filter_map(|(_, path)| path.as_deref())
     }
 }
 

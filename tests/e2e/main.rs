@@ -34,6 +34,7 @@ mod limits;
 mod logs;
 mod loops;
 mod mdns;
+mod operator;
 mod orphans;
 mod peers;
 mod phases;

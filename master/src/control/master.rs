@@ -456,7 +456,7 @@ impl Master {
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
             Ok(Verb::Diagnostics) => Some(self.diagnostics()),
-            Ok(Verb::Metrics { is_open }) => Some(self.metrics(is_open)),
+            Ok(Verb::Metrics { format }) => Some(self.metrics(format)),
             Ok(Verb::Config) => {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))

@@ -166,10 +166,10 @@ impl Master {
 }
 
 /// Which server this is.
-pub(super) fn version() -> Version {
+fn version() -> Version {
     Version {
         server: env!("CARGO_PKG_VERSION").to_owned(),
-        rip: env!("CARGO_PKG_VERSION").to_owned(),
+        rip: rip::VERSION.to_owned(),
         git: option_env!("RIP_GIT").map(str::to_owned),
     }
 }

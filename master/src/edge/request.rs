@@ -36,6 +36,7 @@ impl Edge {
         if self.send_to_https(front, head, buf)
             || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
+            || self.answer_operator(front, head, buf)
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)
             || self.begin_publish(front, head, buf)
@@ -55,12 +56,17 @@ impl Edge {
             },
             Way::Redirect(rule) => self.redirect(front, head, buf, rule),
             Way::Static(rule) => self.answer_with_file(front, head, buf, rule),
-            // Another connection may lead to whoever is for the host (RFC 9110 §15.5.20).
-            Way::Refused(Reason::HostNotFound) if self.is_secure(front) => {
-                self.refuse(front, Reason::Misdirected, "", Some((head, buf)));
+            Way::Refused(Reason::HostNotFound) => {
+                self.refuse(front, self.unknown_host(front), "", Some((head, buf)));
             }
             Way::Refused(reason) => self.refuse(front, reason, "", Some((head, buf))),
         }
+    }
+
+    /// How a request is refused whose host is none of ours: another connection may lead to whoever is for
+    /// it (RFC 9110 §15.5.20).
+    pub(super) fn unknown_host(&self, front: Key) -> Reason {
+        if self.is_secure(front) { Reason::Misdirected } else { Reason::HostNotFound }
     }
 
     /// The request's id: the client's own when it is fit to be one.

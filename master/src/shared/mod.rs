@@ -41,6 +41,7 @@ use crate::shared::log::LogSink;
 use connections::Connections;
 use mail::ControlMessage;
 use rip::contract::secret::Secret;
+use rip::ids::AppId;
 use rip::observe::status::{Health, Status};
 use rip::pool::Pool;
 use rip::time::Instant;
@@ -113,6 +114,14 @@ impl Shared {
             hub.configure(&snapshot.realtime.settings_of(&hub.app), now);
         }
         self.current.activate(snapshot)
+    }
+
+    /// The apps without a worker that is ready.
+    pub fn unready(&self) -> Vec<AppId> {
+        let snapshot = self.current.load();
+        let is_ready = |pool: &pools::AppPool| pool.view(Pool::ready_count) > 0;
+        let unready = snapshot.pools.iter().filter(|pool| !is_ready(pool));
+        unready.map(|pool| pool.id.clone()).collect()
     }
 
     /// The short answer to "is it well?".
