@@ -28,7 +28,7 @@ impl Edge {
             front.server.close_after_this();
         }
         self.look_at_configuration();
-        if self.answer_challenge(front, head, buf) {
+        if self.answer_admin(front, head, buf) || self.answer_challenge(front, head, buf) {
             return;
         }
         self.note_host(head, buf);

@@ -138,7 +138,7 @@ impl Shared {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             app: config.apps.first().map(|app| app.id.clone()),
             workers,
-            ports: config.edge.listeners().iter().map(|listener| listener.port).collect(),
+            ports: config.edge.public_listeners().map(|listener| listener.port).collect(),
             uptime: now.since(Instant::default()).as_secs(),
             hosts: config.hosts(),
         }

@@ -8,6 +8,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
     let EdgeConfig {
         http: _,
         https: _,
+        admin: _,
         tls,
         mdns,
         loops,

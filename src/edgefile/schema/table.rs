@@ -37,9 +37,13 @@ const EDGE: &[NodeRule] = &[
         .many()
         .properties(&[PROXY_PROTOCOL])
         .default("\":443\" where there is a certificate, or something that makes one"),
-    node("admin", "an address for the server's own endpoints alone")
-        .one("ADDRESS", Kind::Address)
-        .later(),
+    node(
+        "admin",
+        "an address for who operates the server: its endpoints alone, for all who connect",
+    )
+    .list("ADDRESS", Kind::Address)
+    .many()
+    .default("none"),
     node("acme", "an authority that makes certificates for public hosts, over ACME").properties(&[
         property("email", Kind::Text, "who is told of trouble").default("nobody"),
         property("directory", Kind::HttpsUrl, "the URL of the authority's directory")
