@@ -5,6 +5,7 @@ use super::certs::CertAsks;
 use super::compiler::Compiler;
 use super::crew::Gear;
 use super::crews::Crews;
+use super::explain::Explains;
 use super::feed::Feed;
 use super::master::{Master, State};
 use super::notify::Notifier;
@@ -171,6 +172,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         acme,
         mdns: MdnsAgent::new(),
         feed: Feed::default(),
+        explains: Explains::default(),
         orders: Orders::default(),
         reload,
         capacity,

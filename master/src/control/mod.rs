@@ -16,6 +16,7 @@ mod certs;
 mod compiler;
 mod crew;
 mod crews;
+mod explain;
 mod feed;
 mod follow;
 mod health;

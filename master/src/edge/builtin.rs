@@ -8,6 +8,7 @@ use rip::contract::route::RouteAction;
 use rip::http1::changes::Changes;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
+use rip::observe::note::Handler;
 use std::sync::Arc;
 
 impl Edge {
@@ -27,7 +28,8 @@ impl Edge {
             Builtin::Server => self.server(&mut body),
             Builtin::Status => self.status(&mut body),
         };
-        let own = OwnAnswer { status, content_type, body: &body, changes: None };
+        let (handler, rule) = (Handler::Edge, None);
+        let own = OwnAnswer { status, content_type, body: &body, changes: None, handler, rule };
         self.answer_whole(front, (head, buf), &own, |_| {});
         self.scratch = body;
         true
@@ -63,6 +65,8 @@ impl Edge {
             content_type: "text/plain; charset=utf-8",
             body: b"",
             changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+            handler: Handler::Redirect,
+            rule: Some(index),
         };
         self.answer_whole(front, (head, buf), &own, |fields| {
             fields.field(b"Location", &location);

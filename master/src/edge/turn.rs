@@ -34,6 +34,7 @@ use rip::contract::config::Phases;
 use rip::entropy::Xoshiro;
 use rip::http1::{DateCache, Limits, RequestHead, ResponseHead};
 use rip::ids::{LoopIndex, PoolNumber};
+use rip::observe::notes::Notes;
 use rip::pool::{Lease, Outcome};
 use std::collections::VecDeque;
 use std::io;
@@ -136,6 +137,8 @@ pub(super) struct Edge {
     pub(super) files: Files,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
+    /// What is remembered of requests that ended.
+    pub(super) notes: Notes,
     stopped: bool,
 }
 
@@ -195,6 +198,7 @@ impl Edge {
             compressor: Compressor::default(),
             files: Files::default(),
             lines: Vec::new(),
+            notes: Notes::default(),
             stopped: false,
             shared,
         })
@@ -302,6 +306,7 @@ impl Edge {
             }
             EdgeMessage::Store(mail) => self.take_store_mail(*mail),
             EdgeMessage::Session(mail) => self.take_session_mail(mail),
+            EdgeMessage::Recall { ticket, id } => self.recall(ticket, &id),
             EdgeMessage::Open(listening) => self.open_listener(listening),
             EdgeMessage::Close(address) => self.close_listener(address),
             EdgeMessage::Activated => self.look_at_configuration(),
