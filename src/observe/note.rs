@@ -266,6 +266,35 @@ pub struct Entry<'a> {
     pub trail: &'a Trail,
 }
 
+impl<'a> Entry<'a> {
+    /// A request called `id` that met what `trail` says, and nothing else.
+    pub fn of(id: &'a [u8], trail: &'a Trail) -> Self {
+        Self {
+            id,
+            at: UnixMillis(0),
+            method: b"",
+            target: b"",
+            host: b"",
+            app: b"",
+            server: b"",
+            sni: b"",
+            mark: b"",
+            client: None,
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            worker: None,
+            reason: None,
+            running: false,
+            total: Duration::ZERO,
+            queued: None,
+            leased: None,
+            first_byte: None,
+            trail,
+        }
+    }
+}
+
 /// What is remembered of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Note {
@@ -371,6 +400,20 @@ impl Note {
         self.leased = entry.leased;
         self.first_byte = entry.first_byte;
         self.trail = *entry.trail;
+    }
+
+    /// When it ended, or was looked at.
+    pub fn end(&self) -> UnixMillis {
+        let total = u64::try_from(self.total.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(self.at.0.saturating_add(total))
+    }
+
+    /// Whether `other` is the same request, looked at at another time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let (own, others) = (self.trail.connection, other.trail.connection);
+        self.id() == other.id()
+            && (self.at, own.peer, own.request) == (other.at, others.peer, others.request)
+            && self.trail.own == other.trail.own
     }
 
     fn part(&self, part: Part) -> &[u8] {
@@ -481,27 +524,20 @@ pub(crate) mod tests {
     /// A `GET /` that an app answered.
     pub(crate) fn entry<'a>(id: &'a [u8], trail: &'a Trail) -> Entry<'a> {
         Entry {
-            id,
             at: UnixMillis(1_000),
             method: b"GET",
             target: b"/a?secret=1",
             host: b"example.com",
             app: b"api",
-            server: b"",
-            sni: b"",
-            mark: b"",
             client: Some(IpAddr::from([192, 0, 2, 7])),
             status: 200,
-            bytes_in: 0,
             bytes_out: 5,
             worker: Some(WorkerId(3)),
-            reason: None,
-            running: false,
             total: Duration::from_millis(4),
             queued: Some(Duration::ZERO),
             leased: Some(Duration::from_millis(1)),
             first_byte: Some(Duration::from_millis(3)),
-            trail,
+            ..Entry::of(id, trail)
         }
     }
 

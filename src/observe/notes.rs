@@ -10,8 +10,9 @@ pub const NOTE_COUNT: usize = 10_000;
 /// [`NOTE_COUNT`] × [`NOTE_BYTES`](super::note::NOTE_BYTES) at most.
 pub struct Notes {
     notes: Vec<Note>,
-    /// A digest of the id of each, side by side: looking one up does not go through all notes.
-    tags: Vec<u32>,
+    /// A digest of the id of each, and its status, side by side: looking one up does not go through
+    /// all notes.
+    tags: Vec<(u32, u16)>,
     /// Where the next one goes.
     next: usize,
     most: usize,
@@ -30,13 +31,13 @@ impl Notes {
     pub fn push(&mut self, entry: &Entry<'_>) {
         if self.notes.len() < self.most {
             self.notes.push(Note::blank());
-            self.tags.push(0);
+            self.tags.push((0, 0));
         }
         if let (Some(note), Some(tag)) =
             (self.notes.get_mut(self.next), self.tags.get_mut(self.next))
         {
             note.write(entry);
-            *tag = tag_of(entry.id);
+            *tag = (tag_of(entry.id), entry.status);
         }
         self.next = (self.next + 1) % self.most;
     }
@@ -44,17 +45,22 @@ impl Notes {
     /// The notes of requests called `id`, newest first, `most` of them.
     pub fn find(&self, id: &[u8], most: usize) -> Vec<Note> {
         let tag = tag_of(id);
+        let places = self.newest_first(|(other, _)| other == tag);
+        let notes = places.filter_map(|at| self.notes.get(at));
+        notes.filter(|note| note.id() == id).take(most).copied().collect()
+    }
+
+    /// The newest `most` requests that were answered with `status` or above, newest first.
+    pub fn newest(&self, most: usize, status: u16) -> Vec<Note> {
+        let places = self.newest_first(|(_, other)| other >= status).take(most);
+        places.filter_map(|at| self.notes.get(at)).copied().collect()
+    }
+
+    fn newest_first(&self, wanted: impl Fn((u32, u16)) -> bool) -> impl Iterator<Item = usize> {
         let (newer, older) = self.tags.split_at(self.next.min(self.tags.len()));
         let newer = newer.iter().enumerate().rev();
         let older = older.iter().enumerate().rev().map(|(at, tag)| (at + self.next, tag));
-        newer
-            .chain(older)
-            .filter(|(_, other)| **other == tag)
-            .filter_map(|(at, _)| self.notes.get(at))
-            .filter(|note| note.id() == id)
-            .take(most)
-            .copied()
-            .collect()
+        newer.chain(older).filter(move |(_, tag)| wanted(**tag)).map(|(at, _)| at)
     }
 }
 
@@ -109,6 +115,9 @@ mod tests {
         let statuses: Vec<_> = notes.find(b"same", 10).iter().map(|note| note.status).collect();
         assert_eq!(statuses, (220..230).rev().collect::<Vec<u16>>());
         assert_eq!(notes.find(b"same", 100).len(), 16);
+        let high: Vec<_> = notes.newest(3, 220).iter().map(|note| note.status).collect();
+        assert_eq!(high, [229, 228, 227]);
+        assert!(notes.newest(3, 500).is_empty());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod entry;
 pub mod env;
 pub mod events;
 pub mod exit;
+mod explain;
 pub mod listing;
 pub mod masters;
 pub mod order;
@@ -32,6 +33,7 @@ pub mod token;
 pub mod value;
 pub mod why;
 
+use crate::shared::diagnostics;
 use args::{Cli, CtlVerb, Start, Unread, Verb};
 use exit::{Exit, Failure};
 use rip::contract::settings::Settings;
@@ -66,7 +68,7 @@ fn perform(
     match verb {
         Verb::Start(flags) => {
             let settings = settings(&flags)?;
-            init_log(settings.debug);
+            diagnostics::begin(settings.debug, settings.config.edge.log.json);
             serve(settings)
         }
         Verb::Stop(flags) | Verb::Ctl { verb: CtlVerb::Stop(flags) } => ctl::stop(&flags),
@@ -80,6 +82,7 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Rollback(flags) } => reload::rollback(&flags),
         Verb::Plan(flags) | Verb::Ctl { verb: CtlVerb::Plan(flags) } => reload::plan(&flags),
         Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
+        Verb::Ctl { verb: CtlVerb::Explain(flags) } => explain::explain(&flags),
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
         Verb::Ctl { verb: CtlVerb::Sessions(flags) } => sessions::sessions(&flags),
@@ -119,14 +122,6 @@ fn texts(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, U
         })
     };
     arguments.into_iter().map(text).collect()
-}
-
-/// Diagnostics go to stderr, selected by `RIP_LOG`, else warnings and errors, with `--debug` more.
-fn init_log(debug: bool) {
-    let level = if debug { "debug" } else { "warn" };
-    let filter = env_logger::Env::new().filter_or("RIP_LOG", level);
-    // A logger that is there already stays.
-    let _ = env_logger::Builder::from_env(filter).try_init();
 }
 
 fn told(failure: &Failure) -> Exit {

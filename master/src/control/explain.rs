@@ -8,7 +8,7 @@
 //! ```
 
 use super::master::Master;
-use super::server::{Answer, ConnectionId};
+use super::server::{Answer, Asker};
 use crate::edge::Edges;
 use crate::shared::mail::EdgeMessage;
 use rip::ids::LoopIndex;
@@ -33,10 +33,11 @@ pub(super) struct Explains {
 
 /// Somebody who waits for what the loops know.
 struct Waiting {
-    from: ConnectionId,
+    from: Asker,
     id: Arc<[u8]>,
     /// Loops that have not answered.
     silent: BTreeSet<LoopIndex>,
+    /// Those that have not ended.
     notes: Vec<Note>,
     /// Then it is told as far as it is known.
     until: Instant,
@@ -56,13 +57,16 @@ impl Explains {
         }
     }
 
-    fn is_ready(&self, waiting: &Waiting, now: Instant, wall: UnixMillis) -> bool {
+    fn is_ready(&self, waiting: &Waiting, ended: &[Note], now: Instant, wall: UnixMillis) -> bool {
         let unsettled = |note| Evidence::new(note, &self.chronicle).is_unsettled(wall);
-        now >= waiting.until || (waiting.silent.is_empty() && !waiting.notes.iter().any(unsettled))
+        now >= waiting.until || (waiting.silent.is_empty() && !ended.iter().any(unsettled))
     }
 
-    fn answer(&self, waiting: &mut Waiting) -> Answer {
+    fn answer(&self, waiting: &mut Waiting, ended: Vec<Note>) -> Answer {
         let notes = &mut waiting.notes;
+        // It may have ended since its loop was asked.
+        notes.retain(|running| !ended.iter().any(|ended| ended.is_same(running)));
+        notes.extend(ended);
         notes.sort_by_key(|note| (!note.running, std::cmp::Reverse(note.at)));
         notes.truncate(TOLD_COUNT);
         let silent: Vec<String> = waiting.silent.iter().map(ToString::to_string).collect();
@@ -92,7 +96,7 @@ impl Explains {
 impl Master {
     /// Asks the loops for what they know of the requests called `id`. The answer follows, but where
     /// there are no loops any more.
-    pub(super) fn explain(&mut self, from: ConnectionId, id: &str) -> Option<Answer> {
+    pub(super) fn explain(&mut self, from: Asker, id: &str) -> Option<Answer> {
         let Some(edges) = &self.edges else {
             return Some(Answer::refused(503, "the server has ended its requests", ""));
         };
@@ -112,14 +116,16 @@ impl Master {
             return;
         }
         let (now, wall) = (self.clock.now(), self.clock.wall());
-        let explains = &self.explains;
-        let ready: Vec<u64> = (explains.waiting.iter())
-            .filter(|(_, waiting)| explains.is_ready(waiting, now, wall))
-            .map(|(ticket, _)| *ticket)
-            .collect();
-        for ticket in ready {
-            let Some(mut waiting) = self.explains.waiting.remove(&ticket) else { continue };
-            let answer = self.explains.answer(&mut waiting);
+        let tickets: Vec<u64> = self.explains.waiting.keys().copied().collect();
+        for ticket in tickets {
+            let explains = &mut self.explains;
+            let Some(waiting) = explains.waiting.get(&ticket) else { continue };
+            let ended = self.shared.notes.find(&waiting.id, TOLD_COUNT);
+            if !explains.is_ready(waiting, &ended, now, wall) {
+                continue;
+            }
+            let Some(mut waiting) = explains.waiting.remove(&ticket) else { continue };
+            let answer = explains.answer(&mut waiting, ended);
             self.answer(waiting.from, &answer);
         }
     }
@@ -180,29 +186,7 @@ mod tests {
 
     fn asked(target: &str) -> Note {
         let trail = Trail::default();
-        Note::of(&Entry {
-            id: b"a",
-            at: UnixMillis(0),
-            method: b"GET",
-            target: target.as_bytes(),
-            host: b"",
-            app: b"",
-            server: b"",
-            sni: b"",
-            mark: b"",
-            client: None,
-            status: 404,
-            bytes_in: 0,
-            bytes_out: 0,
-            worker: None,
-            reason: None,
-            running: false,
-            total: Duration::ZERO,
-            queued: None,
-            leased: None,
-            first_byte: None,
-            trail: &trail,
-        })
+        Note::of(&Entry { target: target.as_bytes(), status: 404, ..Entry::of(b"a", &trail) })
     }
 
     #[test]

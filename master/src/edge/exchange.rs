@@ -13,6 +13,7 @@
 //! abandoned.
 
 use super::compress::Coding;
+use super::door::Knock;
 use super::proxy::Proxied;
 use super::publish::Publishing;
 use super::session_http::Asking;
@@ -60,6 +61,8 @@ pub(super) struct Exchange {
     pub(super) proxied: Option<Box<Proxied>>,
     /// It publishes, and goes to nobody.
     pub(super) publishing: Option<Box<Publishing>>,
+    /// The control loop answers it, and it goes to nobody else.
+    pub(super) door: Option<Box<Knock>>,
     /// It is for a mount of sessions, and goes to nobody itself.
     pub(super) asking: Option<Box<Asking>>,
     /// It asks for WebSocket.
@@ -195,6 +198,7 @@ impl Exchange {
             link: None,
             proxied: None,
             publishing: None,
+            door: None,
             asking: None,
             upgrade: false,
             tunnel: None,

@@ -1,7 +1,7 @@
 //! Noting what becomes of requests, and telling of it when somebody asks.
 //!
-//! Each loop keeps its own notes and nobody else touches them: who asks does so by mail, and gets what
-//! has ended and what has not.
+//! What has ended is noted where others find it (shared/notes.rs); of what has not only its loop knows,
+//! and is asked by mail.
 
 use super::exchange::{Exchange, Record, State};
 use super::file_send::FileAnswer;
@@ -39,7 +39,8 @@ impl Edge {
             trail.config = self.snapshots.active().version;
         }
         let now = self.clock.now();
-        self.notes.push(&entry(id, app, record, reason, (&trail, sni), now));
+        let entry = entry(id, app, record, reason, (&trail, sni), now);
+        self.shared.notes.push(usize::from(self.index.0), &entry);
     }
 
     /// The rule at `rule` of the active configuration has taken the request.
@@ -81,17 +82,14 @@ impl Edge {
         }
     }
 
-    /// Tells what this loop knows of the requests called `id`: those that have not ended, then the
-    /// newest of those that have.
+    /// Tells of the requests called `id` that have not ended.
     pub(super) fn recall(&self, ticket: u64, id: &[u8]) {
-        let mut notes: Vec<Note> = (self.exchanges.keys())
+        let notes: Vec<Note> = (self.exchanges.keys())
             .filter_map(|key| self.exchanges.get(key))
             .filter(|exchange| exchange.request_id.as_bytes() == id)
             .take(RECALLED)
             .map(|exchange| self.note_of_running(exchange))
             .collect();
-        notes.extend(self.notes.find(id, RECALLED));
-        notes.truncate(RECALLED);
         self.shared.control.send(ControlMessage::Recalled { ticket, index: self.index, notes });
     }
 

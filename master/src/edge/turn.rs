@@ -34,7 +34,6 @@ use rip::contract::config::Phases;
 use rip::entropy::Xoshiro;
 use rip::http1::{DateCache, Limits, RequestHead, ResponseHead};
 use rip::ids::{LoopIndex, PoolNumber};
-use rip::observe::notes::Notes;
 use rip::pool::{Lease, Outcome};
 use std::collections::VecDeque;
 use std::io;
@@ -137,8 +136,6 @@ pub(super) struct Edge {
     pub(super) files: Files,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
-    /// What is remembered of requests that ended.
-    pub(super) notes: Notes,
     stopped: bool,
 }
 
@@ -198,7 +195,6 @@ impl Edge {
             compressor: Compressor::default(),
             files: Files::default(),
             lines: Vec::new(),
-            notes: Notes::default(),
             stopped: false,
             shared,
         })
@@ -297,6 +293,10 @@ impl Edge {
             EdgeMessage::Refused { key, reason, retry_after_secs } => {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
+            EdgeMessage::Answered { key, answer } => {
+                self.control_answered(Key::from_u64(key), &answer);
+            }
+            EdgeMessage::Report(frame) => self.tell_watchers(&frame),
             EdgeMessage::Counted(count) => self.take_count(count),
             EdgeMessage::Realtime { hub, letter } => self.receive_letter(hub, &letter),
             EdgeMessage::Beneath(done) => self.beneath_done(done),

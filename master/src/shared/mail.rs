@@ -1,6 +1,7 @@
 //! What travels between threads. Messages that carry an obligation are never refused: connections
 //! and tickets bound their number.
 
+use crate::shared::door::{Answer, Caller, DoorAsk};
 use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::files::{FileDone, SearchDone};
 use crate::shared::sessions::SessionMail;
@@ -41,6 +42,15 @@ pub enum EdgeMessage {
         /// When to come again.
         retry_after_secs: u32,
     },
+    /// The control loop answers what was asked of it. Who asked may be gone.
+    Answered {
+        /// What the caller called itself.
+        key: u64,
+        /// The answer.
+        answer: Answer,
+    },
+    /// A frame of the feed, for whoever of this loop watches.
+    Report(Arc<[u8]>),
     /// A loop has counted whom something that this loop published has reached.
     Counted(Count),
     /// A hub has something for clients of this loop.
@@ -65,7 +75,8 @@ pub enum EdgeMessage {
     Store(Box<StoreMail>),
     /// Something of a session concerns this loop.
     Session(SessionMail),
-    /// Somebody wants to know of the requests called `id`: [`ControlMessage::Recalled`] follows.
+    /// Somebody wants to know of the requests called `id` that have not ended:
+    /// [`ControlMessage::Recalled`] follows.
     Recall {
         /// Who asks.
         ticket: u64,
@@ -142,6 +153,21 @@ pub struct CertTicket(pub u64);
 
 /// To the control loop.
 pub enum ControlMessage {
+    /// A client of a loop asks what only the control loop knows: [`EdgeMessage::Answered`] follows.
+    Asked {
+        /// Who waits for the answer.
+        from: Caller,
+        /// What is asked.
+        ask: DoorAsk,
+    },
+    /// Somebody watches the server, or nobody does any more: while anybody does, [`EdgeMessage::Report`]
+    /// follows.
+    Watching {
+        /// The loop of whoever watches.
+        index: LoopIndex,
+        /// The loop has somebody now; else it has nobody any more.
+        on: bool,
+    },
     /// Certificates were loaded anew or renewed, as was asked for.
     CertsDone {
         /// Who asked.
@@ -196,13 +222,13 @@ pub enum ControlMessage {
         /// Exchanges it cut off.
         cut: u64,
     },
-    /// What a loop knows of requests that somebody asks about.
+    /// What a loop knows of requests that somebody asks about and that have not ended.
     Recalled {
         /// Who asks.
         ticket: u64,
         /// Which loop.
         index: LoopIndex,
-        /// Those that have not ended first, then the newest.
+        /// What they met so far.
         notes: Vec<Note>,
     },
     /// The last stderr lines of a worker, its pipes read to what was there.

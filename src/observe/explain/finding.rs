@@ -62,8 +62,7 @@ impl Evidence<'_> {
 
     /// When it ended.
     pub fn end(&self) -> UnixMillis {
-        let total = u64::try_from(self.note.total.as_millis()).unwrap_or(u64::MAX);
-        UnixMillis(self.note.at.0.saturating_add(total))
+        self.note.end()
     }
 
     /// How the worker ended that lost a request at `lost`, if that is why.
