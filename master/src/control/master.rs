@@ -11,6 +11,7 @@ use super::certs::CertAsks;
 use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
 use super::door::Watchers;
+use super::explain::Explains;
 use super::feed::Feed;
 use super::follow::Pages;
 use super::listeners::Listeners;
@@ -88,6 +89,7 @@ pub struct Master {
     pub(super) acme: AcmeAgent,
     pub(super) mdns: MdnsAgent,
     pub(super) feed: Feed,
+    pub(super) explains: Explains,
     pub(super) orders: Orders,
     pub(super) reload: Reloads,
     pub(super) capacity: Capacity,
@@ -138,6 +140,7 @@ impl Master {
     /// # Errors
     /// When the app turned out to be impossible to start, or the event loop itself failed.
     pub fn run(mut self) -> Result<Outcome, StartError> {
+        self.note_configuration();
         let apps = &self.settings.config.apps;
         let app = apps.first().map_or_else(|| AppId::new(""), |app| app.id.clone());
         let workers = apps.iter().map(|app| app.workers).sum();
@@ -181,6 +184,7 @@ impl Master {
             self.server.next_deadline(),
             self.watcher.next_deadline(self.clock.now()),
             self.reload.next_deadline(),
+            self.explains.next_deadline(),
             self.state.watchers.next_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -267,6 +271,9 @@ impl Master {
             Happening::Mail(ControlMessage::SessionsCounted { ticket, sessions }) => {
                 self.sessions_counted(ticket, sessions);
             }
+            Happening::Mail(ControlMessage::Recalled { ticket, index, notes }) => {
+                self.explains.recalled(ticket, index, notes);
+            }
             Happening::Mail(ControlMessage::Tell(event)) => self.tell(&event),
             Happening::Mail(ControlMessage::ListenerClosed(address)) => {
                 self.reload.closing.remove(&address);
@@ -315,6 +322,7 @@ impl Master {
             }
         }
         self.tell_pages();
+        self.settle_explains();
         self.report_to_watchers();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
@@ -408,6 +416,8 @@ impl Master {
     fn stop(&mut self, reason: &'static str, fast: bool) {
         if self.state.stop_reason.is_none() {
             self.state.stop_reason = Some(reason);
+            let at = self.clock.wall();
+            self.explains.chronicle.stops(at);
             self.reload.pipeline.stop();
             self.reload.closing.clear();
             self.acme.stop();
@@ -461,6 +471,7 @@ impl Master {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
             }
+            Ok(Verb::Explain { id }) => self.explain(from, &id),
             Ok(Verb::History) => {
                 Some(history(&self.reload.history, self.reload.pipeline.version()))
             }
@@ -615,6 +626,7 @@ impl Master {
         if let Event::WorkerExit { app, worker_id, status, expected: false, .. } = event {
             self.state.last_exits.insert(app.clone(), format!("{worker_id} {status}"));
         }
+        self.explains.chronicle.hear(event, at);
         let frame = self.feed.tell(event, at);
         self.server.publish(&frame);
         if let Some(json) = self.feed.newest() {

@@ -20,6 +20,7 @@ mod compiler;
 mod crew;
 mod crews;
 mod door;
+mod explain;
 mod feed;
 mod follow;
 mod health;
