@@ -11,6 +11,7 @@ use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
 use super::feed::Feed;
 use super::follow::Pages;
+use super::listeners::Listeners;
 use super::listing::{AppNotes, Apps, Registry, Upstreams, Workers};
 use super::notify::Notifier;
 use super::orders::{self, Orders};
@@ -69,6 +70,7 @@ pub struct Master {
     pub(super) orphans: Orphans,
     /// Until they are cut or the master ends.
     pub(super) edges: Option<Edges>,
+    pub(super) listeners: Listeners,
     pub(super) shop: Workshop,
     pub(super) watcher: Watcher,
     /// The Edgefile, where its changes are followed.
@@ -314,6 +316,7 @@ impl Master {
         match order {
             Order::DrainEdges { deadline } => {
                 let idle_until = deadline.min(now + limits::SHUTDOWN_IDLE);
+                self.listeners.let_go();
                 if let Some(edges) = &self.edges {
                     edges.drain(idle_until);
                 }

@@ -5,7 +5,8 @@
 //! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
 //! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
-//! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`runtime_dir`] is where it lives, [`capacity`] how
+//! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`listeners`] are where clients
+//! connect, [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod acme;
@@ -19,6 +20,7 @@ mod crews;
 mod feed;
 mod follow;
 mod health;
+mod listeners;
 mod listing;
 mod master;
 mod notify;
