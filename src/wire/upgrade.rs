@@ -79,12 +79,12 @@ pub enum FromPredecessor {
     /// Listening sockets are beside it, in the order of the will.
     Listeners,
     /// From now on the server is the successor's.
-    TakeOver {
+    TakeOver,
+    /// The init system was told who serves.
+    Relieved {
         /// What is configured may have changed after the successor has read it.
         reload: bool,
     },
-    /// The init system was told who serves.
-    Relieved,
 }
 
 /// From the one that takes over.
@@ -112,20 +112,40 @@ pub struct Will {
     pub name: String,
     /// The runtime directory, absolute.
     pub runtime_dir: String,
-    /// The addresses of the listening sockets, in their order.
-    pub listeners: Vec<ListenAddress>,
+    /// The listening sockets, in their order.
+    pub listeners: Vec<HandedOn>,
     /// Hosts that were added while the server runs.
     #[serde(default)]
     pub hosts: Vec<AddedHost>,
-    /// The number of workers of apps that have another one than is configured.
+    /// Apps whose number of workers was chosen by hand.
     #[serde(default)]
-    pub workers: BTreeMap<AppId, u32>,
+    pub workers: BTreeMap<AppId, Chosen>,
     /// Apps whose requests wait.
     #[serde(default)]
     pub paused: Vec<AppId>,
     /// Prefixes whose pages are told of changed files.
     #[serde(default)]
     pub pages: Vec<WatchedPages>,
+}
+
+/// A listening socket.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HandedOn {
+    /// Where, as the configuration has it.
+    pub address: ListenAddress,
+    /// The init system has opened it.
+    pub of_init: bool,
+}
+
+/// A number of workers that was chosen by hand. It holds unless another one is configured.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chosen {
+    /// What was configured.
+    pub configured: u32,
+    /// What was chosen.
+    pub chosen: u32,
 }
 
 /// A host that was added while the server runs.
@@ -186,10 +206,10 @@ mod tests {
 
     #[test]
     fn messages_are_objects_that_may_grow() {
-        let said = serde_json::to_string(&FromPredecessor::TakeOver { reload: true }).unwrap();
-        assert_eq!(said, r#"{"say":"takeOver","reload":true}"#);
-        let grown = br#"{"say":"takeOver","reload":false,"more":1}"#;
-        assert_eq!(understand(grown), Ok(FromPredecessor::TakeOver { reload: false }));
+        let said = serde_json::to_string(&FromPredecessor::Relieved { reload: true }).unwrap();
+        assert_eq!(said, r#"{"say":"relieved","reload":true}"#);
+        let grown = br#"{"say":"takeOver","more":1}"#;
+        assert_eq!(understand(grown), Ok(FromPredecessor::TakeOver));
         assert_eq!(understand(br#"{"say":"taken"}"#), Ok(FromSuccessor::Taken));
         let wrong = understand::<FromSuccessor>(b"hello").unwrap_err();
         assert!(wrong.starts_with("\"hello\": "), "{wrong}");

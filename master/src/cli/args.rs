@@ -15,6 +15,7 @@ mod realtime;
 mod replacing;
 mod sessions;
 mod start;
+mod upgrade;
 
 pub use app::AppFlags;
 pub use ask::{Ask, Drain, Events, OnApp, Order, Scale, Stop};
@@ -32,6 +33,7 @@ pub use realtime::RealtimeFlags;
 pub use replacing::{ReplacingFlags, RestartFlags};
 pub use sessions::SessionFlags;
 pub use start::Start;
+pub use upgrade::Upgrade;
 
 use super::exit::Failure;
 use super::token::expand;
@@ -138,6 +140,8 @@ pub enum Verb {
     Why(Why),
     /// Print what can stand in an Edgefile
     Schema(Schema),
+    /// Have another process of the program take the place of the one that runs, without losing a request
+    Upgrade(Upgrade),
     /// Print the version
     Version,
     /// Ask a running master over its control socket

@@ -15,6 +15,7 @@ pub mod entry;
 pub mod env;
 pub mod events;
 pub mod exit;
+pub mod inherited;
 pub mod listing;
 pub mod masters;
 pub mod order;
@@ -29,6 +30,7 @@ pub mod suggest;
 pub mod surroundings;
 pub mod table;
 pub mod token;
+pub mod upgrade;
 pub mod value;
 pub mod why;
 
@@ -95,6 +97,9 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Resume(flags) } => order::resume(&flags),
         Verb::Ctl { verb: CtlVerb::Drain(flags) } => order::drain(&flags),
         Verb::Ctl { verb: CtlVerb::Events(flags) } => events::events(&flags),
+        Verb::Upgrade(flags) | Verb::Ctl { verb: CtlVerb::Upgrade(flags) } => {
+            upgrade::upgrade(&flags)
+        }
         Verb::Version => ctl::version(),
     }
 }

@@ -1,6 +1,7 @@
 //! Whether this process may listen on a port, and what to do when it may not.
 
 use super::exit::{Exit, Failure};
+use super::inherited;
 use std::fs::read_to_string;
 
 /// What the kernel lets this process bind.
@@ -45,9 +46,9 @@ impl Rights {
         }
     }
 
-    /// Whether the kernel lets this process bind `port`.
+    /// Whether the kernel lets this process bind `port`, or need not: a predecessor has.
     pub fn allow(self, port: u16) -> bool {
-        self.bind_service || port >= self.unprivileged_from
+        self.bind_service || port >= self.unprivileged_from || inherited::has_port(port)
     }
 
     /// # Errors

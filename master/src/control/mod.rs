@@ -5,7 +5,8 @@
 //! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
 //! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
-//! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`listeners`] are where clients
+//! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`upgrade`] hands the server over to
+//! another master of the same [`program`], which is on its way to it in [`successor`], [`listeners`] are where clients
 //! connect, [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
@@ -27,6 +28,7 @@ mod notify;
 mod orders;
 mod orphans;
 mod outcome;
+mod program;
 mod reload;
 mod runtime_dir;
 mod server;
@@ -34,12 +36,15 @@ mod sessions;
 mod source;
 mod source_file;
 mod start_error;
+mod successor;
+mod upgrade;
 mod verbs;
 mod watcher;
 mod workshop;
 
 pub use outcome::Outcome;
 pub use start_error::StartError;
+pub use successor::summons;
 
 use rip::contract::settings::Settings;
 

@@ -35,6 +35,13 @@ impl Notifier {
 }
 
 impl Notifier {
+    /// Another process is the service from now on, and `pid` is its number: this one has nothing more
+    /// to say.
+    pub fn resign(&mut self, pid: u32) {
+        self.tell(&format!("MAINPID={pid}"));
+        self.to = None;
+    }
+
     /// Says that the configuration is about to change, until the next `READY=1`.
     pub fn tell_reloading(&self) {
         let micros = monotonic_micros();

@@ -318,7 +318,7 @@ impl Edge {
                 self.seats.forget(pool);
                 self.links.forget_pool(pool);
             }
-            EdgeMessage::Drain { idle_until } => self.begin_drain(idle_until),
+            EdgeMessage::Drain(farewell) => self.begin_drain(&farewell),
             EdgeMessage::Stop => self.stopped = true,
         }
     }

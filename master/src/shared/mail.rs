@@ -81,12 +81,26 @@ pub enum EdgeMessage {
     Forget(PoolNumber),
     /// Finish what was accepted, then report [`ControlMessage::LoopDrained`]. No connection comes
     /// after this.
-    Drain {
-        /// Idle connections are closed at this moment.
-        idle_until: Instant,
-    },
+    Drain(Farewell),
     /// Cut what is left and end the thread.
     Stop,
+}
+
+/// How the clients' side of the server ends.
+#[derive(Clone, Debug)]
+pub struct Farewell {
+    /// Idle connections are closed at this moment.
+    pub idle_until: Instant,
+    /// The listeners at which another server accepts from now on: their backlogs are its. `None`
+    /// when nothing comes after this server.
+    pub left_to: Option<Arc<[ListenAddress]>>,
+}
+
+impl Farewell {
+    /// Whether who waits at `address` is another server's to accept.
+    pub fn leaves(&self, address: ListenAddress) -> bool {
+        self.left_to.as_ref().is_some_and(|left| left.contains(&address))
+    }
 }
 
 /// A client that connected and was counted.

@@ -121,6 +121,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         kill_timeout: deadlines.kill_timeout_ms,
         stuck_timeout: deadlines.stuck_timeout_ms,
         static_apps: start.changes.is_static,
+        dashboard: None,
     })
 }
 
