@@ -138,6 +138,7 @@ impl Master {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
         });
+        self.tell_init_of_the_start();
         if self.settings.config.apps.is_empty() {
             // Nobody has to join first.
             self.announce();
@@ -172,6 +173,7 @@ impl Master {
             self.server.next_deadline(),
             self.watcher.next_deadline(self.clock.now()),
             self.reload.next_deadline(),
+            self.notifier.next_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
         match self.poll.poll(events, next.map(|next| self.clock.until(next))) {
@@ -225,6 +227,7 @@ impl Master {
             Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
             Happening::Signal(signal) => log::info!("{signal} is not used"),
+            Happening::Mail(ControlMessage::Alive(round)) => self.loop_lives(round),
             Happening::Mail(ControlMessage::CertsDone { ticket, result }) => {
                 self.certs_done(ticket, result);
             }
@@ -303,6 +306,7 @@ impl Master {
             }
         }
         self.tell_pages();
+        self.keep_init_told();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
         self.shutdown.settle(self.crews.is_gone(), now);
@@ -371,7 +375,8 @@ impl Master {
         if std::mem::replace(&mut self.state.announced, true) {
             return;
         }
-        self.notifier.tell("READY=1\nSTATUS=serving");
+        let status = self.status_line();
+        self.notifier.tell_ready(status);
         let took = self.clock.now().since(self.started);
         let active = self.shared.current.load();
         self.mdns.tell(local_names(&active.config, &active.table));
@@ -399,7 +404,7 @@ impl Master {
             self.reload.closing.clear();
             self.acme.stop();
             self.mdns.withdraw();
-            self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
+            self.tell_init_of_the_end();
         }
         let now = self.clock.now();
         for crew in self.crews.iter_mut() {

@@ -20,6 +20,7 @@ mod crews;
 mod feed;
 mod follow;
 mod health;
+mod init;
 mod listeners;
 mod listing;
 mod master;
@@ -35,6 +36,7 @@ mod source;
 mod source_file;
 mod start_error;
 mod verbs;
+mod watchdog;
 mod watcher;
 mod workshop;
 

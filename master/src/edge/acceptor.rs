@@ -198,6 +198,8 @@ pub(super) enum AcceptorMessage {
     Open(Listening),
     /// Accept no longer there.
     Close(ListenAddress),
+    /// Say that this thread lives.
+    Live(u64),
     /// Empty the backlogs, close the listeners, pass this on to the loops, and end.
     Drain { idle_until: Instant },
     /// End.
@@ -245,6 +247,9 @@ pub(super) fn run(
                 AcceptorMessage::Close(address) => {
                     acceptor.close(address, shared, deal);
                     shared.control.send(ControlMessage::ListenerClosed(address));
+                }
+                AcceptorMessage::Live(round) => {
+                    shared.control.send(ControlMessage::Alive(round));
                 }
                 AcceptorMessage::Drain { idle_until } => {
                     acceptor.accept(shared, true, deal);
