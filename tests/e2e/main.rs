@@ -1,6 +1,7 @@
 //! Promises, each against the real binary.
 
 mod acme;
+mod activation;
 mod boot;
 mod broken_release;
 mod builtins;

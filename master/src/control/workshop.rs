@@ -119,5 +119,14 @@ fn inherited_environment() -> Vec<CString> {
         .collect()
 }
 
-const WITHHELD: [&str; 5] =
-    ["NOTIFY_SOCKET", "RIP_PUBLISH_SECRET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+const WITHHELD: [&str; 9] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "MAINPID",
+    "NOTIFY_SOCKET",
+    "RIP_PUBLISH_SECRET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];

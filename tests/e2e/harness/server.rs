@@ -30,7 +30,12 @@ pub struct Setup {
     names_port: bool,
     /// How the port is said otherwise.
     manner: PortManner,
+    /// Makes the command that starts it one of somebody else's.
+    wrapper: Option<Wrapper>,
 }
+
+/// From the master's command and its port to the command of who starts it.
+type Wrapper = Box<dyn Fn(&Command, u16) -> Command>;
 
 /// How a master is told its port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -164,7 +169,15 @@ impl Setup {
             port: None,
             names_port: false,
             manner: PortManner::Plain,
+            wrapper: None,
         }
+    }
+
+    /// Is started by the command that `wrap` makes of its own and its port, which must execute it.
+    /// The environment is added to that command.
+    pub fn wrapped(mut self, wrap: impl Fn(&Command, u16) -> Command + 'static) -> Self {
+        self.wrapper = Some(Box::new(wrap));
+        self
     }
 
     /// Its port is a bare number.
@@ -316,16 +329,27 @@ impl Setup {
             command.arg("--").args(&self.command);
         }
         command
-            .current_dir(self.path("app"))
             .env(MARK, &self.directory.mark)
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("CACHE_DIRECTORY", self.path("cache"))
             .env("STATE_DIRECTORY", self.path("state"))
             .env("CAROOT", self.path("mkcert"))
             .env("PATH", tools::search_path())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .process_group(0);
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(wrap) = &self.wrapper {
+            let mut wrapped = wrap(&command, port.number);
+            let own: Vec<_> = wrapped.get_envs().map(|(name, _)| name.to_owned()).collect();
+            for (name, value) in
+                command.get_envs().filter(|(name, _)| !own.contains(&(*name).to_owned()))
+            {
+                match value {
+                    Some(value) => wrapped.env(name, value),
+                    None => wrapped.env_remove(name),
+                };
+            }
+            command = wrapped;
+        }
+        command.current_dir(self.path("app")).stdin(Stdio::null()).process_group(0);
         command
     }
 

@@ -99,6 +99,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         only: listeners.only,
         tls,
         loops: edge.loops,
+        dashboard: None,
         body_bytes: edge.max_body,
         connections: edge.max_connections,
         per_address: edge.max_connections_per_address,
