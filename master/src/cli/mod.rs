@@ -36,6 +36,7 @@ pub mod why;
 
 use args::{Cli, CtlVerb, Start, Unread, Verb};
 use exit::{Exit, Failure};
+use rip::contract::listen::FreePorts;
 use rip::contract::settings::Settings;
 use std::ffi::OsString;
 use std::path::Path;
@@ -112,7 +113,8 @@ fn settings(flags: &Start) -> Result<Settings, Failure> {
     };
     let overrides = start::edgefile::overrides(flags, &world)?;
     let path = start::edgefile::absolute(&path)?;
-    let config = check::accepted(Path::new(&path), overrides.free_ports())?;
+    let free = if port::are_given() { FreePorts::ALL } else { overrides.free_ports() };
+    let config = check::accepted(Path::new(&path), free)?;
     start::edgefile::settings(flags, &world, &path, overrides, config)
 }
 

@@ -191,7 +191,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         clock,
         signals,
         mail,
-        notifier: Notifier::from_environment(),
+        notifier: Notifier::from_environment(clock.now()),
         server,
         shutdown,
         crews,

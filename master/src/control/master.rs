@@ -154,6 +154,7 @@ impl Master {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
         });
+        self.tell_init_of_the_start();
         if self.settings.config.apps.is_empty() {
             // Nobody has to join first.
             self.announce();
@@ -190,6 +191,7 @@ impl Master {
             self.reload.next_deadline(),
             self.upgrade.next_deadline(),
             self.succession.as_ref().and_then(Succession::next_deadline),
+            self.notifier.next_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
         match self.poll.poll(events, next.map(|next| self.clock.until(next))) {
@@ -247,6 +249,7 @@ impl Master {
             Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
             Happening::Signal(signal) => log::info!("{signal} is not used"),
+            Happening::Mail(ControlMessage::Alive(round)) => self.loop_lives(round),
             Happening::Mail(ControlMessage::CertsDone { ticket, result }) => {
                 self.certs_done(ticket, result);
             }
@@ -328,6 +331,7 @@ impl Master {
         }
         self.drive_upgrade();
         self.tell_pages();
+        self.keep_init_told();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
         self.shutdown.settle(self.crews.is_gone(), now);
@@ -398,7 +402,8 @@ impl Master {
             return;
         }
         if !self.is_unknown_to_init() {
-            self.notifier.tell("READY=1\nSTATUS=serving");
+            let status = self.status_line();
+            self.notifier.tell_ready(status);
         }
         let took = self.clock.now().since(self.started);
         let active = self.shared.current.load();
@@ -450,7 +455,7 @@ impl Master {
             self.reload.closing.clear();
             self.acme.stop();
             self.mdns.withdraw();
-            self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
+            self.tell_init_of_the_end();
         }
         for crew in self.crews.iter_mut() {
             crew.wind_down(now);

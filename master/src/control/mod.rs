@@ -21,6 +21,7 @@ mod crews;
 mod feed;
 mod follow;
 mod health;
+mod init;
 mod listeners;
 mod listing;
 mod master;
@@ -39,6 +40,7 @@ mod start_error;
 mod successor;
 mod upgrade;
 mod verbs;
+mod watchdog;
 mod watcher;
 mod workshop;
 

@@ -349,7 +349,7 @@ impl Master {
             match (said, succession.phase) {
                 (Ok(FromPredecessor::TakeOver), Phase::Ready) => self.take_over(),
                 (Ok(FromPredecessor::Relieved { reload }), Phase::Serving) => {
-                    self.notifier.tell("READY=1\nSTATUS=serving");
+                    self.tell_init_of_us();
                     if reload && self.has_edgefile() {
                         self.reload_for(AttemptSource::Signal);
                     }
@@ -379,8 +379,15 @@ impl Master {
             return;
         }
         // Where it could not tell that it was ours to say.
-        self.notifier.tell("READY=1\nSTATUS=serving");
+        self.tell_init_of_us();
         self.shop.runtime.forget_the_dead();
+    }
+
+    fn tell_init_of_us(&mut self) {
+        if !self.shutdown.is_asked() {
+            let status = self.status_line();
+            self.notifier.tell_ready(status);
+        }
     }
 
     /// The server is this master's from now on.

@@ -122,11 +122,15 @@ fn inherited_environment() -> Vec<CString> {
         .collect()
 }
 
-const WITHHELD: [&str; 6] = [
-    "NOTIFY_SOCKET",
-    "RIP_PUBLISH_SECRET",
+const WITHHELD: [&str; 10] = [
+    "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
-    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    "MAINPID",
+    "NOTIFY_SOCKET",
+    "RIP_PUBLISH_SECRET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     upgrade::VARIABLE,
 ];

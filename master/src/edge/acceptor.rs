@@ -225,6 +225,8 @@ pub(super) enum AcceptorMessage {
     Open(Listening),
     /// Accept no longer there.
     Close(ListenAddress),
+    /// Say that this thread lives.
+    Live(u64),
     /// Empty the backlogs, unless others do, close the listeners, pass this on to the loops, and end.
     Drain(Farewell),
     /// End.
@@ -272,6 +274,9 @@ pub(super) fn run(
                 AcceptorMessage::Close(address) => {
                     acceptor.close(address, shared, deal);
                     shared.control.send(ControlMessage::ListenerClosed(address));
+                }
+                AcceptorMessage::Live(round) => {
+                    shared.control.send(ControlMessage::Alive(round));
                 }
                 AcceptorMessage::Drain(farewell) => {
                     acceptor.close_all(&farewell, shared, deal);

@@ -154,6 +154,16 @@ impl Edges {
         }
     }
 
+    /// Asks everyone who serves clients for a sign of life,
+    /// [`crate::shared::mail::ControlMessage::Alive`] with the number `round`; returns how many were
+    /// asked. The acceptor is one of them while it `accepts`.
+    pub fn ask_alive(&self, round: u64, accepts: bool) -> usize {
+        self.tell(|| EdgeMessage::Live(round));
+        let acceptor = self.acceptor.as_ref().filter(|_| accepts);
+        acceptor.inspect(|acceptor| acceptor.send(AcceptorMessage::Live(round)));
+        self.loops.len() + usize::from(acceptor.is_some())
+    }
+
     /// How many loops run.
     pub fn count(&self) -> usize {
         self.loops.len()

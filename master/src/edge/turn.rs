@@ -302,6 +302,7 @@ impl Edge {
             }
             EdgeMessage::Store(mail) => self.take_store_mail(*mail),
             EdgeMessage::Session(mail) => self.take_session_mail(mail),
+            EdgeMessage::Live(round) => self.shared.control.send(ControlMessage::Alive(round)),
             EdgeMessage::Open(listening) => self.open_listener(listening),
             EdgeMessage::Close(address) => self.close_listener(address),
             EdgeMessage::Activated => self.look_at_configuration(),

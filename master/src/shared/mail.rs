@@ -64,6 +64,8 @@ pub enum EdgeMessage {
     Store(Box<StoreMail>),
     /// Something of a session concerns this loop.
     Session(SessionMail),
+    /// Say that this loop lives: [`ControlMessage::Alive`] with this number.
+    Live(u64),
     /// Accept at one more address: to the loop that accepts.
     Open(Listening),
     /// Accept no longer there. Connections from there live on.
@@ -148,6 +150,8 @@ pub struct CertTicket(pub u64);
 
 /// To the control loop.
 pub enum ControlMessage {
+    /// A loop, or the acceptor, lives: it was asked with this number.
+    Alive(u64),
     /// Certificates were loaded anew or renewed, as was asked for.
     CertsDone {
         /// Who asked.

@@ -5,7 +5,7 @@ use super::{Words, World, checked_name, fallback, name_after, sessions, workers}
 use crate::cli::args::Start;
 use crate::cli::entry;
 use crate::cli::exit::Failure;
-use crate::cli::port::Protocol;
+use crate::cli::port::{Protocol, are_given};
 use rip::contract::config::Config;
 use rip::contract::listen::ListenAddress;
 use rip::contract::overrides::Overrides;
@@ -99,6 +99,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         only: listeners.only,
         tls,
         loops: edge.loops,
+        dashboard: None,
         body_bytes: edge.max_body,
         connections: edge.max_connections,
         per_address: edge.max_connections_per_address,
@@ -121,7 +122,6 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         kill_timeout: deadlines.kill_timeout_ms,
         stuck_timeout: deadlines.stuck_timeout_ms,
         static_apps: start.changes.is_static,
-        dashboard: None,
     })
 }
 
@@ -150,7 +150,7 @@ pub fn settings(
         https::check_acme(&overrides.tls, &config.acme_hosts)?;
     }
     check_listeners(start, world, &config, is_plain)?;
-    if start.edge.port_fallback && fallback::settle(&mut config.edge)? {
+    if start.edge.port_fallback && !are_given() && fallback::settle(&mut config.edge)? {
         // Reloads listen there as well.
         overrides.http = Some(config.edge.http.clone());
         overrides.https = Some(config.edge.https.clone());

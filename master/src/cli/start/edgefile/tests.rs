@@ -98,6 +98,7 @@ fn flags_stand_above_the_file() {
         only: None,
         tls: HttpsFlags::default(),
         loops: Some(2),
+        dashboard: None,
         body_bytes: Some(1024),
         connections: Some(5),
         per_address: Some(6),
