@@ -14,6 +14,7 @@ mod output;
 mod realtime;
 mod replacing;
 mod sessions;
+mod shell;
 mod start;
 mod upgrade;
 
@@ -32,6 +33,7 @@ pub use output::OutputFlags;
 pub use realtime::RealtimeFlags;
 pub use replacing::{ReplacingFlags, RestartFlags};
 pub use sessions::SessionFlags;
+pub use shell::{Completions, Manual, Version};
 pub use start::Start;
 pub use upgrade::Upgrade;
 
@@ -142,8 +144,12 @@ pub enum Verb {
     Schema(Schema),
     /// Have another process of the program take the place of the one that runs, without losing a request
     Upgrade(Upgrade),
+    /// Print what completes command lines in a shell
+    Completions(Completions),
+    /// Print the manual, or the page of a verb
+    Man(Manual),
     /// Print the version
-    Version,
+    Version(Version),
     /// Ask a running master over its control socket
     Ctl {
         /// What to ask.
@@ -153,4 +159,4 @@ pub enum Verb {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

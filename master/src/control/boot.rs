@@ -32,6 +32,7 @@ use crate::reactor::mailbox::{Sender, mailbox};
 use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
+use crate::shared::diagnostics;
 use crate::shared::hub::Hubs;
 use crate::shared::log::LogSettings;
 use crate::shared::mail::{ControlMessage, Listening};
@@ -119,6 +120,9 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
             .and_then(|stderr| LogAgent::start_on(log, Outlet::stdout()?, Outlet::new(stderr)?)),
     };
     let log = log.map_err(step("the log agent"))?;
+    if inheritance.is_none() {
+        diagnostics::send_to(log.sink());
+    }
     let files = FileAgent::start().map_err(step("the files agent"))?;
     let edge = &settings.config.edge;
     let loops = edge.loops.unwrap_or_else(cores).max(1);

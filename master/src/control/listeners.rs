@@ -35,6 +35,7 @@ pub enum Origin {
 #[derive(Default)]
 pub struct Listeners {
     handed: Vec<Handed>,
+    are_given: bool,
     /// Those that were opened, for a successor.
     copies: BTreeMap<ListenAddress, TcpListener>,
 }
@@ -93,12 +94,13 @@ impl Listeners {
     }
 
     fn add(&mut self, origin: Origin, name: String, bound: SocketAddr, socket: TcpListener) {
+        self.are_given = true;
         self.handed.push(Handed { label: Label { name, bound }, origin, socket, of: None });
     }
 
-    /// Whether the init system opened any.
+    /// Whether anybody else opened any: then our rights say nothing of ports.
     pub fn are_given(&self) -> bool {
-        self.handed.iter().any(|handed| handed.origin == Origin::Init)
+        self.are_given
     }
 
     /// Who opened the socket of a listener, where it was not us.

@@ -5,12 +5,14 @@
 //! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
 //! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
-//! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`upgrade`] hands the server over to
-//! another master of the same [`program`], which is on its way to it in [`successor`], [`listeners`] are where clients
-//! connect, [`runtime_dir`] is where it lives, [`capacity`] how
+//! [`audit`] tells who ordered what, [`listing`], [`report`] and [`feed`] are what it tells, [`door`] lets clients of the
+//! edge ask as well, [`sessions`] has the store of sessions, [`upgrade`] hands the server over to
+//! another master of the same [`program`], which is on its way to it in [`successor`], [`listeners`]
+//! are where clients connect, [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod acme;
+mod audit;
 mod boot;
 mod boot_pipe;
 mod capacity;
@@ -18,6 +20,7 @@ mod certs;
 mod compiler;
 mod crew;
 mod crews;
+mod door;
 mod feed;
 mod follow;
 mod health;
@@ -31,6 +34,7 @@ mod orphans;
 mod outcome;
 mod program;
 mod reload;
+mod report;
 mod runtime_dir;
 mod server;
 mod sessions;

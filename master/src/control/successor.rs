@@ -16,6 +16,7 @@ use super::master::Master;
 use super::runtime_dir::RuntimeDir;
 use super::start_error::StartError;
 use super::verbs::WatchPages;
+use crate::shared::diagnostics;
 use crate::shared::mail::Listening;
 use crate::sys::scm::{Channel, Message};
 use nix::unistd::dup2_stderr;
@@ -414,6 +415,7 @@ impl Master {
         {
             log::error!("standard error is lost: {error}");
         }
+        diagnostics::send_to(self.shared.log.clone());
         waiting.into_iter().for_each(|listening| self.open_listener(listening));
         let config = self.shared.current.load().config.clone();
         self.keep_certs(&config);

@@ -7,7 +7,7 @@
 use super::master::Master;
 use super::program::{Program, text};
 use super::reload::longest;
-use super::server::{Answer, ConnectionId, Request};
+use super::server::{Answer, Asker, Request};
 use super::source::{Source, Successor};
 use crate::shared::mail::Farewell;
 use crate::sys::child::{Child, ExitStatus};
@@ -31,7 +31,7 @@ use serde::Serialize;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ pub(super) struct Handover {
 /// What was asked for.
 struct Asked {
     /// Who waits.
-    from: Option<ConnectionId>,
+    from: Option<Asker>,
     since: Instant,
     binary: PathBuf,
 }
@@ -178,8 +178,6 @@ impl Master {
         order: UpgradeOrder,
         wait: bool,
     ) -> Option<Answer> {
-        let peer = request.peer;
-        log::info!("upgrade was asked for by process {} of user {}", peer.pid, peer.uid);
         match self.ask_for_upgrade(order, Some(request.from).filter(|_| wait)) {
             Err(refused) => Some(Answer::refused(409, refused, "the server goes on as it is")),
             Ok(()) if wait => None,
@@ -187,11 +185,7 @@ impl Master {
         }
     }
 
-    fn ask_for_upgrade(
-        &mut self,
-        order: UpgradeOrder,
-        from: Option<ConnectionId>,
-    ) -> Result<(), String> {
+    fn ask_for_upgrade(&mut self, order: UpgradeOrder, from: Option<Asker>) -> Result<(), String> {
         if std::process::id() == 1 {
             return Err("process 1 cannot be replaced: everything would end with it".to_owned());
         }
@@ -394,8 +388,9 @@ impl Master {
     fn read_words(&mut self) {
         if let Some(next) = &mut self.upgrade.successor {
             let heard = next.words.listen();
-            // The log agent has its own way of being full.
-            let _told = self.shared.log.diagnostics().write_all(&heard);
+            if !heard.is_empty() {
+                self.shared.log.diagnostic(&heard);
+            }
         }
     }
 
@@ -644,6 +639,7 @@ const LINE_BYTES: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn the_last_lines_are_kept_and_all_are_told() {

@@ -3,6 +3,7 @@
 use crate::cli::value;
 use clap::Args;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Where clients connect, and the bounds.
 #[derive(Args, Clone, Debug, Default)]
@@ -31,6 +32,12 @@ pub struct EdgeFlags {
     /// Largest request body; more gets 413 [default: 100MiB]
     #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     pub max_body: Option<u64>,
+    /// Requests of one client address within the window; more get 429 [default: no limit]
+    #[arg(long, value_name = "N", value_parser = value::positive)]
+    pub rate_limit: Option<u32>,
+    /// That window: milliseconds, or 60s, 5m, 1h [default: 60s]
+    #[arg(long, value_name = "WINDOW", value_parser = value::window)]
+    pub rate_limit_window: Option<Duration>,
     /// For bodies that outgrow memory [default: $CACHE_DIRECTORY, else /var/tmp]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<String>,

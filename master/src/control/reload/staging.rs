@@ -5,7 +5,7 @@ use super::requests::Change;
 use crate::agents::compile::Task;
 use crate::control::compiler::Made;
 use crate::control::master::Master;
-use crate::control::server::ConnectionId;
+use crate::control::server::Asker;
 use crate::shared::draft::{Draft, DraftId};
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
@@ -49,7 +49,7 @@ impl Master {
     /// What keeps it from being made.
     pub(in crate::control) fn begin_question(
         &mut self,
-        from: ConnectionId,
+        from: Asker,
         file: Option<String>,
     ) -> Result<(), Failure> {
         let is_question = |purpose: &&Purpose| matches!(purpose, Purpose::Question(_));
@@ -88,7 +88,7 @@ impl Master {
         let file_name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         // Ports that others have opened, or that were opened with rights that are gone by now: those
         // of the reader say nothing of them.
-        let free = match self.listeners.are_given() || self.settings.config.edge.user.is_some() {
+        let free = match self.listeners.are_given() {
             true => FreePorts::ALL,
             false => overrides.as_ref().map(|own| own.free_ports()).unwrap_or_default(),
         };
