@@ -1,6 +1,6 @@
 //! The verbs under `ctl`.
 
-use super::{Ask, Drain, Events, ListCerts, OnApp, Order, PlanReload, Scale, Stop};
+use super::{Ask, Drain, Events, ListCerts, OnApp, Order, PlanReload, Scale, Stop, Upgrade};
 use clap::{Args, Subcommand};
 
 /// The verbs under `ctl`.
@@ -34,6 +34,8 @@ pub enum CtlVerb {
     Certs(ListCerts),
     /// Show sessions, their store and their running turns
     Sessions(Ask),
+    /// Have another process of the program take the place of the one that runs, without losing a request
+    Upgrade(Upgrade),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait
