@@ -5,10 +5,12 @@
 //! [`Master::settle`] lets the cores compare what is with what should be, and carries out what they
 //! want.
 
+use super::audit::Audit;
 use super::capacity::Capacity;
 use super::certs::CertAsks;
 use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
+use super::door::Watchers;
 use super::feed::Feed;
 use super::follow::Pages;
 use super::listeners::Listeners;
@@ -18,7 +20,8 @@ use super::orders::{self, Orders};
 use super::orphans::Orphans;
 use super::outcome::Outcome;
 use super::reload::{Added, Reloads, configuration, history};
-use super::server::{Answer, ConnectionId, ControlServer, Request};
+use super::report::Reports;
+use super::server::{Answer, Asker, ControlServer, Request};
 use super::sessions::SessionStore;
 use super::source::Source;
 use super::source_file::SourceFile;
@@ -95,7 +98,7 @@ pub struct Master {
 pub(super) struct State {
     happenings: VecDeque<Happening>,
     /// Who waits for a worker's quit to be answered.
-    quits: BTreeMap<WorkerId, Vec<ConnectionId>>,
+    quits: BTreeMap<WorkerId, Vec<Asker>>,
     announced: bool,
     /// How long the control loop had been computing when its turn began.
     computed: Duration,
@@ -104,9 +107,13 @@ pub(super) struct State {
     /// What asked the server to end, first.
     stop_reason: Option<&'static str>,
     /// How the last worker of each app ended that was not asked to.
-    last_exits: BTreeMap<AppId, String>,
+    pub(super) last_exits: BTreeMap<AppId, String>,
     /// Why the app cannot start, before any worker ever served.
     hopeless: Option<String>,
+    /// What was last told of everything.
+    pub(super) reports: Reports,
+    /// Who is told of it once a second.
+    pub(super) watchers: Watchers,
     /// Pages to be told of changes.
     pub(super) pages: Vec<Pages>,
     /// The end has come; true when it was forced.
@@ -174,6 +181,7 @@ impl Master {
             self.watcher.next_deadline(self.clock.now()),
             self.reload.next_deadline(),
             self.notifier.next_deadline(),
+            self.state.watchers.next_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
         match self.poll.poll(events, next.map(|next| self.clock.until(next))) {
@@ -228,6 +236,8 @@ impl Master {
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
             Happening::Signal(signal) => log::info!("{signal} is not used"),
             Happening::Mail(ControlMessage::Alive(round)) => self.loop_lives(round),
+            Happening::Mail(ControlMessage::Asked { from, ask }) => self.asked(from, ask),
+            Happening::Mail(ControlMessage::Watching { index, on }) => self.watching(index, on),
             Happening::Mail(ControlMessage::CertsDone { ticket, result }) => {
                 self.certs_done(ticket, result);
             }
@@ -307,6 +317,7 @@ impl Master {
         }
         self.tell_pages();
         self.keep_init_told();
+        self.report_to_watchers();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
         self.shutdown.settle(self.crews.is_gone(), now);
@@ -392,8 +403,8 @@ impl Master {
     }
 
     fn answer_quits(&mut self, worker: WorkerId, answer: &Answer) {
-        for connection in self.state.quits.remove(&worker).unwrap_or_default() {
-            self.answer(connection, answer);
+        for asker in self.state.quits.remove(&worker).unwrap_or_default() {
+            self.answer(asker, answer);
         }
     }
 
@@ -419,10 +430,15 @@ impl Master {
         }
     }
 
-    fn serve(&mut self, mut request: Request) {
+    pub(super) fn serve(&mut self, mut request: Request) {
         let from = request.from;
-        let answer = match Verb::of(&mut request) {
+        let verb = Verb::of(&mut request);
+        let audit = verb.as_ref().ok().and_then(Audit::of);
+        let answer = match verb {
             Err(refused) => Some(refused),
+            Ok(verb) if request.by.process().is_none() && !verb.is_for_clients() => {
+                Some(Answer::refused(403, "that is for the control socket alone", ""))
+            }
             Ok(Verb::Worker { verb, authorization }) => {
                 self.worker_verb(&request, &verb, authorization.as_deref())
             }
@@ -442,6 +458,8 @@ impl Master {
             Ok(Verb::Rollback { wait }) => self.reload_on_request(&request, Wish::Rollback, wait),
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
+            Ok(Verb::Diagnostics) => Some(self.diagnostics()),
+            Ok(Verb::Metrics { is_open }) => Some(self.metrics(is_open)),
             Ok(Verb::Config) => {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
@@ -455,7 +473,9 @@ impl Master {
             }
             Ok(Verb::Events { seen }) => {
                 let greeting = self.feed.greeting(seen);
-                self.server.follow(from, &greeting, self.clock.now());
+                if let Asker::Connection(follower) = from {
+                    self.server.follow(follower, &greeting, self.clock.now());
+                }
                 None
             }
             Ok(Verb::RecentEvents) => {
@@ -477,17 +497,15 @@ impl Master {
                 Some(Answer::json(status.status_code(), &status))
             }
             Ok(Verb::Stop { now }) => {
-                log::info!(
-                    "stop was asked for by process {} of user {}",
-                    request.peer.pid,
-                    request.peer.uid
-                );
                 self.stop("api", now);
                 Some(Answer::ok(&Accepted { ok: true, drained: None }))
             }
             Ok(Verb::Watch(watch)) => Some(self.watch_pages(&watch)),
             Ok(Verb::Workers) => Some(Answer::ok(&Workers::of(&self.crews))),
         };
+        if let Some(audit) = audit {
+            self.audit(audit, &request, answer.as_ref());
+        }
         if let Some(answer) = answer {
             self.answer(from, &answer);
         }
@@ -508,8 +526,8 @@ impl Master {
         let crew = self.crews.of_worker(worker_id);
         let expected = crew.as_ref().and_then(|crew| crew.expected(worker_id));
         let admitted = admit(expected, claim).and_then(|()| {
-            let own =
-                crew.as_ref().is_some_and(|crew| crew.is_shim_of(request.peer.pid, worker_id));
+            let own = crew.as_ref().zip(request.by.process());
+            let own = own.is_some_and(|(crew, peer)| crew.is_shim_of(peer.pid, worker_id));
             own.then_some(()).ok_or(admit::Refusal::WrongIdentity)
         });
         if let Err(refusal) = admitted {
@@ -542,7 +560,11 @@ impl Master {
         }
     }
 
-    pub(super) fn answer(&mut self, to: ConnectionId, answer: &Answer) {
+    pub(super) fn answer(&mut self, to: Asker, answer: &Answer) {
+        let to = match to {
+            Asker::Connection(connection) => connection,
+            Asker::Door(caller) => return self.answer_at_door(caller, answer),
+        };
         let mut requests = Vec::new();
         self.server.answer(to, answer, self.clock.now(), &mut requests);
         self.state.happenings.extend(requests.into_iter().map(Happening::Request));
@@ -597,6 +619,9 @@ impl Master {
         }
         let frame = self.feed.tell(event, at);
         self.server.publish(&frame);
+        if let Some(json) = self.feed.newest() {
+            self.tell_watchers(json);
+        }
     }
 }
 

@@ -5,11 +5,13 @@
 //! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
 //! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
-//! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`listeners`] are where clients
-//! connect, [`runtime_dir`] is where it lives, [`capacity`] how
+//! [`audit`] tells who ordered what, [`listing`], [`report`] and [`feed`] are what it tells, [`door`] lets clients of the
+//! edge ask as well, [`sessions`] has the store of sessions, [`listeners`] are where clients connect,
+//! [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod acme;
+mod audit;
 mod boot;
 mod boot_pipe;
 mod capacity;
@@ -17,6 +19,8 @@ mod certs;
 mod compiler;
 mod crew;
 mod crews;
+mod demotion;
+mod door;
 mod feed;
 mod follow;
 mod health;
@@ -29,6 +33,7 @@ mod orders;
 mod orphans;
 mod outcome;
 mod reload;
+mod report;
 mod runtime_dir;
 mod server;
 mod sessions;
@@ -41,6 +46,7 @@ mod watcher;
 mod workshop;
 
 pub use outcome::Outcome;
+pub use runtime_dir::is_trusted;
 pub use start_error::StartError;
 
 use rip::contract::settings::Settings;

@@ -8,6 +8,7 @@
 
 use super::child::{Child, destroy};
 use super::fd::pipe_cloexec;
+use super::privilege::{Capability, Sets, hand_over, mask};
 use super::proc::first_nofile;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -27,6 +28,9 @@ pub struct Spawn<'a> {
     /// The descriptors it has: the number there, and ours. It shares our standard input, output
     /// and error where these give it none; everything else is closed at exec.
     pub fds: &'a [(RawFd, BorrowedFd<'a>)],
+    /// Capabilities that it has from us; a process that is not given them has none of them, unless it
+    /// is the superuser's.
+    pub capabilities: &'a [Capability],
 }
 
 impl Spawn<'_> {
@@ -36,7 +40,7 @@ impl Spawn<'_> {
     /// with the thread that forked it.
     pub fn spawn(&self) -> Result<Child, SpawnError> {
         let (report_read, report_write) = pipe_cloexec().map_err(at(Stage::Prepare))?;
-        let mut plan = Plan::new(self, &report_write);
+        let mut plan = Plan::new(self, &report_write).map_err(at(Stage::Prepare))?;
         let blocked = SigSet::all()
             .thread_swap_mask(SigmaskHow::SIG_SETMASK)
             .map_err(|errno| at(Stage::Prepare)(errno.into()))?;
@@ -108,6 +112,8 @@ pub enum Stage {
     Descriptors,
     /// Executing the program.
     Exec,
+    /// Handing capabilities over.
+    Capabilities,
 }
 
 impl fmt::Display for Stage {
@@ -118,6 +124,7 @@ impl fmt::Display for Stage {
             Self::Watch => "open a pidfd",
             Self::Descriptors => "pass descriptors",
             Self::Exec => "exec",
+            Self::Capabilities => "pass capabilities",
         })
     }
 }
@@ -138,14 +145,20 @@ struct Plan {
     ceiling: RawFd,
     /// How many descriptors it may have, if that is not what we may.
     nofile: Option<libc::rlimit>,
+    /// What it is handed over, and what we have.
+    capabilities: Option<(u32, Sets)>,
 }
 
 impl Plan {
     /// The pointers are valid as long as `spawn` is.
-    fn new(spawn: &Spawn<'_>, report: &OwnedFd) -> Self {
+    fn new(spawn: &Spawn<'_>, report: &OwnedFd) -> io::Result<Self> {
         let moves: Vec<_> =
             spawn.fds.iter().map(|(target, source)| (*target, source.as_raw_fd())).collect();
-        Self {
+        let capabilities = match spawn.capabilities {
+            [] => None,
+            wanted => Some((mask(wanted), Sets::of_this_thread()?)),
+        };
+        Ok(Self {
             exe: spawn.exe.as_raw_fd(),
             report: report.as_raw_fd(),
             argv: pointers(spawn.argv),
@@ -154,7 +167,8 @@ impl Plan {
             moves,
             nofile: first_nofile()
                 .map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard }),
-        }
+            capabilities,
+        })
     }
 
     /// Runs in the child, where only async-signal-safe calls are allowed: no allocation, no lock,
@@ -166,7 +180,10 @@ impl Plan {
                 self.close_the_rest();
                 self.restore_limit();
                 reset_signals();
-                (Stage::Exec, self.exec())
+                match self.hand_over() {
+                    Err(errno) => (Stage::Capabilities, errno),
+                    Ok(()) => (Stage::Exec, self.exec()),
+                }
             }
         };
         let [a, b, c, d] = failed.1.to_ne_bytes();
@@ -217,6 +234,10 @@ impl Plan {
             // is no reason not to start.
             unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) };
         }
+    }
+
+    fn hand_over(&self) -> Result<(), c_int> {
+        self.capabilities.as_ref().map_or(Ok(()), |(wanted, own)| hand_over(*wanted, own))
     }
 
     /// Returns only when it fails, with the error number.
@@ -280,7 +301,8 @@ fn read_report(pipe: OwnedFd) -> Option<SpawnError> {
     let mut report = [0; 5];
     File::from(pipe).read_exact(&mut report).ok()?;
     let [stage, errno @ ..] = report;
-    let stage = if stage == Stage::Descriptors as u8 { Stage::Descriptors } else { Stage::Exec };
+    let known = [Stage::Descriptors, Stage::Capabilities];
+    let stage = known.into_iter().find(|known| *known as u8 == stage).unwrap_or(Stage::Exec);
     Some(at(stage)(io::Error::from_raw_os_error(c_int::from_ne_bytes(errno))))
 }
 
@@ -310,6 +332,7 @@ mod tests {
             argv: &strings(&["sh", "-c", script]),
             env: &strings(&["GREETING=hello", "PATH=/usr/bin:/bin"]),
             fds: &fds,
+            capabilities: &[],
         };
         let mut child = spawn.spawn().unwrap();
         drop(write);
@@ -369,7 +392,8 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let exe = File::open(&path).unwrap();
             let argv = strings(&["program"]);
-            let spawn = Spawn { exe: exe.as_fd(), argv: &argv, env: &[], fds: &[] };
+            let spawn =
+                Spawn { exe: exe.as_fd(), argv: &argv, env: &[], fds: &[], capabilities: &[] };
             let error = spawn.spawn().unwrap_err();
             assert_eq!(error.stage, Stage::Exec);
             assert!(error.to_string().starts_with("exec: "));

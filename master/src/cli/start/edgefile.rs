@@ -98,11 +98,13 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         https: listeners.https,
         only: listeners.only,
         tls,
+        user: edge.user.clone(),
         loops: edge.loops,
-        dashboard: None,
         body_bytes: edge.max_body,
         connections: edge.max_connections,
         per_address: edge.max_connections_per_address,
+        rate_limit: edge.rate_limit,
+        rate_window: edge.rate_limit_window,
         spool_dir,
         store: sessions::store(start, world)?,
         head_timeout: deadlines.head_timeout_ms,
@@ -111,6 +113,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         write_timeout: deadlines.write_timeout_ms,
         access_log: start.output.no_access_log.then_some(false),
         json: start.output.json_logging.then_some(true),
+        dashboard: None,
         workers,
         concurrency: start.app.concurrency,
         max_queue: edge.max_queue,
@@ -150,12 +153,16 @@ pub fn settings(
         https::check_acme(&overrides.tls, &config.acme_hosts)?;
     }
     check_listeners(start, world, &config, is_plain)?;
+    if config.edge.rate_limit.is_none() && overrides.rate_window.is_some() {
+        return Err(super::window_alone());
+    }
     if start.edge.port_fallback && !are_given() && fallback::settle(&mut config.edge)? {
         // Reloads listen there as well.
         overrides.http = Some(config.edge.http.clone());
         overrides.https = Some(config.edge.https.clone());
         overrides.only = None;
     }
+    let state_dir = super::state_dir_of(world, config.edge.user.as_deref());
     Ok(Settings {
         name,
         config,
@@ -168,7 +175,7 @@ pub fn settings(
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
         publish_secret: super::publish_secret(start)?,
-        state_dir: world.state_dir.to_string_lossy().into_owned(),
+        state_dir,
     })
 }
 

@@ -5,8 +5,9 @@ use super::requests::Change;
 use crate::agents::compile::Task;
 use crate::control::compiler::Made;
 use crate::control::master::Master;
-use crate::control::server::ConnectionId;
+use crate::control::server::Asker;
 use crate::shared::draft::{Draft, DraftId};
+use crate::sys::privilege::{self, FOR_OTHERS};
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::config::Config;
@@ -49,7 +50,7 @@ impl Master {
     /// What keeps it from being made.
     pub(in crate::control) fn begin_question(
         &mut self,
-        from: ConnectionId,
+        from: Asker,
         file: Option<String>,
     ) -> Result<(), Failure> {
         let is_question = |purpose: &&Purpose| matches!(purpose, Purpose::Question(_));
@@ -95,6 +96,7 @@ impl Master {
         let job = Job {
             added: apps_to_resolve(&overlay, &active.config, file.is_some()),
             free,
+            other_users: privilege::has(&FOR_OTHERS),
             path: file,
         };
         let is_attempt = matches!(self.reload.makings.get(&id), Some(Purpose::Attempt { .. }));
