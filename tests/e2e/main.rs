@@ -40,6 +40,7 @@ mod operator;
 mod orphans;
 mod peers;
 mod phases;
+mod privileges;
 mod promises;
 mod proxy;
 mod proxy_protocol;
