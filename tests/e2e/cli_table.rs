@@ -193,6 +193,7 @@ fn the_exit_codes_are_those_of_the_table() {
     )
     .expect("a file");
     fs::write(place.join("wrong"), "version 2\n").expect("a file");
+    fs::write(place.join("torn"), "edge {\n").expect("a file");
     let busy = server.port().to_string();
     let busy = format!("http:{busy}");
     for (code, line) in [
@@ -236,7 +237,7 @@ fn the_exit_codes_are_those_of_the_table() {
         (78, "check wrong"),
         (78, "check nowhere"),
         (78, "check wrong --json"),
-        (78, "fmt wrong"),
+        (78, "fmt torn"),
         (78, "start --file wrong --name other"),
         (78, "start nowhere.py http:1"),
     ] {
