@@ -94,6 +94,27 @@ pub enum Event {
     /// A new configuration became active and was taken back.
     #[serde(rename = "config-rollback")]
     ConfigRollback(Attempted),
+    /// Somebody has ordered something.
+    Control {
+        /// What, as the command line calls it: `restart`, `scale`, `stop`, …
+        verb: &'static str,
+        /// What of, as far as the order says: an app, a worker, a host, a name, a number of workers.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        target: String,
+        /// How it came.
+        by: Door,
+        /// The user who asked, as the kernel says; with the control socket only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uid: Option<u32>,
+        /// The process that asked, as the kernel says; with the control socket only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
+        /// The client's address; with the dashboard only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ip: Option<String>,
+        /// What became of it.
+        result: Ordered,
+    },
     /// Lines could not be told.
     LogDropped {
         /// What was not told: `stdout`, `stderr`, or a worker's output, `w3`.
@@ -128,6 +149,17 @@ pub enum Event {
         /// Exchanges that were cut off.
         cut: u64,
     },
+    /// A turn had nobody to run it any more: whoever ran it has ended or has lost it. Its token is good,
+    /// and it may be run again.
+    SessionInterrupted {
+        /// Its session, which is no secret: nothing can be read or done with it alone.
+        session_id: String,
+        /// The turn.
+        turn: u64,
+        /// So many more were found with it, and are not told one by one.
+        #[serde(skip_serializing_if = "is_zero")]
+        untold: u64,
+    },
     /// The store of sessions is broken: it was moved out of the way, and a new one is empty.
     SessionsBroken {
         /// Where it was.
@@ -148,6 +180,28 @@ pub enum Event {
     SessionsRecovered {
         /// Where it is.
         path: String,
+    },
+    /// The server hands over to another of itself: it begins to.
+    UpgradeStart {
+        /// The process that hands over.
+        pid: u32,
+        /// The program that is started.
+        binary: String,
+    },
+    /// The hand-over has ended.
+    UpgradeDone {
+        /// How.
+        result: UpgradeResult,
+        /// The process that began it.
+        old_pid: u32,
+        /// The process that was started; when it got as far.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        new_pid: Option<u32>,
+        /// Why it failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Milliseconds since it began.
+        took_ms: u64,
     },
     /// A server of an upstream gets no requests any more.
     UpstreamDown {
@@ -173,7 +227,7 @@ pub enum Event {
         /// Its app.
         app: AppId,
         /// The client.
-        client: String,
+        client_id: String,
         /// How it was closed (RFC 6455 §7.4).
         code: u16,
         /// In words, of whoever closed it.
@@ -186,7 +240,7 @@ pub enum Event {
         /// The app.
         app: AppId,
         /// The client it was asked for.
-        client: String,
+        client_id: String,
         /// The request.
         request_id: String,
         /// What is wrong with the answer.
@@ -200,7 +254,7 @@ pub enum Event {
         /// Its app.
         app: AppId,
         /// The client.
-        client: String,
+        client_id: String,
         /// Its address.
         #[serde(skip_serializing_if = "Option::is_none")]
         ip: Option<String>,
@@ -359,6 +413,38 @@ pub struct Attempted {
     pub duration_ms: u64,
 }
 
+/// Where an order came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Door {
+    /// The control socket.
+    Control,
+    /// The dashboard, in a session of its own.
+    Dashboard,
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ordered {
+    /// It is done.
+    Done,
+    /// It has begun; other events tell how it ends.
+    Taken,
+    /// It was refused, or came to nothing.
+    Refused,
+}
+
+/// How a hand-over to another of itself ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UpgradeResult {
+    /// The new one serves; the old one ends when it has finished what it has.
+    Applied,
+    /// The old one goes on as if nothing had been asked.
+    Failed,
+}
+
 impl From<&Attempt> for Event {
     fn from(attempt: &Attempt) -> Self {
         let attempted = Attempted {
@@ -397,6 +483,8 @@ impl Event {
             | Self::LogDropped { .. }
             | Self::SessionsBroken { .. }
             | Self::SessionsFailed { .. }
+            | Self::SessionInterrupted { .. }
+            | Self::UpgradeDone { result: UpgradeResult::Failed, .. }
             | Self::UpstreamDown { .. }
             | Self::WorkerAbandon { .. }
             | Self::WorkerRefused { .. }

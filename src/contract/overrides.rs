@@ -1,7 +1,7 @@
 //! What flags and the environment say about a configuration that a file describes.
 
 use super::app::Reload;
-use super::config::{Config, RateLimit};
+use super::config::{Config, DashboardConfig, RateLimit};
 use super::https_flags::HttpsFlags;
 use super::listen::{FreePorts, ListenAddress};
 use crate::limits::RATE_WINDOW;
@@ -44,6 +44,8 @@ pub struct Overrides {
     pub idle_timeout: Option<Duration>,
     /// A response without progress.
     pub write_timeout: Option<Duration>,
+    /// Hosts of the page that shows the server.
+    pub dashboard: Option<Vec<String>>,
     /// One line per request.
     pub access_log: Option<bool>,
     /// JSON lines.
@@ -85,6 +87,9 @@ impl Overrides {
         edge.rate_limit = self.rate(edge.rate_limit);
         replace(&mut edge.spool_dir, &self.spool_dir.clone().map(Some));
         replace(&mut edge.store, &self.store.clone().map(Some));
+        if let Some(hosts) = &self.dashboard {
+            edge.dashboard = DashboardConfig { on: true, hosts: hosts.clone() };
+        }
         replace(&mut edge.phases.head, &self.head_timeout);
         replace(&mut edge.phases.body, &self.body_timeout);
         replace(&mut edge.phases.idle, &self.idle_timeout);

@@ -523,7 +523,7 @@ fn comings_and_goings_are_told() {
     server.wait_for_told("ws_open", 1);
     server.wait_for_told("ws_close", 1);
     let told = server.told("ws_open")[0].clone() + &server.told("ws_close")[0];
-    for word in ["app=rooms", "4123", "had enough"] {
+    for word in ["app=rooms", "clientId=", "4123", "had enough"] {
         assert!(told.contains(word), "{word}: {told}");
     }
     assert_eq!(told.matches(close[0].client()).count(), 2, "{told}");

@@ -34,6 +34,7 @@ pub mod token;
 pub mod value;
 pub mod why;
 
+use crate::shared::diagnostics;
 use args::{Cli, CtlVerb, Start, Unread, Verb};
 use exit::{Exit, Failure};
 use rip::contract::settings::Settings;
@@ -68,7 +69,7 @@ fn perform(
     match verb {
         Verb::Start(flags) => {
             let settings = settings(&flags)?;
-            init_log(settings.debug);
+            diagnostics::begin(settings.debug, settings.config.edge.log.json);
             serve(settings)
         }
         Verb::Stop(flags) | Verb::Ctl { verb: CtlVerb::Stop(flags) } => ctl::stop(&flags),
@@ -123,14 +124,6 @@ fn texts(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, U
         })
     };
     arguments.into_iter().map(text).collect()
-}
-
-/// Diagnostics go to stderr, selected by `RIP_LOG`, else warnings and errors, with `--debug` more.
-fn init_log(debug: bool) {
-    let level = if debug { "debug" } else { "warn" };
-    let filter = env_logger::Env::new().filter_or("RIP_LOG", level);
-    // A logger that is there already stays.
-    let _ = env_logger::Builder::from_env(filter).try_init();
 }
 
 fn told(failure: &Failure) -> Exit {

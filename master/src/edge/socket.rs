@@ -216,7 +216,7 @@ impl Edge {
         let Some(socket) = self.sockets.slab.get(key) else { return };
         self.tell_event(Event::WsOpen {
             app: socket.hub.app.clone(),
-            client: socket.id.to_string(),
+            client_id: socket.id.to_string(),
             ip: socket.ip.map(|ip| ip.to_canonical().to_string()),
         });
     }
@@ -227,7 +227,7 @@ impl Edge {
         self.shard().add(Counter::SocketClosed(code), 1);
         self.tell_event(Event::WsClose {
             app: socket.hub.app.clone(),
-            client: socket.id.to_string(),
+            client_id: socket.id.to_string(),
             code,
             reason: reason.into(),
         });
@@ -250,7 +250,7 @@ impl Edge {
         let untold = std::mem::take(&mut hall.untold);
         self.tell_event(Event::WsError {
             app: hub.app.clone(),
-            client: client.to_string(),
+            client_id: client.to_string(),
             request_id: id.to_string(),
             reason: what.to_string(),
             untold,

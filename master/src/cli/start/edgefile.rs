@@ -112,6 +112,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         write_timeout: deadlines.write_timeout_ms,
         access_log: start.output.no_access_log.then_some(false),
         json: start.output.json_logging.then_some(true),
+        dashboard: None,
         workers,
         concurrency: start.app.concurrency,
         max_queue: edge.max_queue,

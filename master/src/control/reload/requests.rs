@@ -4,7 +4,7 @@
 use super::answers::{Changed, Outcome, Planned, Promised, Unplanned};
 use crate::control::compiler::Made;
 use crate::control::master::Master;
-use crate::control::server::{Answer, ConnectionId, Request};
+use crate::control::server::{Answer, Asker, Request};
 use rip::contract::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
 use rip::contract::event::Event;
 use rip::contract::settings::Source;
@@ -33,7 +33,7 @@ pub enum Destination {
 
 /// Somebody waits for an attempt.
 pub(super) struct Waiting {
-    to: ConnectionId,
+    to: Asker,
     /// What is said besides the attempt.
     host: Option<Changed>,
 }
@@ -67,14 +67,6 @@ impl Master {
         wish: Wish,
         wait: bool,
     ) -> Option<Answer> {
-        let (what, peer) = (
-            match wish {
-                Wish::Rollback => "rollback",
-                Wish::Hosts | Wish::Reload => "reload",
-            },
-            request.peer,
-        );
-        log::info!("{what} was asked for by process {} of user {}", peer.pid, peer.uid);
         let waiter = self.new_waiter();
         let id = self.reload.pipeline.wish(wish, AttemptSource::Api, Some(waiter));
         self.wait_for(waiter, request.from, None, wait, id)
@@ -108,14 +100,6 @@ impl Master {
         if let Err(refusal) = self.check_hosts(&change) {
             return Some(refused(&refusal));
         }
-        let (verb, peer) = (
-            match change {
-                Change::Add { .. } => "adding",
-                Change::Remove { .. } => "removing",
-            },
-            request.peer,
-        );
-        log::info!("{verb} {host} was asked for by process {} of user {}", peer.pid, peer.uid);
         let waiter = self.new_waiter();
         self.reload.pending.push(Pending { waiter, change });
         let id = self.reload.pipeline.wish(Wish::Hosts, AttemptSource::Api, Some(waiter));
@@ -160,7 +144,7 @@ impl Master {
     fn wait_for(
         &mut self,
         waiter: Waiter,
-        to: ConnectionId,
+        to: Asker,
         host: Option<Changed>,
         wait: bool,
         id: u64,
@@ -197,7 +181,7 @@ impl Master {
         Answer::json(409, &Unplanned::new(failure, self.reload.pipeline.version()))
     }
 
-    pub(super) fn answer_question(&mut self, from: ConnectionId, made: Made) {
+    pub(super) fn answer_question(&mut self, from: Asker, made: Made) {
         let answer = match made {
             Ok(draft) => {
                 let version = self.reload.pipeline.version();

@@ -93,6 +93,7 @@ fn flags_stand_above_the_file() {
     let millis = |millis| Some(Duration::from_millis(millis));
     let here = ListenAddress { ip: Some("127.0.0.1".parse().unwrap()), port: 8080 };
     let expected = Overrides {
+        dashboard: None,
         http: Some(vec![here]),
         https: Some(Vec::new()),
         only: None,
