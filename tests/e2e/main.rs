@@ -38,6 +38,7 @@ mod logs;
 mod loops;
 mod mdns;
 mod orphans;
+mod package;
 mod peers;
 mod phases;
 mod promises;
