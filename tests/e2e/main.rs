@@ -37,6 +37,7 @@ mod limits;
 mod logs;
 mod loops;
 mod mdns;
+mod operator;
 mod orphans;
 mod package;
 mod peers;

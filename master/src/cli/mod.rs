@@ -16,6 +16,7 @@ pub mod entry;
 pub mod env;
 pub mod events;
 pub mod exit;
+mod explain;
 pub mod listing;
 pub mod manual;
 pub mod masters;
@@ -83,6 +84,7 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Rollback(flags) } => reload::rollback(&flags),
         Verb::Plan(flags) | Verb::Ctl { verb: CtlVerb::Plan(flags) } => reload::plan(&flags),
         Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
+        Verb::Ctl { verb: CtlVerb::Explain(flags) } => explain::explain(&flags),
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
         Verb::Ctl { verb: CtlVerb::Sessions(flags) } => sessions::sessions(&flags),

@@ -50,6 +50,7 @@ impl Audit {
             | Verb::Config
             | Verb::Diagnostics
             | Verb::Events { .. }
+            | Verb::Explain { .. }
             | Verb::History
             | Verb::Metrics { .. }
             | Verb::Plan { .. }

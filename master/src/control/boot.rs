@@ -5,10 +5,12 @@ use super::certs::CertAsks;
 use super::compiler::Compiler;
 use super::crew::Gear;
 use super::crews::Crews;
+use super::explain::Explains;
 use super::feed::Feed;
 use super::listeners::Listeners;
 use super::master::{Master, State};
 use super::notify::Notifier;
+use super::numbers::Past;
 use super::orders::Orders;
 use super::orphans::Orphans;
 use super::reload::{Reloads, longest};
@@ -34,6 +36,7 @@ use crate::shared::diagnostics;
 use crate::shared::hub::Hubs;
 use crate::shared::log::LogSettings;
 use crate::shared::mail::{ControlMessage, Listening};
+use crate::shared::notes::LoopNotes;
 use crate::shared::pages::Pages;
 use crate::shared::pools::AppPool;
 use crate::shared::renewals::Renewals;
@@ -119,6 +122,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         access_log: edge.log.access && !settings.quiet,
         json: edge.log.json,
         stats: Stats::new(usize::from(loops)),
+        notes: LoopNotes::new(usize::from(loops)),
         connections: Connections::new(Caps::new(cap, edge.limits.per_address), usize::from(loops)),
         spool_memory: Budget::new(edge.limits.spool_memory_bytes),
         spool_disk: Budget::new(edge.limits.spool_disk_bytes),
@@ -177,9 +181,11 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         acme,
         mdns: MdnsAgent::new(),
         feed: Feed::default(),
+        explains: Explains::default(),
         orders: Orders::default(),
         reload,
         capacity,
+        past: Past::new(clock.now(), clock.wall()),
         state: State::default(),
     };
     let config = master.settings.config.clone();

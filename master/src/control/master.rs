@@ -11,11 +11,13 @@ use super::certs::CertAsks;
 use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
 use super::door::Watchers;
+use super::explain::Explains;
 use super::feed::Feed;
 use super::follow::Pages;
 use super::listeners::Listeners;
 use super::listing::{AppNotes, Apps, Registry, Upstreams, Workers};
 use super::notify::Notifier;
+use super::numbers::Past;
 use super::orders::{self, Orders};
 use super::orphans::Orphans;
 use super::outcome::Outcome;
@@ -87,9 +89,11 @@ pub struct Master {
     pub(super) acme: AcmeAgent,
     pub(super) mdns: MdnsAgent,
     pub(super) feed: Feed,
+    pub(super) explains: Explains,
     pub(super) orders: Orders,
     pub(super) reload: Reloads,
     pub(super) capacity: Capacity,
+    pub(super) past: Past,
     pub(super) state: State,
 }
 
@@ -136,6 +140,7 @@ impl Master {
     /// # Errors
     /// When the app turned out to be impossible to start, or the event loop itself failed.
     pub fn run(mut self) -> Result<Outcome, StartError> {
+        self.note_configuration();
         let apps = &self.settings.config.apps;
         let app = apps.first().map_or_else(|| AppId::new(""), |app| app.id.clone());
         let workers = apps.iter().map(|app| app.workers).sum();
@@ -179,6 +184,7 @@ impl Master {
             self.server.next_deadline(),
             self.watcher.next_deadline(self.clock.now()),
             self.reload.next_deadline(),
+            self.explains.next_deadline(),
             self.state.watchers.next_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -265,6 +271,9 @@ impl Master {
             Happening::Mail(ControlMessage::SessionsCounted { ticket, sessions }) => {
                 self.sessions_counted(ticket, sessions);
             }
+            Happening::Mail(ControlMessage::Recalled { ticket, index, notes }) => {
+                self.explains.recalled(ticket, index, notes);
+            }
             Happening::Mail(ControlMessage::Tell(event)) => self.tell(&event),
             Happening::Mail(ControlMessage::ListenerClosed(address)) => {
                 self.reload.closing.remove(&address);
@@ -313,6 +322,7 @@ impl Master {
             }
         }
         self.tell_pages();
+        self.settle_explains();
         self.report_to_watchers();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
@@ -406,6 +416,8 @@ impl Master {
     fn stop(&mut self, reason: &'static str, fast: bool) {
         if self.state.stop_reason.is_none() {
             self.state.stop_reason = Some(reason);
+            let at = self.clock.wall();
+            self.explains.chronicle.stops(at);
             self.reload.pipeline.stop();
             self.reload.closing.clear();
             self.acme.stop();
@@ -454,11 +466,12 @@ impl Master {
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
             Ok(Verb::Diagnostics) => Some(self.diagnostics()),
-            Ok(Verb::Metrics { is_open }) => Some(self.metrics(is_open)),
+            Ok(Verb::Metrics { format }) => Some(self.metrics(format)),
             Ok(Verb::Config) => {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
             }
+            Ok(Verb::Explain { id }) => self.explain(from, &id),
             Ok(Verb::History) => {
                 Some(history(&self.reload.history, self.reload.pipeline.version()))
             }
@@ -608,10 +621,12 @@ impl Master {
 
     pub(super) fn tell(&mut self, event: &Event) {
         let at = self.clock.wall();
+        self.past.tell(event);
         self.shared.log.event(event, at);
         if let Event::WorkerExit { app, worker_id, status, expected: false, .. } = event {
             self.state.last_exits.insert(app.clone(), format!("{worker_id} {status}"));
         }
+        self.explains.chronicle.hear(event, at);
         let frame = self.feed.tell(event, at);
         self.server.publish(&frame);
         if let Some(json) = self.feed.newest() {

@@ -4,9 +4,10 @@ use super::certs::CertOrder;
 use super::orders::Order;
 use super::reload::{Destination, HostChange};
 use super::server::{Answer, Request};
+use rip::guard::request_id::RequestId;
 use rip::http1::Method;
-use rip::http1::weight::quality;
 use rip::ids::{AppId, WorkerId};
+use rip::observe::prometheus::Format;
 use rip::reload::overlay::Target;
 use rip::supervise::supervisor;
 use rip::wire::admit;
@@ -38,6 +39,11 @@ pub enum Verb {
         /// The last event the follower has seen.
         seen: Option<u64>,
     },
+    /// What became of a request.
+    Explain {
+        /// Its id.
+        id: String,
+    },
     /// The attempts to change the configuration.
     History,
     /// A host is added or removed.
@@ -49,8 +55,8 @@ pub enum Verb {
     },
     /// What is counted and measured, as text.
     Metrics {
-        /// In the text format of OpenMetrics, else in the older one.
-        is_open: bool,
+        /// How it is written.
+        format: Format,
     },
     /// Something is to be made true.
     Order {
@@ -103,7 +109,7 @@ impl Verb {
     /// # Errors
     /// The answer to a request that is not understood.
     pub fn of(request: &mut Request) -> Result<Self, Answer> {
-        let routes = || ROUTES.iter().filter(|route| route.path == request.path);
+        let routes = || ROUTES.iter().filter(|route| route.is_at(&request.path));
         if let Some(route) = routes().find(|route| route.takes(request.method)) {
             return (route.understand)(request);
         }
@@ -169,6 +175,14 @@ struct Route {
 }
 
 impl Route {
+    /// Whether `path` is its own; what ends with a slash is so with a name behind it.
+    fn is_at(&self, path: &str) -> bool {
+        match self.path.ends_with('/') {
+            true => path.strip_prefix(self.path).is_some_and(|name| !name.contains('/')),
+            false => path == self.path,
+        }
+    }
+
     fn takes(&self, method: Method) -> bool {
         match self.allow {
             "DELETE" => method == Method::Delete,
@@ -179,7 +193,7 @@ impl Route {
 }
 
 /// Those of one path stand together.
-const ROUTES: [Route; 27] = [
+const ROUTES: [Route; 28] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
     Route { path: "/certs", allow: "GET", understand: |_| Ok(Verb::Certs) },
     Route { path: "/config", allow: "GET", understand: |_| Ok(Verb::Config) },
@@ -208,6 +222,7 @@ const ROUTES: [Route; 27] = [
     Route { path: "/control/stop", allow: "POST", understand: stop },
     Route { path: "/diagnostics", allow: "GET", understand: |_| Ok(Verb::Diagnostics) },
     Route { path: "/events", allow: "GET", understand: events },
+    Route { path: "/explain/", allow: "GET", understand: explain },
     Route { path: "/history", allow: "GET", understand: |_| Ok(Verb::History) },
     Route { path: "/metrics", allow: "GET", understand: metrics },
     Route { path: "/registry", allow: "GET", understand: |_| Ok(Verb::Registry) },
@@ -222,9 +237,7 @@ const ROUTES: [Route; 27] = [
 ];
 
 fn metrics(request: &mut Request) -> Result<Verb, Answer> {
-    let wanted = |media| quality(&request.accept, media);
-    let open = wanted("application/openmetrics-text");
-    Ok(Verb::Metrics { is_open: open > 0 && open >= wanted("text/plain") })
+    Ok(Verb::Metrics { format: Format::preferred(&request.accept) })
 }
 
 fn worker(request: &mut Request) -> Result<Verb, Answer> {
@@ -260,6 +273,16 @@ fn events(request: &mut Request) -> Result<Verb, Answer> {
         ),
     };
     Ok(Verb::Events { seen })
+}
+
+fn explain(request: &mut Request) -> Result<Verb, Answer> {
+    let id = request.path.strip_prefix("/explain/").unwrap_or_default();
+    if !RequestId::is_one(id.as_bytes()) {
+        let hint = "1 to 128 of the letters, digits and . _ - that a request's id is made of: \
+                    /explain/req-0123456789ab";
+        return Err(Answer::refused(400, format!("'{id}' is no request's id"), hint));
+    }
+    Ok(Verb::Explain { id: id.to_owned() })
 }
 
 fn on_app(request: &mut Request, order: fn(Option<String>) -> Order) -> Result<Verb, Answer> {

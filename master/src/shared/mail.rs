@@ -11,6 +11,7 @@ use rip::contract::event::Event;
 use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
 use rip::ids::{LoopIndex, PoolNumber, WorkerId};
+use rip::observe::note::Note;
 use rip::pool::Lease;
 use rip::realtime::{Count, Letter};
 use rip::time::Instant;
@@ -74,6 +75,14 @@ pub enum EdgeMessage {
     Store(Box<StoreMail>),
     /// Something of a session concerns this loop.
     Session(SessionMail),
+    /// Somebody wants to know of the requests called `id` that have not ended:
+    /// [`ControlMessage::Recalled`] follows.
+    Recall {
+        /// Who asks.
+        ticket: u64,
+        /// The id.
+        id: Arc<[u8]>,
+    },
     /// Accept at one more address: to the loop that accepts.
     Open(Listening),
     /// Accept no longer there. Connections from there live on.
@@ -212,6 +221,15 @@ pub enum ControlMessage {
         index: LoopIndex,
         /// Exchanges it cut off.
         cut: u64,
+    },
+    /// What a loop knows of requests that somebody asks about and that have not ended.
+    Recalled {
+        /// Who asks.
+        ticket: u64,
+        /// Which loop.
+        index: LoopIndex,
+        /// What they met so far.
+        notes: Vec<Note>,
     },
     /// The last stderr lines of a worker, its pipes read to what was there.
     LastLines {
