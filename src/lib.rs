@@ -37,3 +37,6 @@ pub mod time;
 pub mod tls;
 pub mod upstream;
 pub mod wire;
+
+/// The version of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

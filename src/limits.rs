@@ -268,6 +268,10 @@ pub const BACKLOG_BYTES: u64 = 64 * 1024 * 1024;
 pub const SOCKET_PATH_BYTES: usize = 107;
 /// A control request's body.
 pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
+/// The body of a request that the edge hands to the control loop for a client: 413 beyond.
+pub const DOOR_BODY_BYTES: usize = 64 * 1024;
+/// What the edge asks the control loop for a client is answered within this, else 503.
+pub const DOOR_PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that follow the events: 503 beyond.
 pub const FOLLOWER_COUNT: usize = 256;
 /// What a follower may leave unread, beyond what its socket holds, before it is dropped.

@@ -116,6 +116,28 @@ impl Config {
         urls
     }
 
+    /// Where the page that shows the server is: each of its hosts on each listener that serves it, those
+    /// that were named first; none where it is not served.
+    pub fn dashboard_urls(&self) -> Vec<String> {
+        let hosts = self.dashboard_hosts();
+        self.named_urls(&hosts)
+    }
+
+    /// The hosts that are the dashboard's: those that were named, then the server's own, unless a rule
+    /// takes that by its very name.
+    pub fn dashboard_hosts(&self) -> Vec<&str> {
+        let DashboardConfig { on, hosts } = &self.edge.dashboard;
+        if !on {
+            return Vec::new();
+        }
+        let mut found: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let is_taken = self.hosts().iter().any(|host| host == SERVER_NAME);
+        if !is_taken && !found.contains(&SERVER_NAME) {
+            found.push(SERVER_NAME);
+        }
+        found
+    }
+
     /// Each listener by its own address, HTTPS first.
     fn bare_urls(&self) -> Vec<String> {
         let mut urls = listen::bare_urls(&self.edge.https, true);
@@ -202,6 +224,9 @@ pub struct EdgeConfig {
     pub publish: PublishConfig,
     /// The paths of the endpoints that the edge itself answers.
     pub builtin: Builtin,
+    /// The page that shows the server.
+    #[serde(default, skip_serializing_if = "DashboardConfig::is_default")]
+    pub dashboard: DashboardConfig,
     /// Where request bodies that outgrow memory go; `None` is `/var/tmp`. Read at start only.
     pub spool_dir: Option<String>,
     /// Where sessions are kept: an absolute path, or `:memory:`; `None` is `sessions.db` in the state
@@ -224,6 +249,33 @@ impl EdgeConfig {
     /// TLS is spoken there.
     pub fn is_secure(&self, at: ListenAddress) -> bool {
         self.https.contains(&at)
+    }
+}
+
+/// The server's own name in the local network.
+pub const SERVER_NAME: &str = "rip.local";
+
+/// The page that shows the server: a host of its own, because what runs in a page may do what the page
+/// may do.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DashboardConfig {
+    /// It is served.
+    pub on: bool,
+    /// Where, in lower case, beside `rip.local`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+}
+
+impl Default for DashboardConfig {
+    fn default() -> Self {
+        Self { on: true, hosts: Vec::new() }
+    }
+}
+
+impl DashboardConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -513,6 +565,24 @@ mod tests {
         assert_eq!(config.listener_trouble().as_deref(), Some(told));
         config.edge.http = at("127.0.0.1:8080");
         assert_eq!(config.listener_trouble(), None);
+    }
+
+    #[test]
+    fn the_dashboard_is_where_nothing_else_is() {
+        let http = vec![ListenAddress { ip: None, port: 8080 }];
+        let mut config = Config {
+            edge: EdgeConfig { http, ..EdgeConfig::default() },
+            routes: vec![rule("*", "a")],
+            ..Config::default()
+        };
+        assert_eq!(config.dashboard_urls(), ["http://rip.local:8080/"]);
+        config.edge.dashboard.hosts = vec!["panel.test".to_owned()];
+        let both = ["http://panel.test:8080/", "http://rip.local:8080/"];
+        assert_eq!(config.dashboard_urls(), both);
+        config.routes.push(rule("rip.local", "a"));
+        assert_eq!(config.dashboard_hosts(), ["panel.test"]);
+        config.edge.dashboard.on = false;
+        assert_eq!(config.dashboard_hosts(), [""; 0]);
     }
 
     #[test]

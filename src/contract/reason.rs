@@ -17,6 +17,8 @@ pub enum Reason {
     BodyTimeout,
     /// The client went away before its answer.
     ClientGone,
+    /// The one thread that knows how everything is did not get round to the question in time.
+    ControlBusy,
     /// The answer could not be compressed.
     EncodeFailed,
     /// `Expect` named something other than `100-continue`.
@@ -123,7 +125,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their discriminants.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 59] = [
         Self::AddressCap,
         Self::AnswerTooLarge,
         Self::AppAbandoned,
@@ -131,6 +133,7 @@ impl Reason {
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::ClientGone,
+        Self::ControlBusy,
         Self::EncodeFailed,
         Self::ExpectationFailed,
         Self::FileFailed,
@@ -215,6 +218,9 @@ impl Reason {
             Self::BodyTooLarge => ("body-too-large", 413, "The request body is too large."),
             Self::BodyTimeout => ("body-timeout", 408, "The request body arrived too slowly."),
             Self::ClientGone => ("client-gone", 499, "The client went away."),
+            Self::ControlBusy => {
+                ("control-busy", 503, "The server is busy with itself; try again in a moment.")
+            }
             Self::EncodeFailed => ("encode-failed", 500, "The answer could not be compressed."),
             Self::ExpectationFailed => {
                 ("expectation-failed", 417, "Only 100-continue can be expected.")

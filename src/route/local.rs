@@ -11,11 +11,9 @@
 
 use super::Table;
 use crate::contract::config::Config;
+pub use crate::contract::config::SERVER_NAME;
 use crate::contract::listen::ListenAddress;
 use std::net::IpAddr;
-
-/// The server's own name in the local network.
-pub const SERVER_NAME: &str = "rip.local";
 
 /// A name that the local network is told.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

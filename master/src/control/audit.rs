@@ -4,7 +4,7 @@ use super::certs::CertOrder;
 use super::master::Master;
 use super::orders::Order;
 use super::reload::HostChange;
-use super::server::{Answer, Request};
+use super::server::{Answer, By, Request};
 use super::verbs::Verb;
 use rip::contract::event::{Door, Event, Ordered};
 
@@ -48,8 +48,10 @@ impl Audit {
             Verb::Apps
             | Verb::Certs
             | Verb::Config
+            | Verb::Diagnostics
             | Verb::Events { .. }
             | Verb::History
+            | Verb::Metrics { .. }
             | Verb::Plan { .. }
             | Verb::RecentEvents
             | Verb::Registry
@@ -69,13 +71,17 @@ impl Audit {
             Some(200..300) => Ordered::Done,
             Some(_) => Ordered::Refused,
         };
+        let (by, uid, pid, ip) = match request.by {
+            By::Process(peer) => (Door::Control, Some(peer.uid), Some(peer.pid), None),
+            By::Client(ip) => (Door::Dashboard, None, None, ip.map(|ip| ip.to_string())),
+        };
         Event::Control {
             verb: self.verb,
             target: self.target,
-            by: Door::Control,
-            uid: Some(request.peer.uid),
-            pid: Some(request.peer.pid).filter(|pid| *pid != 0),
-            ip: None,
+            by,
+            uid,
+            pid: pid.filter(|pid| *pid != 0),
+            ip,
             result,
         }
     }
@@ -92,20 +98,21 @@ impl Master {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::server::ConnectionId;
+    use crate::control::server::{Asker, ConnectionId};
     use crate::sys::peer::Peer;
     use rip::http1::Method;
 
     fn told(verb: &Verb, status: Option<u16>) -> String {
         let request = Request {
-            from: ConnectionId(1),
+            from: Asker::Connection(ConnectionId(1)),
             method: Method::Post,
             path: String::new(),
             query: String::new(),
             last_event_id: None,
             authorization: None,
+            accept: Vec::new(),
             body: Vec::new(),
-            peer: Peer { uid: 1000, gid: 0, pid: 42 },
+            by: By::Process(Peer { uid: 1000, gid: 0, pid: 42 }),
         };
         let answer = status.map(|status| Answer::json(status, &()));
         let event = Audit::of(verb).expect("an order").event(&request, answer.as_ref());

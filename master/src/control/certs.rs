@@ -1,7 +1,7 @@
 //! What is told and asked of certificates on the control socket.
 
 use super::master::Master;
-use super::server::{Answer, ConnectionId, Request};
+use super::server::{Answer, Asker, Request};
 use crate::agents::certs::Report;
 use crate::shared::mail::CertTicket;
 use crate::shared::renewals::RenewOrder;
@@ -22,7 +22,7 @@ pub enum CertOrder {
 /// Who waits for certificates.
 #[derive(Debug, Default)]
 pub struct CertAsks {
-    waiting: BTreeMap<CertTicket, ConnectionId>,
+    waiting: BTreeMap<CertTicket, Asker>,
     last: u64,
 }
 
@@ -79,12 +79,12 @@ impl Master {
 
     /// Answers whoever waits for `ticket`.
     pub(super) fn certs_done(&mut self, ticket: CertTicket, result: Result<(), String>) {
-        let Some(connection) = self.cert_asks.waiting.remove(&ticket) else { return };
+        let Some(asker) = self.cert_asks.waiting.remove(&ticket) else { return };
         let answer = match result {
             Ok(()) => self.certs_answer(),
             Err(error) => Answer::refused(409, error, "what is served goes on being served"),
         };
-        self.answer(connection, &answer);
+        self.answer(asker, &answer);
     }
 
     /// An authority can be asked for `name`.

@@ -2,6 +2,7 @@
 //! of them kept for whoever asks later.
 
 use super::server::Answer;
+use crate::shared::door::JSON;
 use rip::contract::event::Event;
 use rip::limits::RECENT_EVENT_COUNT;
 use rip::observe::line;
@@ -44,6 +45,11 @@ impl Feed {
         frame
     }
 
+    /// The last event, as JSON.
+    pub fn newest(&self) -> Option<&str> {
+        self.recent.back().map(|told| told.json.as_str())
+    }
+
     /// How a stream begins for a follower that has seen every event up to `seen`; `None` begins
     /// with the next one. A number this master never gave belongs to another one.
     pub fn greeting(&self, seen: Option<u64>) -> Vec<u8> {
@@ -71,7 +77,7 @@ impl Feed {
             self.last_id,
             events.join(",")
         );
-        Answer { status: 200, body: body.into_bytes(), allow: None }
+        Answer::of(200, JSON, body.into_bytes())
     }
 }
 
@@ -100,6 +106,7 @@ mod tests {
         let frame = text(feed.tell(&stop(1), UnixMillis(0)));
         assert!(frame.starts_with("id: 2\nevent: server_stop\ndata: {\"t\":"), "{frame}");
         assert!(frame.ends_with("\"cut\":1}\n\n"), "{frame}");
+        assert!(feed.newest().is_some_and(|json| json.ends_with("\"cut\":1}")));
         let answer = feed.recent(3, 1);
         let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
         assert_eq!(body["lastId"], 2);

@@ -7,10 +7,12 @@ use crate::shared::upstreams::UpstreamView;
 use crate::sys::proc::rss_bytes;
 use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
-use rip::contract::worker::WorkerEndpoint;
+use rip::contract::worker::{WorkerEndpoint, WorkerState};
 use rip::ids::{AppId, Generation, WorkerId};
+use rip::observe::report::{AppReport, WorkerReport};
 use rip::pool::WorkerView;
 use rip::supervise::RollProgress;
+use rip::time::UnixMillis;
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -39,16 +41,19 @@ struct WorkerRow {
 impl Workers {
     /// Every worker, by app and id.
     pub fn of(crews: &Crews) -> Self {
-        Self { ok: true, workers: crews.iter().flat_map(Self::rows).collect() }
+        Self { ok: true, workers: crews.iter().flat_map(WorkerRow::all_of).collect() }
     }
+}
 
-    fn rows(crew: &Crew) -> Vec<WorkerRow> {
+impl WorkerRow {
+    /// Each worker of `crew`, by id.
+    fn all_of(crew: &Crew) -> Vec<Self> {
         let views: BTreeMap<WorkerId, WorkerView> =
             crew.pool.view(|pool| pool.workers().map(|view| (view.worker, view)).collect());
         let row = |(worker, hosted): (WorkerId, &Hosted)| {
             let (stage, generation) = crew.stage(worker)?;
             let view = views.get(&worker);
-            Some(WorkerRow {
+            Some(Self {
                 endpoint: WorkerEndpoint {
                     app_id: crew.descriptor().id.clone(),
                     worker_id: worker,
@@ -67,6 +72,30 @@ impl Workers {
             })
         };
         crew.workers().filter_map(row).collect()
+    }
+
+    fn report(self, wall: UnixMillis) -> WorkerReport {
+        let Self { endpoint, pid, app_pid, generation, rss_bytes, last_exit: _ } = self;
+        WorkerReport {
+            id: endpoint.worker_id,
+            pid: app_pid.or(pid),
+            state: word_of(endpoint.state).to_owned(),
+            generation,
+            inflight: endpoint.inflight,
+            requests: endpoint.request_count,
+            rss_bytes,
+            age: wall.0.saturating_sub(endpoint.started_at) / 1000,
+        }
+    }
+}
+
+/// As it is in JSON.
+fn word_of(state: WorkerState) -> &'static str {
+    match state {
+        WorkerState::Starting => "starting",
+        WorkerState::Ready => "ready",
+        WorkerState::Draining => "draining",
+        WorkerState::Stopped => "stopped",
     }
 }
 
@@ -167,6 +196,30 @@ impl<'a> AppRow<'a> {
             rolling: Rolling::of(crew),
             last_exit,
         }
+    }
+}
+
+/// What is reported of the app that `crew` serves, whose workers are in `crews`.
+pub fn app_report<'a>(
+    crew: &Crew,
+    crews: impl Iterator<Item = &'a Crew>,
+    notes: &AppNotes<'_>,
+    wall: UnixMillis,
+) -> AppReport {
+    let row = AppRow::of(crew, notes);
+    AppReport {
+        id: row.descriptor.id,
+        state: row.state.to_owned(),
+        workers: row.descriptor.workers,
+        ready: u32::try_from(row.ready).unwrap_or(u32::MAX),
+        inflight: row.inflight,
+        queue_depth: row.queue_depth,
+        generation: row.generation,
+        restarts: row.restarts,
+        last_exit: row.last_exit.map(str::to_owned),
+        paused: row.paused,
+        rolling: row.rolling.is_some(),
+        processes: crews.flat_map(WorkerRow::all_of).map(|row| row.report(wall)).collect(),
     }
 }
 

@@ -10,15 +10,18 @@ use super::capacity::Capacity;
 use super::certs::CertAsks;
 use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
+use super::door::Watchers;
 use super::feed::Feed;
 use super::follow::Pages;
+use super::listeners::Listeners;
 use super::listing::{AppNotes, Apps, Registry, Upstreams, Workers};
 use super::notify::Notifier;
 use super::orders::{self, Orders};
 use super::orphans::Orphans;
 use super::outcome::Outcome;
 use super::reload::{Added, Reloads, configuration, history};
-use super::server::{Answer, ConnectionId, ControlServer, Request};
+use super::report::Reports;
+use super::server::{Answer, Asker, ControlServer, Request};
 use super::sessions::SessionStore;
 use super::source::Source;
 use super::source_file::SourceFile;
@@ -70,6 +73,7 @@ pub struct Master {
     pub(super) orphans: Orphans,
     /// Until they are cut or the master ends.
     pub(super) edges: Option<Edges>,
+    pub(super) listeners: Listeners,
     pub(super) shop: Workshop,
     pub(super) watcher: Watcher,
     /// The Edgefile, where its changes are followed.
@@ -94,7 +98,7 @@ pub struct Master {
 pub(super) struct State {
     happenings: VecDeque<Happening>,
     /// Who waits for a worker's quit to be answered.
-    quits: BTreeMap<WorkerId, Vec<ConnectionId>>,
+    quits: BTreeMap<WorkerId, Vec<Asker>>,
     announced: bool,
     /// How long the control loop had been computing when its turn began.
     computed: Duration,
@@ -103,9 +107,13 @@ pub(super) struct State {
     /// What asked the server to end, first.
     stop_reason: Option<&'static str>,
     /// How the last worker of each app ended that was not asked to.
-    last_exits: BTreeMap<AppId, String>,
+    pub(super) last_exits: BTreeMap<AppId, String>,
     /// Why the app cannot start, before any worker ever served.
     hopeless: Option<String>,
+    /// What was last told of everything.
+    pub(super) reports: Reports,
+    /// Who is told of it once a second.
+    pub(super) watchers: Watchers,
     /// Pages to be told of changes.
     pub(super) pages: Vec<Pages>,
     /// The end has come; true when it was forced.
@@ -173,6 +181,7 @@ impl Master {
             self.server.next_deadline(),
             self.watcher.next_deadline(self.clock.now()),
             self.reload.next_deadline(),
+            self.state.watchers.next_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
         match self.poll.poll(events, next.map(|next| self.clock.until(next))) {
@@ -226,6 +235,8 @@ impl Master {
             Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
             Happening::Signal(signal) => log::info!("{signal} is not used"),
+            Happening::Mail(ControlMessage::Asked { from, ask }) => self.asked(from, ask),
+            Happening::Mail(ControlMessage::Watching { index, on }) => self.watching(index, on),
             Happening::Mail(ControlMessage::CertsDone { ticket, result }) => {
                 self.certs_done(ticket, result);
             }
@@ -304,6 +315,7 @@ impl Master {
             }
         }
         self.tell_pages();
+        self.report_to_watchers();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
         self.shutdown.settle(self.crews.is_gone(), now);
@@ -317,6 +329,7 @@ impl Master {
         match order {
             Order::DrainEdges { deadline } => {
                 let idle_until = deadline.min(now + limits::SHUTDOWN_IDLE);
+                self.listeners.let_go();
                 if let Some(edges) = &self.edges {
                     edges.drain(idle_until);
                 }
@@ -387,8 +400,8 @@ impl Master {
     }
 
     fn answer_quits(&mut self, worker: WorkerId, answer: &Answer) {
-        for connection in self.state.quits.remove(&worker).unwrap_or_default() {
-            self.answer(connection, answer);
+        for asker in self.state.quits.remove(&worker).unwrap_or_default() {
+            self.answer(asker, answer);
         }
     }
 
@@ -414,12 +427,15 @@ impl Master {
         }
     }
 
-    fn serve(&mut self, mut request: Request) {
+    pub(super) fn serve(&mut self, mut request: Request) {
         let from = request.from;
         let verb = Verb::of(&mut request);
         let audit = verb.as_ref().ok().and_then(Audit::of);
         let answer = match verb {
             Err(refused) => Some(refused),
+            Ok(verb) if request.by.process().is_none() && !verb.is_for_clients() => {
+                Some(Answer::refused(403, "that is for the control socket alone", ""))
+            }
             Ok(Verb::Worker { verb, authorization }) => {
                 self.worker_verb(&request, &verb, authorization.as_deref())
             }
@@ -439,6 +455,8 @@ impl Master {
             Ok(Verb::Rollback { wait }) => self.reload_on_request(&request, Wish::Rollback, wait),
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
+            Ok(Verb::Diagnostics) => Some(self.diagnostics()),
+            Ok(Verb::Metrics { is_open }) => Some(self.metrics(is_open)),
             Ok(Verb::Config) => {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
@@ -452,7 +470,9 @@ impl Master {
             }
             Ok(Verb::Events { seen }) => {
                 let greeting = self.feed.greeting(seen);
-                self.server.follow(from, &greeting, self.clock.now());
+                if let Asker::Connection(follower) = from {
+                    self.server.follow(follower, &greeting, self.clock.now());
+                }
                 None
             }
             Ok(Verb::RecentEvents) => {
@@ -503,8 +523,8 @@ impl Master {
         let crew = self.crews.of_worker(worker_id);
         let expected = crew.as_ref().and_then(|crew| crew.expected(worker_id));
         let admitted = admit(expected, claim).and_then(|()| {
-            let own =
-                crew.as_ref().is_some_and(|crew| crew.is_shim_of(request.peer.pid, worker_id));
+            let own = crew.as_ref().zip(request.by.process());
+            let own = own.is_some_and(|(crew, peer)| crew.is_shim_of(peer.pid, worker_id));
             own.then_some(()).ok_or(admit::Refusal::WrongIdentity)
         });
         if let Err(refusal) = admitted {
@@ -537,7 +557,11 @@ impl Master {
         }
     }
 
-    pub(super) fn answer(&mut self, to: ConnectionId, answer: &Answer) {
+    pub(super) fn answer(&mut self, to: Asker, answer: &Answer) {
+        let to = match to {
+            Asker::Connection(connection) => connection,
+            Asker::Door(caller) => return self.answer_at_door(caller, answer),
+        };
         let mut requests = Vec::new();
         self.server.answer(to, answer, self.clock.now(), &mut requests);
         self.state.happenings.extend(requests.into_iter().map(Happening::Request));
@@ -592,6 +616,9 @@ impl Master {
         }
         let frame = self.feed.tell(event, at);
         self.server.publish(&frame);
+        if let Some(json) = self.feed.newest() {
+            self.tell_watchers(json);
+        }
     }
 }
 

@@ -4,8 +4,10 @@
 //! keeps each app's processes ([`crew`]) with what [`workshop`] makes and asks them how they are
 //! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
-//! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket, [`audit`] tells who ordered what,
-//! [`listing`] and [`feed`] are what it tells, [`sessions`] has the store of sessions, [`runtime_dir`] is where it lives, [`capacity`] how
+//! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
+//! [`audit`] tells who ordered what, [`listing`], [`report`] and [`feed`] are what it tells, [`door`] lets clients of the
+//! edge ask as well, [`sessions`] has the store of sessions, [`listeners`] are where clients connect,
+//! [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod acme;
@@ -17,9 +19,11 @@ mod certs;
 mod compiler;
 mod crew;
 mod crews;
+mod door;
 mod feed;
 mod follow;
 mod health;
+mod listeners;
 mod listing;
 mod master;
 mod notify;
@@ -27,6 +31,7 @@ mod orders;
 mod orphans;
 mod outcome;
 mod reload;
+mod report;
 mod runtime_dir;
 mod server;
 mod sessions;

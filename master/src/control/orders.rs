@@ -5,7 +5,7 @@
 
 use super::crew::News;
 use super::master::Master;
-use super::server::{Answer, ConnectionId, Request};
+use super::server::{Answer, Asker, Request};
 use super::verbs::WORKER_COUNT;
 use rip::contract::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
 use rip::ids::{AppId, Generation, PoolNumber, WorkerId};
@@ -226,7 +226,7 @@ pub struct Orders {
 #[derive(Debug)]
 struct Waiting {
     /// `None` where nobody does, and only the end matters.
-    from: Option<ConnectionId>,
+    from: Option<Asker>,
     since: Instant,
     /// It is an attempt to take up what has changed.
     trial: Option<Trial>,
@@ -536,6 +536,7 @@ struct Failed<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::server::ConnectionId;
     use serde_json::{Value, json};
 
     fn waiting(goal: Goal) -> Orders {
@@ -543,7 +544,12 @@ mod tests {
         let since = Instant::from_millis(1000);
         let trial = matches!(goal, Goal::Reloaded { .. })
             .then_some(Trial { id: 3, source: AttemptSource::Api });
-        let waiting = Waiting { from: Some(ConnectionId(1)), since, parts: vec![part], trial };
+        let waiting = Waiting {
+            from: Some(Asker::Connection(ConnectionId(1))),
+            since,
+            parts: vec![part],
+            trial,
+        };
         Orders { waiting: vec![waiting] }
     }
 

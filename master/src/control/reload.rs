@@ -18,7 +18,7 @@ pub(super) use switch::longest;
 use super::compiler::Compiler;
 use super::crew::News;
 use super::master::Master;
-use super::server::ConnectionId;
+use super::server::Asker;
 use crate::shared::draft::{Draft, DraftId};
 use crate::shared::snapshot::Snapshot;
 use departures::Departure;
@@ -80,7 +80,7 @@ enum Purpose {
         version: u64,
     },
     /// Somebody who wants to know what it would change.
-    Question(ConnectionId),
+    Question(Asker),
 }
 
 impl Reloads {

@@ -11,6 +11,8 @@ mod connection;
 #[cfg(test)]
 mod tests;
 
+pub use crate::shared::door::Answer;
+use crate::shared::door::Caller;
 use crate::sys::peer::Peer;
 use connection::{Connection, Phase};
 use mio::event::Event;
@@ -20,21 +22,59 @@ use nix::unistd::geteuid;
 use rip::http1::{Limits, Method};
 use rip::limits;
 use rip::time::Instant;
-use rip::wire::verb::Refused;
-use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// One connection for as long as it lives; never used again after.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ConnectionId(pub u64);
 
-/// A whole request. Its connection waits for [`ControlServer::answer`].
+/// Where an answer goes. Nobody may be there any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Asker {
+    /// To a connection on the control socket.
+    Connection(ConnectionId),
+    /// To a loop that asks for a client of its own.
+    Door(Caller),
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum By {
+    /// A process that is connected to the control socket.
+    Process(Peer),
+    /// A client of the public side.
+    Client(Option<IpAddr>),
+}
+
+impl By {
+    /// The process, where it is one.
+    pub fn process(&self) -> Option<Peer> {
+        match self {
+            Self::Process(peer) => Some(*peer),
+            Self::Client(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(peer) => write!(out, "process {} of user {}", peer.pid, peer.uid),
+            Self::Client(Some(ip)) => write!(out, "a client at {ip}"),
+            Self::Client(None) => out.write_str("a client"),
+        }
+    }
+}
+
+/// A whole request: it waits for its answer.
 #[derive(Debug)]
 pub struct Request {
     /// Where the answer goes.
-    pub from: ConnectionId,
+    pub from: Asker,
     /// The method.
     pub method: Method,
     /// The path, without a query.
@@ -45,42 +85,12 @@ pub struct Request {
     pub last_event_id: Option<Vec<u8>>,
     /// The value of `Authorization`.
     pub authorization: Option<Vec<u8>>,
+    /// The value of `Accept`; empty without one.
+    pub accept: Vec<u8>,
     /// The body, complete.
     pub body: Vec<u8>,
     /// Who asks.
-    pub peer: Peer,
-}
-
-/// What a request is answered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// JSON.
-    pub body: Vec<u8>,
-    /// The methods that would have been right, on 405.
-    pub allow: Option<String>,
-}
-
-impl Answer {
-    /// `status` with `body` as JSON.
-    pub fn json(status: u16, body: &impl Serialize) -> Self {
-        let body = serde_json::to_vec(body).unwrap_or_else(|error| {
-            log::error!("an answer cannot be written: {error}");
-            b"{\"ok\":false,\"error\":\"the answer cannot be written\"}".to_vec()
-        });
-        Self { status, body, allow: None }
-    }
-
-    /// 200 with `body`.
-    pub fn ok(body: &impl Serialize) -> Self {
-        Self::json(200, body)
-    }
-
-    /// A refusal: what is wrong and, unless empty, what to do about it.
-    pub fn refused(status: u16, error: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::json(status, &Refused { ok: false, error: error.into(), hint: hint.into() })
-    }
+    pub by: By,
 }
 
 /// The listening socket and its connections.

@@ -5,7 +5,7 @@
 mod tests;
 
 use super::master::Master;
-use super::server::{Answer, ConnectionId, Request};
+use super::server::{Answer, Asker, Request};
 use super::start_error::StartError;
 use crate::agents::store::StoreAgent;
 use crate::agents::store::fault::Faults;
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct SessionStore {
     open: Option<(Place, StoreAgent)>,
     /// Who waits for the sessions to be counted.
-    waiting: BTreeMap<u64, ConnectionId>,
+    waiting: BTreeMap<u64, Asker>,
     asked: u64,
 }
 
@@ -126,9 +126,9 @@ impl Master {
 
     /// The sessions were counted.
     pub(super) fn sessions_counted(&mut self, ticket: u64, sessions: Option<u64>) {
-        let Some(connection) = self.store.waiting.remove(&ticket) else { return };
+        let Some(asker) = self.store.waiting.remove(&ticket) else { return };
         let answer = self.sessions_answer(sessions);
-        self.answer(connection, &answer);
+        self.answer(asker, &answer);
     }
 
     fn sessions_answer(&self, sessions: Option<u64>) -> Answer {

@@ -5,6 +5,7 @@ use super::orders::Order;
 use super::reload::{Destination, HostChange};
 use super::server::{Answer, Request};
 use rip::http1::Method;
+use rip::http1::weight::quality;
 use rip::ids::{AppId, WorkerId};
 use rip::reload::overlay::Target;
 use rip::supervise::supervisor;
@@ -30,6 +31,8 @@ pub enum Verb {
     },
     /// The active configuration.
     Config,
+    /// Everything the server says of itself.
+    Diagnostics,
     /// What happens, as it happens.
     Events {
         /// The last event the follower has seen.
@@ -43,6 +46,11 @@ pub enum Verb {
         change: HostChange,
         /// Answer when that is so, not when it has begun.
         wait: bool,
+    },
+    /// What is counted and measured, as text.
+    Metrics {
+        /// In the text format of OpenMetrics, else in the older one.
+        is_open: bool,
     },
     /// Something is to be made true.
     Order {
@@ -114,6 +122,18 @@ impl Verb {
         answer.allow = Some(allow);
         Err(answer)
     }
+
+    /// Whether a client of the public side may have it, be it one that may see and order everything
+    /// that clients may. Everything else takes the right to the control socket.
+    pub fn is_for_clients(&self) -> bool {
+        match self {
+            Self::Diagnostics | Self::Metrics { .. } | Self::RecentEvents => true,
+            Self::Order { order, .. } => {
+                matches!(order, Order::Reload | Order::Restart(_) | Order::Scale { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A join or quit that is not believed.
@@ -159,7 +179,7 @@ impl Route {
 }
 
 /// Those of one path stand together.
-const ROUTES: [Route; 25] = [
+const ROUTES: [Route; 27] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
     Route { path: "/certs", allow: "GET", understand: |_| Ok(Verb::Certs) },
     Route { path: "/config", allow: "GET", understand: |_| Ok(Verb::Config) },
@@ -186,8 +206,10 @@ const ROUTES: [Route; 25] = [
     Route { path: "/control/rollback", allow: "POST", understand: rollback },
     Route { path: "/control/scale", allow: "POST", understand: scale },
     Route { path: "/control/stop", allow: "POST", understand: stop },
+    Route { path: "/diagnostics", allow: "GET", understand: |_| Ok(Verb::Diagnostics) },
     Route { path: "/events", allow: "GET", understand: events },
     Route { path: "/history", allow: "GET", understand: |_| Ok(Verb::History) },
+    Route { path: "/metrics", allow: "GET", understand: metrics },
     Route { path: "/registry", allow: "GET", understand: |_| Ok(Verb::Registry) },
     Route { path: "/registry", allow: "POST", understand: add_host },
     Route { path: "/registry", allow: "DELETE", understand: remove_host },
@@ -198,6 +220,12 @@ const ROUTES: [Route; 25] = [
     Route { path: "/worker", allow: "POST", understand: worker },
     Route { path: "/workers", allow: "GET", understand: |_| Ok(Verb::Workers) },
 ];
+
+fn metrics(request: &mut Request) -> Result<Verb, Answer> {
+    let wanted = |media| quality(&request.accept, media);
+    let open = wanted("application/openmetrics-text");
+    Ok(Verb::Metrics { is_open: open > 0 && open >= wanted("text/plain") })
+}
 
 fn worker(request: &mut Request) -> Result<Verb, Answer> {
     let verb = body(request)?;
@@ -411,20 +439,21 @@ pub const WORKER_COUNT: u32 = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::server::ConnectionId;
+    use crate::control::server::{Asker, By, ConnectionId};
     use crate::sys::peer::Peer;
     use rip::wire::verb::Refused;
 
     fn ask(method: Method, path: &str, body: &str) -> Result<Verb, (u16, Refused)> {
         let mut request = Request {
-            from: ConnectionId(1),
+            from: Asker::Connection(ConnectionId(1)),
             method,
             path: path.split('?').next().unwrap_or_default().to_owned(),
             query: path.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default(),
             last_event_id: None,
             authorization: None,
+            accept: Vec::new(),
             body: body.as_bytes().to_vec(),
-            peer: Peer { uid: 0, gid: 0, pid: 1 },
+            by: By::Process(Peer { uid: 0, gid: 0, pid: 1 }),
         };
         Verb::of(&mut request).map_err(|answer| {
             let body = serde_json::from_slice(&answer.body).expect("every refusal is one");

@@ -359,6 +359,8 @@ impl Edge {
             self.tell_of(&exchange, front, &proxied.upstream.id, reason);
         } else if let Some(publishing) = &exchange.publishing {
             self.tell_of(&exchange, front, publishing.hub.app.as_str(), reason);
+        } else if exchange.door.is_some() {
+            self.tell_of(&exchange, front, "", reason);
         } else if let Some(asking) = &asking {
             self.tell_of(&exchange, front, asking.place.app_id.as_str(), reason);
         }

@@ -197,6 +197,9 @@ impl Edge {
         if exchange.state != State::Waiting {
             return;
         }
+        if exchange.door.is_some() {
+            return self.control_is_busy(key);
+        }
         // When the ticket is not in the queue any more its grant is in the mail and comes in time.
         let Some(pool) = self.seats.pool(exchange.pool) else { return };
         if pool.cancel(ticket, now, &mut self.settled) {

@@ -159,6 +159,13 @@ impl Edges {
         }
     }
 
+    /// Tells one loop something.
+    pub fn tell_one(&self, to: LoopIndex, message: EdgeMessage) {
+        if let Some(edge) = self.loops.get(usize::from(to.0)) {
+            edge.send(message);
+        }
+    }
+
     /// How many loops run.
     pub fn count(&self) -> usize {
         self.loops.len()

@@ -13,6 +13,7 @@
 //! abandoned.
 
 use super::compress::Coding;
+use super::door::Knock;
 use super::proxy::Proxied;
 use super::publish::Publishing;
 use super::session_http::Asking;
@@ -59,6 +60,8 @@ pub(super) struct Exchange {
     pub(super) proxied: Option<Box<Proxied>>,
     /// It publishes, and goes to nobody.
     pub(super) publishing: Option<Box<Publishing>>,
+    /// The control loop answers it, and it goes to nobody else.
+    pub(super) door: Option<Box<Knock>>,
     /// It is for a mount of sessions, and goes to nobody itself.
     pub(super) asking: Option<Box<Asking>>,
     /// It asks for WebSocket.
@@ -190,6 +193,7 @@ impl Exchange {
             link: None,
             proxied: None,
             publishing: None,
+            door: None,
             asking: None,
             upgrade: false,
             tunnel: None,

@@ -1,8 +1,9 @@
-//! Browser live reload: streams that tell pages of changed files.
+//! Event streams of the edge's own: pages that are told of changed files, and watchers of the server.
 //!
 //! `GET <prefix>/watch`, where the prefix was registered on the control socket, is an event stream:
-//! `connected` at its beginning, then `reload` with `page` or `styles` whenever files have changed.
-//! It needs no worker and is no exchange: its front holds it. It ends when the client leaves or the
+//! `connected` at its beginning, then `reload` with `page` or `styles` whenever files have changed. A
+//! watcher's gets the frames that the control loop makes: `report` once a second, `event` as one happens.
+//! A stream needs no worker and is no exchange: its front holds it. It ends when the client leaves or the
 //! server drains.
 
 use super::answer::output;
@@ -10,6 +11,7 @@ use super::exchange::Record;
 use super::secure::{add_hsts, hsts};
 use super::turn::{Edge, Timer};
 use crate::reactor::slab::Key;
+use crate::shared::mail::ControlMessage;
 use rip::contract::reason::Reason;
 use rip::guard::request_id::RequestId;
 use rip::http1::head::RequestHead;
@@ -18,9 +20,18 @@ use rip::http1::{ResponseLength, encode};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A client that wants to hear of changed files.
+/// What a stream tells of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Subject {
+    /// Changes of the files of this prefix.
+    Files(Arc<str>),
+    /// How the server is.
+    Server,
+}
+
+/// A client that wants to hear of something as it happens.
 pub(super) struct LiveStream {
-    prefix: Arc<str>,
+    subject: Subject,
     id: RequestId,
     record: Record,
 }
@@ -30,6 +41,8 @@ pub(super) struct LiveStream {
 pub(super) struct LiveStreams {
     fronts: Vec<Key>,
     beats: bool,
+    /// Those of them whose subject is the server; while there are any, frames come.
+    watchers: usize,
 }
 
 impl Edge {
@@ -38,11 +51,22 @@ impl Edge {
         let Some(prefix) = self.shared.pages.watched_by(head.path().path(buf)) else {
             return false;
         };
+        self.begin_live(key, (head, buf), Subject::Files(prefix));
+        true
+    }
+
+    /// Answers a request with a stream that tells of `subject`. Whether the client may hear of it is known
+    /// already.
+    pub(super) fn begin_live(
+        &mut self,
+        key: Key,
+        (head, buf): (&RequestHead, &[u8]),
+        subject: Subject,
+    ) {
         let method = head.method_kind();
         if !matches!(method, Method::Get | Method::Head) {
             self.routing.set_allow(b"GET, HEAD");
-            self.refuse(key, Reason::MethodNotAllowed, "", Some((head, buf)));
-            return true;
+            return self.refuse(key, Reason::MethodNotAllowed, "", Some((head, buf)));
         }
         let id = self.request_id(head, buf);
         let mut record = Record::default();
@@ -51,7 +75,7 @@ impl Edge {
         record.media_type.extend_from_slice(EVENT_STREAM);
         record.peer = self.client_ip(key, Some((head, buf)));
         let date = self.date.line(self.clock.wall());
-        let Some(front) = self.fronts.get_mut(key) else { return true };
+        let Some(front) = self.fronts.get_mut(key) else { return };
         // Nothing the client sends behind this request is read any more.
         front.server.close_after_this();
         let hsts = hsts(front, &self.snapshots);
@@ -64,23 +88,49 @@ impl Edge {
         fields.field(b"Cache-Control", b"no-store");
         add_hsts(hsts, None, &mut fields);
         fields.finish();
-        front.live = Some(Box::new(LiveStream { prefix, id, record }));
+        let watches = subject == Subject::Server;
+        front.live = Some(Box::new(LiveStream { subject, id, record }));
         self.live.fronts.push(key);
+        self.count_watchers(watches, true);
         self.write_live(key, CONNECTED);
         if method == Method::Head || self.drain.is_some() {
             self.end_live_stream(key);
         } else if !std::mem::replace(&mut self.live.beats, true) {
             self.wheel.schedule(Timer::Heartbeat, self.clock.now() + HEARTBEAT);
         }
-        true
+    }
+
+    /// Gives a frame to every stream that tells of the server.
+    pub(super) fn tell_watchers(&mut self, frame: &[u8]) {
+        self.write_streams(frame, |subject| *subject == Subject::Server);
+    }
+
+    /// The control loop makes frames while there is a loop with watchers. One more gets a report at once.
+    fn count_watchers(&mut self, watches: bool, comes: bool) {
+        if !watches {
+            return;
+        }
+        let watchers = &mut self.live.watchers;
+        *watchers = if comes { *watchers + 1 } else { watchers.saturating_sub(1) };
+        if comes || *watchers == 0 {
+            let message = ControlMessage::Watching { index: self.index, on: comes };
+            self.shared.control.send(message);
+        }
     }
 
     /// Tells the streams of `prefix` that its files have changed.
     pub(super) fn tell_of_changes(&mut self, prefix: &str, styles_only: bool) {
         let event = if styles_only { RELOAD_STYLES } else { RELOAD_PAGE };
+        self.write_streams(
+            event,
+            |subject| matches!(subject, Subject::Files(watched) if &**watched == prefix),
+        );
+    }
+
+    fn write_streams(&mut self, event: &[u8], is_meant: impl Fn(&Subject) -> bool) {
         for key in self.live.fronts.clone() {
             let stream = self.fronts.get(key).and_then(|front| front.live.as_ref());
-            if stream.is_some_and(|stream| &*stream.prefix == prefix) {
+            if stream.is_some_and(|stream| is_meant(&stream.subject)) {
                 self.write_live(key, event);
             }
         }
@@ -108,6 +158,7 @@ impl Edge {
     /// The stream of a front that is gone, or answered to its end.
     pub(super) fn forget_live_stream(&mut self, key: Key, stream: &LiveStream) {
         self.live.fronts.retain(|other| *other != key);
+        self.count_watchers(stream.subject == Subject::Server, false);
         self.tell(key, &stream.id, "", &stream.record, None);
     }
 

@@ -11,6 +11,7 @@ mod builtin;
 mod challenge;
 mod compress;
 mod dispatch;
+mod door;
 mod drain;
 mod edges;
 mod encoder;

@@ -229,6 +229,9 @@ impl Edge {
         if exchange.publishing.is_some() {
             return self.publish(key);
         }
+        if exchange.door.is_some() {
+            return self.send_knock(key);
+        }
         if exchange.asking.is_some() {
             return self.session_asked(key);
         }

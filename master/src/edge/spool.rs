@@ -94,6 +94,9 @@ impl Edge {
         if let Some(publishing) = &mut exchange.publishing {
             return publishing.push(data);
         }
+        if let Some(knock) = &mut exchange.door {
+            return knock.push(data);
+        }
         if let Some(asking) = &mut exchange.asking {
             if asking.body.len() + data.len() > limits::TURN_INPUT_BYTES {
                 return Err(Reason::BodyTooLarge);

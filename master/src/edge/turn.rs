@@ -293,6 +293,10 @@ impl Edge {
             EdgeMessage::Refused { key, reason, retry_after_secs } => {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
+            EdgeMessage::Answered { key, answer } => {
+                self.control_answered(Key::from_u64(key), &answer);
+            }
+            EdgeMessage::Report(frame) => self.tell_watchers(&frame),
             EdgeMessage::Counted(count) => self.take_count(count),
             EdgeMessage::Realtime { hub, letter } => self.receive_letter(hub, &letter),
             EdgeMessage::Beneath(done) => self.beneath_done(done),

@@ -1,6 +1,7 @@
 //! What travels between threads. Messages that carry an obligation are never refused: connections
 //! and tickets bound their number.
 
+use crate::shared::door::{Answer, Caller, DoorAsk};
 use crate::shared::draft::{Draft, DraftId, Unmade};
 use crate::shared::files::{FileDone, SearchDone};
 use crate::shared::sessions::SessionMail;
@@ -40,6 +41,15 @@ pub enum EdgeMessage {
         /// When to come again.
         retry_after_secs: u32,
     },
+    /// The control loop answers what was asked of it. Who asked may be gone.
+    Answered {
+        /// What the caller called itself.
+        key: u64,
+        /// The answer.
+        answer: Answer,
+    },
+    /// A frame of the feed, for whoever of this loop watches.
+    Report(Arc<[u8]>),
     /// A loop has counted whom something that this loop published has reached.
     Counted(Count),
     /// A hub has something for clients of this loop.
@@ -134,6 +144,21 @@ pub struct CertTicket(pub u64);
 
 /// To the control loop.
 pub enum ControlMessage {
+    /// A client of a loop asks what only the control loop knows: [`EdgeMessage::Answered`] follows.
+    Asked {
+        /// Who waits for the answer.
+        from: Caller,
+        /// What is asked.
+        ask: DoorAsk,
+    },
+    /// Somebody watches the server, or nobody does any more: while anybody does, [`EdgeMessage::Report`]
+    /// follows.
+    Watching {
+        /// The loop of whoever watches.
+        index: LoopIndex,
+        /// The loop has somebody now; else it has nobody any more.
+        on: bool,
+    },
     /// Certificates were loaded anew or renewed, as was asked for.
     CertsDone {
         /// Who asked.

@@ -23,6 +23,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
         log,
         publish,
         builtin,
+        dashboard,
         spool_dir,
         store,
     } = old;
@@ -62,6 +63,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
     live.note("publish", *publish != new.publish);
     live.note("builtin.server", *server != new.builtin.server);
     live.note("builtin.status", *status != new.builtin.status);
+    live.note("dashboard", *dashboard != new.dashboard);
     live.note("tls.redirectHttp", *redirect_http != new.tls.redirect_http);
     live.note("tls.certDirs", *cert_dirs != new.tls.cert_dirs);
     live.note("tls.acme", *acme != new.tls.acme);

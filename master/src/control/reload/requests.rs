@@ -4,7 +4,7 @@
 use super::answers::{Changed, Outcome, Planned, Promised, Unplanned};
 use crate::control::compiler::Made;
 use crate::control::master::Master;
-use crate::control::server::{Answer, ConnectionId, Request};
+use crate::control::server::{Answer, Asker, Request};
 use rip::contract::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
 use rip::contract::event::Event;
 use rip::contract::settings::Source;
@@ -33,7 +33,7 @@ pub enum Destination {
 
 /// Somebody waits for an attempt.
 pub(super) struct Waiting {
-    to: ConnectionId,
+    to: Asker,
     /// What is said besides the attempt.
     host: Option<Changed>,
 }
@@ -144,7 +144,7 @@ impl Master {
     fn wait_for(
         &mut self,
         waiter: Waiter,
-        to: ConnectionId,
+        to: Asker,
         host: Option<Changed>,
         wait: bool,
         id: u64,
@@ -181,7 +181,7 @@ impl Master {
         Answer::json(409, &Unplanned::new(failure, self.reload.pipeline.version()))
     }
 
-    pub(super) fn answer_question(&mut self, from: ConnectionId, made: Made) {
+    pub(super) fn answer_question(&mut self, from: Asker, made: Made) {
         let answer = match made {
             Ok(draft) => {
                 let version = self.reload.pipeline.version();

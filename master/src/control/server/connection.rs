@@ -1,6 +1,6 @@
 //! One connection to the control socket: reading a request, writing its answer, following.
 
-use super::{Answer, ConnectionId, Request};
+use super::{Answer, Asker, By, ConnectionId, Request};
 use crate::reactor::buffers::Buffer;
 use crate::reactor::outbox::{Flush, Outbox};
 use crate::sys::peer::Peer;
@@ -162,14 +162,15 @@ impl Connection {
         };
         let query = self.head.path().query.of(bytes);
         Request {
-            from: id,
+            from: Asker::Connection(id),
             method: self.head.method_kind(),
             path: String::from_utf8_lossy(path).into_owned(),
             query: String::from_utf8_lossy(query).into_owned(),
             last_event_id: value(b"last-event-id"),
             authorization: value(b"authorization"),
+            accept: value(b"accept").unwrap_or_default(),
             body: Vec::new(),
-            peer: self.peer,
+            by: By::Process(self.peer),
         }
     }
 
@@ -192,7 +193,7 @@ impl Connection {
         let length = ResponseLength::Known(answer.body.len() as u64);
         let out = self.outbox.bytes_mut();
         let mut fields = self.http.respond(answer.status, b"", length, out);
-        fields.field(b"Content-Type", b"application/json");
+        fields.field(b"Content-Type", answer.content_type.as_bytes());
         fields.field(b"Cache-Control", b"no-store");
         if let Some(allow) = &answer.allow {
             fields.field(b"Allow", allow.as_bytes());

@@ -1,0 +1,257 @@
+//! Everything the server says of itself, made at one moment: what `/diagnostics` shows, what watchers
+//! are sent once a second.
+
+use super::listing::{self, AppNotes};
+use super::master::Master;
+use super::server::Answer;
+use crate::shared::upstreams::UpstreamView;
+use rip::contract::cert::TlsCertRecord;
+use rip::observe::counter::Counter;
+use rip::observe::report::{
+    AppReport, CertReport, ConfigReport, Gauges, Metrics, RealtimeReport, Report, SessionMetrics,
+    UpstreamReport, Version, WebsocketMetrics, WorkerMetrics,
+};
+use rip::reload::History;
+use rip::time::Instant;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The report of one turn of the main loop: whoever asks in the same turn gets the same.
+#[derive(Default)]
+pub(super) struct Reports {
+    last: Option<(Instant, Arc<[u8]>)>,
+}
+
+impl Master {
+    /// `GET /diagnostics`.
+    pub(super) fn diagnostics(&mut self) -> Answer {
+        Answer::of(200, crate::shared::door::JSON, self.report_json().to_vec())
+    }
+
+    /// `GET /metrics`.
+    pub(super) fn metrics(&self, is_open: bool) -> Answer {
+        let report = self.current_report();
+        let mut text = String::new();
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            text.push_str(&format!("{name} {value}\n"));
+        };
+        for (class, count) in &report.metrics.responses {
+            line(&format!("rip_http_requests_total{{code=\"{class}\"}}"), count);
+        }
+        line("rip_config_version", &report.config.version);
+        if is_open {
+            text.push_str("# EOF\n");
+        }
+        let content_type = match is_open {
+            true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            false => "text/plain; version=0.0.4; charset=utf-8",
+        };
+        Answer::of(200, content_type, text.into_bytes())
+    }
+
+    /// The report as JSON.
+    pub(super) fn report_json(&mut self) -> Arc<[u8]> {
+        let now = self.clock.now();
+        if let Some((at, json)) = &self.state.reports.last
+            && *at == now
+        {
+            return Arc::clone(json);
+        }
+        let json = serde_json::to_vec(&self.current_report()).unwrap_or_else(|error| {
+            log::error!("the report cannot be written: {error}");
+            b"{}".to_vec()
+        });
+        let json: Arc<[u8]> = json.into();
+        self.state.reports.last = Some((now, Arc::clone(&json)));
+        json
+    }
+
+    /// How everything is at this moment.
+    pub(super) fn current_report(&self) -> Report {
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        let status = self.shared.status(now);
+        let active = self.shared.current.load();
+        let notes =
+            AppNotes { stopping: self.shutdown.is_asked(), last_exits: &self.state.last_exits };
+        let crews = self.active_pools().into_iter().filter_map(|pool| self.crews.get(pool));
+        let apps: Vec<AppReport> = crews
+            .map(|crew| {
+                // Those of its former code as well, until they are gone.
+                let id = &crew.descriptor().id;
+                let all = self.crews.iter().filter(|crew| crew.descriptor().id == *id);
+                listing::app_report(crew, all, &notes, wall)
+            })
+            .collect();
+        let mut report = Report {
+            status: status.health,
+            version: version(),
+            uptime: status.uptime,
+            at: wall.0,
+            gauges: self.gauges(&apps),
+            apps,
+            config: config(&self.reload.history, active.version, self.edgefile()),
+            certs: certs(self.certs.report().records, wall.0 / 1000),
+            upstreams: self.shared.upstreams(now).into_iter().map(UpstreamReport::from).collect(),
+            hosts: status.hosts,
+            urls: active.config.urls(),
+            ..Report::default()
+        };
+        self.count(&mut report);
+        report
+    }
+
+    fn gauges(&self, apps: &[AppReport]) -> Gauges {
+        Gauges {
+            workers_active: apps.iter().map(|app| app.ready).sum(),
+            inflight: apps.iter().map(|app| app.inflight).sum(),
+            queue_depth: apps.iter().map(|app| app.queue_depth).sum(),
+            connections: u64::from(self.shared.connections.open()),
+        }
+    }
+
+    fn count(&self, report: &mut Report) {
+        let counters = self.shared.stats.read();
+        let classes = (1..).zip(counters.responses());
+        let rejects = counters.refusals().filter(|(_, count)| *count > 0);
+        report.metrics = Metrics {
+            requests: counters.requests(),
+            responses: classes.map(|(class, count)| (format!("{class}xx"), count)).collect(),
+            workers: WorkerMetrics {
+                restarts: report.apps.iter().map(|app| app.restarts).sum(),
+                ..WorkerMetrics::default()
+            },
+            websocket: WebsocketMetrics {
+                connections: counters.value(Counter::SocketOpened),
+                messages: counters.value(Counter::SocketMessagesIn),
+                deliveries: counters.value(Counter::SocketDeliveries),
+            },
+            sessions: SessionMetrics {
+                active: self.shared.sessions.table().running_count() as u64,
+                turns: counters.value(Counter::SessionTurns),
+                committed: counters.value(Counter::SessionCommitted),
+                refused: counters.value(Counter::SessionRefused),
+            },
+            bytes_in: counters.value(Counter::BytesIn),
+            bytes_out: counters.value(Counter::BytesOut),
+            rejects: rejects.map(|(reason, count)| (reason.code().to_owned(), count)).collect(),
+            ..Metrics::default()
+        };
+        let websocket = &report.metrics.websocket;
+        let hubs = self.shared.hubs.all();
+        let counts: Vec<_> = hubs.iter().map(|hub| hub.counts()).collect();
+        report.realtime = RealtimeReport {
+            clients: counts.iter().map(|count| count.clients as u64).sum(),
+            groups: counts.iter().map(|count| count.groups as u64).sum(),
+            deliveries: websocket.deliveries,
+            messages: websocket.messages,
+            connections: websocket.connections,
+        };
+    }
+}
+
+/// What this is.
+fn version() -> Version {
+    Version {
+        server: env!("CARGO_PKG_VERSION").to_owned(),
+        rip: rip::VERSION.to_owned(),
+        git: option_env!("RIP_GIT_COMMIT").filter(|commit| !commit.is_empty()).map(str::to_owned),
+    }
+}
+
+/// `active` is the version that is; `path` is the Edgefile's.
+fn config(history: &History, active: u64, path: Option<&str>) -> ConfigReport {
+    let mut attempts: Vec<Value> = history.attempts().map(value_of).collect();
+    attempts.reverse();
+    ConfigReport {
+        version: active,
+        path: path.map(str::to_owned),
+        last_attempt: attempts.last().cloned(),
+        history: attempts,
+    }
+}
+
+/// `now` is in seconds since 1970.
+fn certs(records: Vec<TlsCertRecord>, now: u64) -> Vec<CertReport> {
+    let row = |record: TlsCertRecord| CertReport {
+        days_left: days_between(now, record.not_after),
+        domains: record.domains,
+        source: value_of(&record.source).as_str().unwrap_or_default().to_owned(),
+        not_after: record.not_after,
+    };
+    records.into_iter().map(row).collect()
+}
+
+/// Whole days from `now` until `then`; what has just ended has -1 left.
+fn days_between(now: u64, then: u64) -> i64 {
+    let seconds = i128::from(then) - i128::from(now);
+    i64::try_from(seconds.div_euclid(86_400)).unwrap_or(i64::MAX)
+}
+
+impl From<UpstreamView> for UpstreamReport {
+    fn from(view: UpstreamView) -> Self {
+        Self { id: view.id, targets: view.targets.iter().map(value_of).collect() }
+    }
+}
+
+/// None of what is told here fails to be written.
+fn value_of(told: &impl Serialize) -> Value {
+    serde_json::to_value(told).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rip::contract::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
+    use rip::contract::cert::CertSource;
+
+    fn attempt(id: u64) -> Attempt {
+        Attempt {
+            id,
+            source: AttemptSource::Watch,
+            old_version: id,
+            new_version: id + 1,
+            result: AttemptResult::Applied,
+            code: AttemptCode::Ok,
+            details: Vec::new(),
+            duration_ms: 4,
+        }
+    }
+
+    #[test]
+    fn the_history_ends_with_the_newest_attempt() {
+        let mut history = History::default();
+        let none = config(&history, 1, None);
+        assert_eq!((none.last_attempt, none.history, none.path), (None, Vec::new(), None));
+        (1..=3).for_each(|id| history.record(attempt(id)));
+        let told = config(&history, 4, Some("/srv/Edgefile"));
+        let ids: Vec<_> = told.history.iter().map(|attempt| attempt["id"].clone()).collect();
+        assert_eq!(ids, [1, 2, 3]);
+        assert_eq!(told.last_attempt.as_ref(), told.history.last());
+        assert_eq!(told.history[0]["durationMs"], 4);
+        assert_eq!((told.version, &*told.path.unwrap()), (4, "/srv/Edgefile"));
+    }
+
+    #[test]
+    fn days_are_whole_ones_and_negative_when_it_is_over() {
+        let day = 86_400;
+        for (then, days) in [(100 * day, 90), (11 * day - 1, 0), (10 * day, 0), (10 * day - 1, -1)]
+        {
+            assert_eq!(days_between(10 * day, then), days, "{then}");
+        }
+        let record = TlsCertRecord {
+            id: "a.x".to_owned(),
+            domains: vec!["a.x".to_owned()],
+            not_before: 0,
+            not_after: 12 * day,
+            fingerprint: String::new(),
+            cert_path: String::new(),
+            key_path: String::new(),
+            source: CertSource::Auto,
+            last_renew_attempt: None,
+            last_renew_result: None,
+        };
+        let told = certs(vec![record], 10 * day);
+        assert_eq!((told[0].days_left, &*told[0].source), (2, "auto"));
+    }
+}
