@@ -90,6 +90,7 @@ mod static_files;
 mod streaming;
 mod strict;
 mod stuck;
+mod telling;
 mod timeouts;
 mod tls;
 mod tls_clients;

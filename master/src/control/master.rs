@@ -156,6 +156,8 @@ impl Master {
     /// # Errors
     /// When the app turned out to be impossible to start, or the event loop itself failed.
     pub fn run(mut self) -> Result<Outcome, StartError> {
+        // Booting has taken its time.
+        self.clock.refresh();
         self.note_configuration();
         let apps = &self.settings.config.apps;
         let app = apps.first().map_or_else(|| AppId::new(""), |app| app.id.clone());
