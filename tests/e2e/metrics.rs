@@ -115,7 +115,7 @@ fn workers_and_configurations_are_counted_for_as_long_as_the_process_lives() {
     };
     let server = Setup::edgefile(&file("old")).word("--no-watch").start();
     server.wait_for_workers(1);
-    let crash = || server.connect().ask_at("a.test", "GET", "/crash").status;
+    let crash = || server.connect().ask_at("a.test", "POST", "/crash").status;
     assert_eq!(crash(), 502);
     eventually("the restart to be counted", || {
         sum(&metrics(&server), "rip_worker_restarts_total", "app=\"old\"") == 1
