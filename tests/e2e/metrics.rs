@@ -81,6 +81,26 @@ fn promtool_has_nothing_to_say() {
     assert!(!output.status.success(), "it looks");
 }
 
+/// The alerts that are recommended can be used as they stand, and are about metrics that exist.
+#[test]
+fn recommended_alerts_are_valid() {
+    let text = fs::read_to_string(tools::repository().join("docs/METRICS.md")).expect("the page");
+    let rules = text.split("```yaml\n").find(|block| block.starts_with("groups:"));
+    let rules = rules.and_then(|block| block.split("```").next()).expect("the alerts");
+    let server = Setup::builtin("hello").workers(1).start();
+    let page = server.control_get("/metrics").text();
+    let names = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    for name in names.filter(|name| name.starts_with("rip_")) {
+        let family = name.trim_end_matches("_bucket");
+        assert!(page.contains(&format!("# TYPE {family} ")), "{name}");
+    }
+    let path = server.path("rules.yml");
+    fs::write(&path, rules).expect("the rules");
+    let promtool = tools::cache().join("monitoring/usr/bin/promtool");
+    let output = checked(Command::new(promtool).arg("check").arg("rules").arg(&path), &path);
+    assert!(output.status.success(), "{}", both(&output));
+}
+
 /// The reference parser of the format, which is strict.
 #[test]
 fn the_newer_format_is_parsed_to_the_same_numbers() {
