@@ -85,6 +85,11 @@ impl Config {
                 return Some(format!("{at} cannot be that of HTTPS, and {plain} of plain HTTP"));
             }
         }
+        for at in &self.edge.admin {
+            if let Some(public) = self.edge.public_listeners().find(|public| public.clashes(*at)) {
+                return Some(format!("{at} cannot be the operator's, and {public} everybody's"));
+            }
+        }
         if http.is_empty() && https.is_empty() {
             return Some("there is no address to listen at".to_owned());
         }
@@ -136,6 +141,11 @@ impl Config {
             found.push(SERVER_NAME);
         }
         found
+    }
+
+    /// Where only the operator's endpoints are served.
+    pub fn admin_urls(&self) -> Vec<String> {
+        listen::bare_urls(&self.edge.admin, false)
     }
 
     /// Each listener by its own address, HTTPS first.
@@ -192,12 +202,20 @@ pub struct EdgeConfig {
     /// HTTPS listeners; no address is in both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub https: Vec<ListenAddress>,
+    /// Listeners for who operates the server: nothing else is served there. No address is in two of the
+    /// lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admin: Vec<ListenAddress>,
     /// What is served at `https`.
     #[serde(default, skip_serializing_if = "TlsConfig::is_default")]
     pub tls: TlsConfig,
     /// The names that end in `.local` are told to the local network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mdns: bool,
+    /// Who the server becomes after it listens, by name or number; `None` stays who it is. Read at
+    /// start only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Edge loops; `None` is one per core. Read at start only.
     pub loops: Option<u16>,
     /// Bounds of the edge.
@@ -236,14 +254,24 @@ pub struct EdgeConfig {
 }
 
 impl EdgeConfig {
-    /// Every address that clients connect to: plain HTTP, then HTTPS.
+    /// Every address that is listened at: plain HTTP, then HTTPS, then those for the operator.
     pub fn listeners(&self) -> Vec<ListenAddress> {
-        self.http.iter().chain(&self.https).copied().collect()
+        self.http.iter().chain(&self.https).chain(&self.admin).copied().collect()
+    }
+
+    /// Every address that clients connect to: plain HTTP, then HTTPS.
+    pub fn public_listeners(&self) -> impl Iterator<Item = ListenAddress> {
+        self.http.iter().chain(&self.https).copied()
     }
 
     /// There is a listener.
     pub fn has_listener(&self, at: ListenAddress) -> bool {
-        self.http.contains(&at) || self.https.contains(&at)
+        self.http.contains(&at) || self.https.contains(&at) || self.is_admin(at)
+    }
+
+    /// Only the operator's endpoints are served there, to whoever connects.
+    pub fn is_admin(&self, at: ListenAddress) -> bool {
+        self.admin.contains(&at)
     }
 
     /// TLS is spoken there.
@@ -622,6 +650,12 @@ mod tests {
         assert_eq!(config.listener_trouble().as_deref(), Some(told));
         config.edge.http = at("127.0.0.1:8080");
         assert_eq!(config.listener_trouble(), None);
+        config.edge.admin = at(":8080");
+        let told = "*:8080 cannot be the operator's, and 127.0.0.1:8080 everybody's";
+        assert_eq!(config.listener_trouble().as_deref(), Some(told));
+        config.edge.admin = at("127.0.0.1:9000");
+        assert_eq!(config.listener_trouble(), None);
+        assert_eq!(config.admin_urls(), ["http://127.0.0.1:9000/"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Promises, each against the real binary.
 
 mod acme;
+mod activation;
 mod boot;
 mod broken_release;
 mod builtins;
@@ -41,6 +42,7 @@ mod operator;
 mod orphans;
 mod peers;
 mod phases;
+mod privileges;
 mod promises;
 mod proxy;
 mod proxy_protocol;
@@ -92,5 +94,8 @@ mod tls;
 mod tls_clients;
 mod traps;
 mod tunnel;
+mod upgrade;
+mod upgrade_fails;
+mod upgrade_keeps;
 mod verbs;
 mod wsgi;

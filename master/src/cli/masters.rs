@@ -1,6 +1,7 @@
 //! Which masters run, and which one is meant.
 
 use super::exit::{Exit, Failure};
+use crate::control::is_trusted;
 use crate::sys::lock::PidFile;
 use nix::unistd::geteuid;
 use rip::wire::runtime_dir::{CONTROL_SOCKET, PID_FILE, Places, Search};
@@ -118,7 +119,7 @@ fn subdirectories(path: &Path) -> Vec<PathBuf> {
 /// In a shared place such as `/tmp` anybody could have put a directory with a false master.
 fn is_ours(directory: &Path) -> bool {
     fs::symlink_metadata(directory)
-        .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
+        .is_ok_and(|found| found.is_dir() && is_trusted(directory, found.uid()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use rip::guard::client_ip::is_local;
 use rip::http1::changes::Changes;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
+use rip::observe::note::Handler;
 use std::sync::Arc;
 
 impl Edge {
@@ -47,21 +48,41 @@ impl Edge {
         true
     }
 
+    /// Answers a request that came by a listener for the operator, where nothing else is served and
+    /// whoever connects is the operator. False when it came by another.
+    pub(super) fn answer_admin(&mut self, front: Key, head: &RequestHead, buf: &[u8]) -> bool {
+        if !self.fronts.get(front).is_some_and(|front| front.is_admin) {
+            return false;
+        }
+        self.note_host(head, buf);
+        match Builtin::at_usual_path(head.path().path(buf)) {
+            Some(builtin) => self.tell_of_ourselves(front, (head, buf), builtin),
+            None => self.refuse(front, Reason::NotFound, "", Some((head, buf))),
+        }
+        true
+    }
+
     /// The request is for one of the edge's own paths, be they served at its host or not.
     pub(super) fn is_builtin(&self, head: &RequestHead, buf: &[u8]) -> bool {
         self.builtin(head, buf).is_some()
     }
 
-    /// Whoever asks sits at this machine, and does not ask for somebody elsewhere.
+    /// Whoever asks sits at this machine, and does not ask for somebody elsewhere; or it came by a
+    /// listener for the operator.
     pub(super) fn is_local(&self, front: Key, head: &RequestHead, buf: &[u8]) -> bool {
+        let Some(front) = self.fronts.get(front) else { return false };
+        if front.is_admin {
+            return true;
+        }
+        // Whoever a PROXY header stands for does not ask from here.
+        if front.entry != Entry::Direct {
+            return false;
+        }
         let active = self.snapshots.active();
         let mut own_names = active.config.hosts();
         own_names.push(SERVER_NAME.to_owned());
-        self.fronts.get(front).is_some_and(|front| {
-            // Whoever a PROXY header stands for does not ask from here.
-            let scheme = front.client(head, buf, active).scheme;
-            front.entry == Entry::Direct && is_local(head, buf, front.peer.ip(), scheme, &own_names)
-        })
+        let scheme = front.client(head, buf, active).scheme;
+        is_local(head, buf, front.peer.ip(), scheme, &own_names)
     }
 
     fn builtin(&self, head: &RequestHead, buf: &[u8]) -> Option<Builtin> {
@@ -102,7 +123,8 @@ impl Edge {
                 return self.knock(front, (head, buf), &Errand::question(path));
             }
         };
-        let own = OwnAnswer { status, content_type, body: &body, changes: None };
+        let (handler, rule) = (Handler::Edge, None);
+        let own = OwnAnswer { status, content_type, body: &body, changes: None, handler, rule };
         self.answer_whole(front, (head, buf), &own, |_| {});
         self.scratch = body;
     }
@@ -121,6 +143,8 @@ impl Edge {
             content_type: PLAIN,
             body: b"",
             changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+            handler: Handler::Redirect,
+            rule: Some(index),
         };
         self.answer_whole(front, (head, buf), &own, |fields| {
             fields.field(b"Location", &location);
@@ -165,6 +189,19 @@ enum Builtin {
 }
 
 impl Builtin {
+    /// What is at a path where nobody has chosen another one.
+    fn at_usual_path(path: &[u8]) -> Option<Self> {
+        Some(match path {
+            b"/server" => Self::Server,
+            b"/status" => Self::Status,
+            b"/livez" => Self::Alive,
+            b"/readyz" | b"/healthz" => Self::Ready,
+            b"/metrics" => Self::Metrics,
+            b"/diagnostics" => Self::Diagnostics,
+            _ => return None,
+        })
+    }
+
     /// They show what is nobody else's business.
     fn is_for_operators(self) -> bool {
         matches!(self, Self::Metrics | Self::Diagnostics)

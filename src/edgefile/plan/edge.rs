@@ -8,8 +8,10 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
     let EdgeConfig {
         http: _,
         https: _,
+        admin: _,
         tls,
         mdns,
+        user,
         loops,
         limits,
         phases,
@@ -27,6 +29,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
     } = old;
     let LogConfig { access, json } = log;
     let mut late = Names::default();
+    late.note("user", *user != new.user);
     late.note("loops", *loops != new.loops);
     late.note("log.access", *access != new.log.access);
     late.note("log.json", *json != new.log.json);

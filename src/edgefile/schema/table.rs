@@ -37,9 +37,13 @@ const EDGE: &[NodeRule] = &[
         .many()
         .properties(&[PROXY_PROTOCOL])
         .default("\":443\" where there is a certificate, or something that makes one"),
-    node("admin", "an address for the server's own endpoints alone")
-        .one("ADDRESS", Kind::Address)
-        .later(),
+    node(
+        "admin",
+        "an address for who operates the server: its endpoints alone, for all who connect",
+    )
+    .list("ADDRESS", Kind::Address)
+    .many()
+    .default("none"),
     node("acme", "an authority that makes certificates for public hosts, over ACME").properties(&[
         property("email", Kind::Text, "who is told of trouble").default("nobody"),
         property("directory", Kind::HttpsUrl, "the URL of the authority's directory")
@@ -102,7 +106,9 @@ const EDGE: &[NodeRule] = &[
     node("underscores", "client fields whose names contain _ reach the apps")
         .one("ON", Kind::Bool)
         .default("#false"),
-    node("user", "who the server becomes after it listens").one("USER", Kind::User).later(),
+    node("user", "who the server, started as root, becomes when it listens; read at start only")
+        .one("USER", Kind::User)
+        .default("it stays who it is"),
     node("loops", "event loops; read at start only")
         .one("LOOPS", Kind::NumberOr { least: 1, most: 1024, words: &["auto"] })
         .default("\"auto\", one per core"),
