@@ -38,6 +38,8 @@ mod limits;
 mod logs;
 mod loops;
 mod mdns;
+mod metrics;
+mod metrics_ledger;
 mod operator;
 mod orphans;
 mod package;
