@@ -131,20 +131,20 @@ pub fn is_local(
                 .is_some_and(|prefix| prefix.eq_ignore_ascii_case(FORWARDED))
     });
     let Some(asked) = Place::of(head.authority(buf), scheme) else { return false };
-    let is_same = |origin: &[u8]| {
-        let scheme_length = origin.iter().position(|byte| *byte == b':').unwrap_or(0);
-        let (named, rest) = origin.split_at(scheme_length);
-        Scheme::of(named) == Some(scheme)
-            && rest
-                .strip_prefix(b"://")
-                .and_then(|authority| Place::of(authority, scheme))
-                .is_some_and(|place| place == asked)
-    };
     let mut origins = head.fields().iter().filter(|field| field.known == Known::Origin);
     peer.to_canonical().is_loopback()
         && !is_forwarded
         && asked.is_here(own_names)
-        && origins.all(|origin| is_same(origin.value.of(buf)))
+        && origins.all(|origin| asked.is_origin(origin.value.of(buf), scheme))
+}
+
+/// Whether a request was made by a page of the very place that it asks, `host` by `scheme`: there is one
+/// `Origin` and it says so. Nothing without one is believed, and no page of another site that a browser
+/// sends its user's cookies along for.
+pub fn is_same_origin(head: &RequestHead, buf: &[u8], scheme: Scheme, host: &[u8]) -> bool {
+    let mut origins = head.fields().iter().filter(|field| field.known == Known::Origin);
+    let (Some(origin), None) = (origins.next(), origins.next()) else { return false };
+    Place::of(host, scheme).is_some_and(|asked| asked.is_origin(origin.value.of(buf), scheme))
 }
 
 const FORWARDED: &[u8] = b"x-forwarded-";
@@ -174,6 +174,17 @@ impl<'b> Place<'b> {
         let host = bare.unwrap_or(host);
         let host = host.strip_suffix('.').unwrap_or(host);
         Some(Self { host, ip: host.parse().ok(), port })
+    }
+
+    /// Whether `origin` is this very place by `scheme`.
+    fn is_origin(&self, origin: &[u8], scheme: Scheme) -> bool {
+        let scheme_length = origin.iter().position(|byte| *byte == b':').unwrap_or(0);
+        let (named, rest) = origin.split_at(scheme_length);
+        Scheme::of(named) == Some(scheme)
+            && rest
+                .strip_prefix(b"://")
+                .and_then(|authority| Place::of(authority, scheme))
+                .is_some_and(|place| place == *self)
     }
 
     /// Whether nobody else can make the name lead here.
@@ -272,6 +283,35 @@ mod tests {
         let lines: Vec<_> =
             forwarded_for.iter().map(|value| format!("X-Forwarded-For: {value}")).collect();
         client(peer, &lines.iter().map(String::as_str).collect::<Vec<_>>()).0
+    }
+
+    #[test]
+    fn only_a_page_of_the_very_place_is_of_the_same_origin() {
+        let is_same = |scheme, host: &[u8], lines: &[&str]| {
+            with(&[&["Host: x"], lines].concat(), |head, buf| {
+                is_same_origin(head, buf, scheme, host)
+            })
+        };
+        let (http, https) = (Scheme::Http, Scheme::Https);
+        assert!(is_same(http, b"panel.test:8080", &["Origin: http://panel.test:8080"]));
+        assert!(is_same(http, b"Panel.test", &["Origin: http://panel.test:80"]));
+        assert!(is_same(https, b"panel.test", &["Origin: https://panel.test"]));
+        assert!(is_same(http, b"[::1]:80", &["Origin: http://[::1]"]));
+        for lines in [
+            &[][..],
+            &["Origin: null"],
+            &["Origin:"],
+            &["Origin: http://panel.test:8081"],
+            &["Origin: https://panel.test"],
+            &["Origin: http://evil.test"],
+            &["Origin: http://panel.test.evil.test"],
+            &["Origin: http://panel.test@evil.test"],
+            &["Origin: panel.test"],
+            &["Origin: http://panel.test", "Origin: http://panel.test"],
+        ] {
+            assert!(!is_same(http, b"panel.test", lines), "{lines:?}");
+        }
+        assert!(!is_same(http, b"", &["Origin: http://"]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! * [`caps`] — how many connections, over all and for one address.
 //! * [`cidr`] — networks, and sets of them.
 //! * [`client_ip`] — who asks when proxies stand between, and whether from this machine.
+//! * [`login`] — who may order something from a web page.
 //! * [`phase`] — how long a client may take for each part of an exchange, and how slowly a body may
 //!   arrive.
 //! * [`proxy_header`] — for whom a proxy connected, when it says so before the first byte.
@@ -11,6 +12,7 @@
 
 pub mod caps;
 pub mod client_ip;
+pub mod login;
 pub mod phase;
 pub mod proxy_header;
 pub mod rate;

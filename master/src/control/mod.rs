@@ -5,9 +5,9 @@
 //! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
 //! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
-//! [`audit`] tells who ordered what, [`listing`], [`report`] and [`feed`] are what is told, [`door`] lets
-//! clients of the edge ask as well, [`sessions`] has the store of sessions, [`listeners`] are where
-//! clients connect, [`runtime_dir`] is where it lives, [`capacity`] how
+//! [`audit`] tells who ordered what, [`listing`], [`report`] and [`feed`] are what it tells, [`door`] lets clients of the
+//! edge ask as well, [`sessions`] has the store of sessions, [`listeners`] are where clients connect,
+//! [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod acme;
@@ -27,6 +27,7 @@ mod listeners;
 mod listing;
 mod master;
 mod notify;
+mod numbers;
 mod orders;
 mod orphans;
 mod outcome;

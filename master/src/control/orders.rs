@@ -536,6 +536,7 @@ struct Failed<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::server::ConnectionId;
     use serde_json::{Value, json};
 
     fn waiting(goal: Goal) -> Orders {
@@ -544,7 +545,7 @@ mod tests {
         let trial = matches!(goal, Goal::Reloaded { .. })
             .then_some(Trial { id: 3, source: AttemptSource::Api });
         let waiting = Waiting {
-            from: Some(Asker::Connection(crate::control::server::ConnectionId(1))),
+            from: Some(Asker::Connection(ConnectionId(1))),
             since,
             parts: vec![part],
             trial,

@@ -30,6 +30,7 @@ pub mod stats;
 pub mod store;
 pub mod store_state;
 pub mod stored;
+pub mod tallies;
 pub mod target;
 pub mod tls;
 pub mod upstream_tls;

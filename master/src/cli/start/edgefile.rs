@@ -94,7 +94,6 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
     let tls = https::flags(start, world)?;
     let listeners = listeners(start, world)?;
     Ok(Overrides {
-        dashboard: None,
         http: listeners.http,
         https: listeners.https,
         only: listeners.only,
@@ -103,6 +102,8 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         body_bytes: edge.max_body,
         connections: edge.max_connections,
         per_address: edge.max_connections_per_address,
+        rate_limit: edge.rate_limit,
+        rate_window: edge.rate_limit_window,
         spool_dir,
         store: sessions::store(start, world)?,
         head_timeout: deadlines.head_timeout_ms,
@@ -111,6 +112,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         write_timeout: deadlines.write_timeout_ms,
         access_log: start.output.no_access_log.then_some(false),
         json: start.output.json_logging.then_some(true),
+        dashboard: None,
         workers,
         concurrency: start.app.concurrency,
         max_queue: edge.max_queue,
@@ -150,6 +152,9 @@ pub fn settings(
         https::check_acme(&overrides.tls, &config.acme_hosts)?;
     }
     check_listeners(start, world, &config, is_plain)?;
+    if config.edge.rate_limit.is_none() && overrides.rate_window.is_some() {
+        return Err(super::window_alone());
+    }
     if start.edge.port_fallback && fallback::settle(&mut config.edge)? {
         // Reloads listen there as well.
         overrides.http = Some(config.edge.http.clone());
