@@ -339,6 +339,37 @@ fn what_has_happened_to_the_configuration_is_told() {
 }
 
 #[test]
+fn the_command_line_shows_it_to_people_and_to_programs() {
+    let server = Setup::builtin("hello").workers(2).start();
+    server.wait_for_workers(2);
+    for _ in 0..3 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    let (code, page) = server.cli(&["ctl", "diagnostics"]);
+    assert_eq!(code, 0, "{page}");
+    for part in ["status      healthy", "requests    3 ", "hello  ready    2/2", "DAYS LEFT"] {
+        assert_eq!(page.contains(part), part != "DAYS LEFT", "{part} in {page}");
+    }
+    let (code, text) = server.cli(&["ctl", "diagnostics", "--json"]);
+    let told: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, &told["apps"][0]["ready"]), (0, &2.into()));
+    for line in [&["ctl", "metrics"][..], &["ctl", "metrics", "--json"]] {
+        let (code, text) = server.cli(line);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("\nrip_http_requests_total{"), "{text}");
+    }
+    let mut client = server.connect();
+    let openly = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    client.request_at("localhost", "GET", "/metrics", openly, b"");
+    let open = client.response();
+    assert!(open.field("content-type").starts_with("application/openmetrics-text"), "{open:?}");
+    assert!(open.text().ends_with("# EOF\n"), "{}", open.text());
+    client.request_at("localhost", "GET", "/metrics", "", b"");
+    let plain = client.response();
+    assert_eq!(plain.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+}
+
+#[test]
 fn certificates_are_told_with_the_days_they_have_left() {
     let https = Port::free();
     let setup = Setup::builtin("hello").workers(1).flag("--https-port", https.number);
