@@ -334,6 +334,7 @@ impl Master {
 
     /// Lets the cores act on the facts, and carries out what they want.
     fn settle(&mut self) {
+        self.state.reports.forget();
         let now = self.clock.now();
         self.shutdown.settle(self.crews.is_gone(), now);
         while let Some(order) = self.shutdown.poll_order() {
@@ -493,6 +494,9 @@ impl Master {
         let from = request.from;
         let verb = Verb::of(&mut request);
         let audit = verb.as_ref().ok().and_then(Audit::of);
+        if audit.is_some() {
+            self.state.reports.forget();
+        }
         let answer = match verb {
             Err(refused) => Some(refused),
             Ok(verb) if request.by.process().is_none() && !verb.is_for_clients() => {

@@ -12,6 +12,10 @@ pub enum CtlVerb {
     Workers(Ask),
     /// Say whether the master is healthy
     Status(Ask),
+    /// Show how everything is: requests, apps, workers, certificates, configuration
+    Diagnostics(Ask),
+    /// Print what is counted and measured, as Prometheus reads it
+    Metrics(Ask),
     /// Stop the master; returns when its process is gone
     Stop(Stop),
     /// Replace every worker by a fresh one, without losing a request
