@@ -10,6 +10,7 @@ pub mod check;
 pub mod client;
 pub mod compile;
 pub mod compiler;
+pub mod completions;
 pub mod ctl;
 pub mod entry;
 pub mod env;
@@ -17,6 +18,7 @@ pub mod events;
 pub mod exit;
 mod explain;
 pub mod listing;
+pub mod manual;
 pub mod masters;
 pub mod order;
 pub mod port;
@@ -98,7 +100,9 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Resume(flags) } => order::resume(&flags),
         Verb::Ctl { verb: CtlVerb::Drain(flags) } => order::drain(&flags),
         Verb::Ctl { verb: CtlVerb::Events(flags) } => events::events(&flags),
-        Verb::Version => ctl::version(),
+        Verb::Completions(flags) => completions::completions(&flags),
+        Verb::Man(flags) => manual::manual(&flags),
+        Verb::Version(flags) => ctl::version(&flags),
     }
 }
 

@@ -17,6 +17,7 @@ use super::follow::Pages;
 use super::listeners::Listeners;
 use super::listing::{AppNotes, Apps, Registry, Upstreams, Workers};
 use super::notify::Notifier;
+use super::numbers::Past;
 use super::orders::{self, Orders};
 use super::orphans::Orphans;
 use super::outcome::Outcome;
@@ -92,6 +93,7 @@ pub struct Master {
     pub(super) orders: Orders,
     pub(super) reload: Reloads,
     pub(super) capacity: Capacity,
+    pub(super) past: Past,
     pub(super) state: State,
 }
 
@@ -464,7 +466,7 @@ impl Master {
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
             Ok(Verb::Diagnostics) => Some(self.diagnostics()),
-            Ok(Verb::Metrics { is_open }) => Some(self.metrics(is_open)),
+            Ok(Verb::Metrics { format }) => Some(self.metrics(format)),
             Ok(Verb::Config) => {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
@@ -622,6 +624,7 @@ impl Master {
 
     pub(super) fn tell(&mut self, event: &Event) {
         let at = self.clock.wall();
+        self.past.tell(event);
         self.shared.log.event(event, at);
         if let Event::WorkerExit { app, worker_id, status, expected: false, .. } = event {
             self.state.last_exits.insert(app.clone(), format!("{worker_id} {status}"));

@@ -40,6 +40,7 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let Some(lease) = exchange.lease.take() else { return };
         exchange.rewind();
+        exchange.record.leased = None;
         exchange.state = State::Waiting;
         self.rest_upload(key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
@@ -60,6 +61,7 @@ impl Edge {
         let Some(lease) = exchange.lease.take() else { return };
         exchange.retried = true;
         exchange.rewind();
+        exchange.record.leased = None;
         exchange.state = State::Waiting;
         let number = exchange.pool;
         self.rest_upload(key);
@@ -79,6 +81,7 @@ impl Edge {
 
     fn queued(&mut self, key: Key, position: u32) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.record.waited = true;
         if exchange.record.trail.try_count() == 0 {
             exchange.record.trail.position = position;
         }

@@ -173,6 +173,8 @@ pub(super) struct Record {
     pub(super) wall: UnixMillis,
     pub(super) began: Instant,
     pub(super) queued: Option<Instant>,
+    /// No worker was free at once.
+    pub(super) waited: bool,
     /// When a worker got it; `None` when none did.
     pub(super) leased: Option<Instant>,
     /// The upstream's server that got it last.

@@ -282,16 +282,14 @@ impl Edge {
         record.peer = self.fronts.get(ask.key).map(|front| front.peer.ip());
         record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
         self.note_file(ask, record);
-        if self.shared.access_log {
-            let media_type = match answer {
-                Answer::Whole(found) | Answer::Partial(found, _) => found.media_type,
-                Answer::Compressed { plain, .. } => plain.media_type,
-                Answer::Multi(..) => "multipart/byteranges",
-                Answer::Listing => listing::MEDIA_TYPE,
-                _ => "",
-            };
-            record.media_type.extend_from_slice(media_type.as_bytes());
-        }
+        let media_type = match answer {
+            Answer::Whole(found) | Answer::Partial(found, _) => found.media_type,
+            Answer::Compressed { plain, .. } => plain.media_type,
+            Answer::Multi(..) => "multipart/byteranges",
+            Answer::Listing => listing::MEDIA_TYPE,
+            _ => "",
+        };
+        record.media_type.extend_from_slice(media_type.as_bytes());
     }
 
     /// Writes the head of the answer. False when the client is gone.
