@@ -28,6 +28,7 @@ mod edgefile_streams;
 mod edgefile_verbs;
 mod edgefile_watch;
 mod entries;
+mod explain;
 mod harness;
 mod health;
 mod https;

@@ -527,7 +527,10 @@ impl Master {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
             }
-            Ok(Verb::Explain { id }) => self.explain(from, &id),
+            Ok(Verb::Explain { id }) => {
+                self.explain(from, &id);
+                None
+            }
             Ok(Verb::History) => {
                 Some(history(&self.reload.history, self.reload.pipeline.version()))
             }
