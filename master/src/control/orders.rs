@@ -559,7 +559,12 @@ mod tests {
         let since = Instant::from_millis(1000);
         let trial = matches!(goal, Goal::Reloaded { .. })
             .then_some(Trial { id: 3, source: AttemptSource::Api });
-        let waiting = Waiting { from: Some(Asker::Connection(ConnectionId(1))), since, parts: vec![part], trial };
+        let waiting = Waiting {
+            from: Some(Asker::Connection(ConnectionId(1))),
+            since,
+            parts: vec![part],
+            trial,
+        };
         Orders { waiting: vec![waiting] }
     }
 

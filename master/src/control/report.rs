@@ -72,10 +72,8 @@ impl Master {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         let status = self.shared.status(now);
         let active = self.shared.current.load();
-        let notes = AppNotes {
-            stopping: self.shutdown.is_asked(),
-            last_exits: &self.state.last_exits,
-        };
+        let notes =
+            AppNotes { stopping: self.shutdown.is_asked(), last_exits: &self.state.last_exits };
         let crews = self.active_pools().into_iter().filter_map(|pool| self.crews.get(pool));
         let apps: Vec<AppReport> = crews
             .map(|crew| {

@@ -36,6 +36,7 @@ impl Edge {
         if self.send_to_https(front, head, buf)
             || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
+            || self.begin_dashboard(front, head, buf)
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)
             || self.begin_publish(front, head, buf)

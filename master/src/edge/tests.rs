@@ -114,6 +114,7 @@ impl House {
             publish_secret: None,
             hubs: Default::default(),
             sessions: Default::default(),
+            logins: Default::default(),
             files,
             log,
             control,
