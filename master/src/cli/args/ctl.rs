@@ -1,0 +1,45 @@
+//! The verbs under `ctl`.
+
+use super::{Ask, Drain, Events, ListCerts, OnApp, Order, PlanReload, Scale, Stop};
+use clap::Subcommand;
+
+/// The verbs under `ctl`.
+#[derive(Debug, Subcommand)]
+pub enum CtlVerb {
+    /// Show apps and workers
+    List(Ask),
+    /// Show workers
+    Workers(Ask),
+    /// Say whether the master is healthy
+    Status(Ask),
+    /// Stop the master; returns when its process is gone
+    Stop(Stop),
+    /// Replace every worker by a fresh one, without losing a request
+    Restart(OnApp),
+    /// Take up the Edgefile as it is now; without one the app is rolled, as restart does
+    Reload(Order),
+    /// Make the configuration before this one the active one again
+    Rollback(Order),
+    /// Say what a reload would do, without doing it
+    Plan(PlanReload),
+    /// Show the active configuration
+    Config(Ask),
+    /// Show the last attempts to change the configuration
+    History(Ask),
+    /// Show which hosts are served, and by whom
+    Hosts(Ask),
+    /// Show the certificates that are served, or load or renew them
+    Certs(ListCerts),
+    /// Show sessions, their store and their running turns
+    Sessions(Ask),
+    /// Run this many workers
+    Scale(Scale),
+    /// Let the app's requests wait
+    Pause(OnApp),
+    /// Let the app's requests go on
+    Resume(OnApp),
+    /// Replace one worker and let it end
+    Drain(Drain),
+    /// Show what happened last, or what happens
+    Events(Events),
+}
