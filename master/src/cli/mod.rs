@@ -11,6 +11,7 @@ pub mod client;
 pub mod compile;
 pub mod compiler;
 pub mod ctl;
+mod dashboard;
 pub mod entry;
 pub mod env;
 pub mod events;
@@ -83,6 +84,7 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
         Verb::Ctl { verb: CtlVerb::Sessions(flags) } => sessions::sessions(&flags),
+        Verb::Ctl { verb: CtlVerb::DashboardLogin(flags) } => dashboard::login(&flags),
         Verb::Ctl { verb: CtlVerb::Hosts(flags) } => registry::hosts(&flags),
         Verb::Add(flags) => registry::add(&flags),
         Verb::Remove(flags) => registry::remove(&flags),

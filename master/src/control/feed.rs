@@ -45,9 +45,9 @@ impl Feed {
         frame
     }
 
-    /// The last event, as JSON.
-    pub fn newest(&self) -> Option<&str> {
-        self.recent.back().map(|told| told.json.as_str())
+    /// The last event: its number, and the event as JSON.
+    pub fn newest(&self) -> Option<(u64, &str)> {
+        self.recent.back().map(|told| (told.id, told.json.as_str()))
     }
 
     /// How a stream begins for a follower that has seen every event up to `seen`; `None` begins

@@ -17,6 +17,7 @@ mod certs;
 mod compiler;
 mod crew;
 mod crews;
+mod dashboard;
 mod door;
 mod feed;
 mod follow;

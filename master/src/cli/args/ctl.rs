@@ -32,6 +32,8 @@ pub enum CtlVerb {
     Certs(ListCerts),
     /// Show sessions, their store and their running turns
     Sessions(Ask),
+    /// Print a link that logs in to the dashboard, once and within five minutes
+    DashboardLogin(Ask),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait

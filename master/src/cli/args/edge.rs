@@ -31,6 +31,9 @@ pub struct EdgeFlags {
     /// Largest request body; more gets 413 [default: 100MiB]
     #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     pub max_body: Option<u64>,
+    /// A host where the dashboard is, beside rip.local; repeatable
+    #[arg(long, value_name = "HOST", value_delimiter = ',', value_parser = value::host)]
+    pub dashboard: Vec<String>,
     /// For bodies that outgrow memory [default: $CACHE_DIRECTORY, else /var/tmp]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<String>,

@@ -108,7 +108,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         body_timeout: deadlines.body_timeout_ms,
         idle_timeout: deadlines.idle_timeout_ms,
         write_timeout: deadlines.write_timeout_ms,
-        dashboard: None,
+        dashboard: Some(edge.dashboard.clone()).filter(|hosts| !hosts.is_empty()),
         access_log: start.output.no_access_log.then_some(false),
         json: start.output.json_logging.then_some(true),
         workers,
