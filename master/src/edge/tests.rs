@@ -2,6 +2,7 @@
 
 mod clients;
 mod compression;
+mod dashboard;
 mod proxy;
 mod publish;
 mod secure;
