@@ -96,7 +96,7 @@ pub enum Event {
     ConfigRollback(Attempted),
     /// Somebody has ordered something.
     Control {
-        /// What: the path it was asked at, without `/control/`; `registry` for hosts, `watch` for pages.
+        /// What, as the command line calls it: `restart`, `scale`, `stop`, …
         verb: &'static str,
         /// What of, as far as the order says: an app, a worker, a host, a name, a number of workers.
         #[serde(skip_serializing_if = "String::is_empty")]

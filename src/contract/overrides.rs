@@ -1,9 +1,10 @@
 //! What flags and the environment say about a configuration that a file describes.
 
 use super::app::Reload;
-use super::config::{Config, DashboardConfig};
+use super::config::{Config, DashboardConfig, RateLimit};
 use super::https_flags::HttpsFlags;
 use super::listen::{FreePorts, ListenAddress};
+use crate::limits::RATE_WINDOW;
 use std::time::Duration;
 
 /// Values that stand above those of the file; `None` leaves the file's. Those of apps hold for every
@@ -27,6 +28,10 @@ pub struct Overrides {
     pub connections: Option<u32>,
     /// Client connections of one address at once.
     pub per_address: Option<u32>,
+    /// Requests of one client within the window, at sites without a limit of their own.
+    pub rate_limit: Option<u32>,
+    /// That window.
+    pub rate_window: Option<Duration>,
     /// Where large request bodies go.
     pub spool_dir: Option<String>,
     /// Where sessions are kept.
@@ -79,6 +84,7 @@ impl Overrides {
         replace(&mut edge.limits.body_bytes, &self.body_bytes);
         replace(&mut edge.limits.connections, &self.connections.map(Some));
         replace(&mut edge.limits.per_address, &self.per_address.map(Some));
+        edge.rate_limit = self.rate(edge.rate_limit);
         replace(&mut edge.spool_dir, &self.spool_dir.clone().map(Some));
         replace(&mut edge.store, &self.store.clone().map(Some));
         if let Some(hosts) = &self.dashboard {
@@ -123,6 +129,14 @@ impl Overrides {
         }
     }
 
+    /// How often one client may ask, where `said` is what the file says. A window alone changes nothing
+    /// where nothing is limited.
+    pub fn rate(&self, said: Option<RateLimit>) -> Option<RateLimit> {
+        let limit = self.rate_limit.or(said.map(|said| said.limit))?;
+        let window = self.rate_window.or(said.map(|said| said.window)).unwrap_or(RATE_WINDOW);
+        Some(RateLimit { limit, window })
+    }
+
     fn apply_listeners(&self, config: &mut Config) {
         let has_source = config.has_cert_source();
         let edge = &mut config.edge;
@@ -150,5 +164,31 @@ impl Overrides {
 fn replace<T: Clone>(value: &mut T, with: &Option<T>) {
     if let Some(with) = with {
         value.clone_from(with);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_said_in_two_halves() {
+        let rate = |limit, secs| RateLimit { limit, window: Duration::from_secs(secs) };
+        for (limit, window, file, said) in [
+            (None, None, None, None),
+            (None, None, Some(rate(5, 10)), Some(rate(5, 10))),
+            (Some(7), None, None, Some(rate(7, 60))),
+            (Some(7), None, Some(rate(5, 10)), Some(rate(7, 10))),
+            (None, Some(1), Some(rate(5, 10)), Some(rate(5, 1))),
+            (Some(7), Some(1), Some(rate(5, 10)), Some(rate(7, 1))),
+            (None, Some(1), None, None),
+        ] {
+            let flags = Overrides {
+                rate_limit: limit,
+                rate_window: window.map(Duration::from_secs),
+                ..Overrides::default()
+            };
+            assert_eq!(flags.rate(file), said, "{limit:?} {window:?} {file:?}");
+        }
     }
 }

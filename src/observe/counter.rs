@@ -154,7 +154,7 @@ const fn close_of(code: u16) -> usize {
 }
 
 /// A status outside 100 to 599 is the server's own mistake.
-const fn class_of(status: u16) -> usize {
+pub(super) const fn class_of(status: u16) -> usize {
     match status {
         100..=599 => status as usize / 100 - 1,
         _ => CLASS_COUNT - 1,

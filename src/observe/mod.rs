@@ -1,8 +1,13 @@
 //! Counting and telling.
 //!
 //! * [`access`] — one line for each exchange. [`mod@line`] — one line for each lifecycle event.
-//!   [`output`] — one line for each that a worker wrote.
+//!   [`output`] — one line for each that a worker wrote. [`diagnostic`] — one line for each thing the
+//!   code says of itself.
 //! * [`counter`] — what is counted, and where each number stands.
+//! * [`tally`] — exchanges by what they were; [`spread`] and [`timings`] — how long they took.
+//!   [`lives`] — events, counted.
+//! * [`numbers`] — all of that at one moment; [`exposition`] — the same for monitoring systems, in the
+//!   formats of [`prometheus`].
 //! * [`report`] — everything a server says of itself, in one value.
 //! * [`status`] — the short answer to "is it well?".
 //!
@@ -11,8 +16,16 @@
 
 pub mod access;
 pub mod counter;
+pub mod diagnostic;
+pub mod exposition;
 pub mod line;
+pub mod lives;
+pub mod numbers;
 pub mod output;
+pub mod prometheus;
 pub mod report;
+pub mod spread;
 pub mod status;
+pub mod tally;
 mod text;
+pub mod timings;

@@ -1,5 +1,6 @@
 //! What master, shim and CLI say to each other.
 
+pub mod activation;
 pub mod admit;
 pub mod boot;
 pub mod dotenv;

@@ -7,6 +7,7 @@ mod builtins;
 mod busy;
 mod certs;
 mod cli;
+mod cli_shell;
 mod client_faults;
 mod client_identity;
 mod compression;

@@ -126,6 +126,15 @@ fn turns_of_a_master_that_died_are_interrupted_by_the_next_one() {
     let again = Ask::message(&two, &plan).key("a key of sixteen bytes").answer(&server);
     assert_eq!((again.status, &again.json()["output"]["attempt"]), (200, &json!(2)), "{again:?}");
     assert!(again.values("Idempotency-Replayed").is_empty(), "nothing was committed before");
+    // Their operator is told which they were, and nothing that opens them.
+    let told = until("the events", || {
+        let told = server.told("session_interrupted");
+        (told.len() == 3).then_some(told)
+    });
+    for session in [&one, &two] {
+        let name = format!("sessionId={} turn=2", session.id);
+        assert!(told.iter().any(|line| line.contains(&name)), "{name}: {told:?}");
+    }
     // Who was promised a turn finds out what became of it.
     let events = until("the promised turn's end", || {
         let events = promised(&server);

@@ -14,6 +14,7 @@ mod output;
 mod realtime;
 mod replacing;
 mod sessions;
+mod shell;
 mod start;
 
 pub use app::AppFlags;
@@ -31,6 +32,7 @@ pub use output::OutputFlags;
 pub use realtime::RealtimeFlags;
 pub use replacing::{ReplacingFlags, RestartFlags};
 pub use sessions::SessionFlags;
+pub use shell::{Completions, Manual, Version};
 pub use start::Start;
 
 use super::exit::Failure;
@@ -138,8 +140,12 @@ pub enum Verb {
     Why(Why),
     /// Print what can stand in an Edgefile
     Schema(Schema),
+    /// Print what completes command lines in a shell
+    Completions(Completions),
+    /// Print the manual, or the page of a verb
+    Man(Manual),
     /// Print the version
-    Version,
+    Version(Version),
     /// Ask a running master over its control socket
     Ctl {
         /// What to ask.
@@ -149,4 +155,4 @@ pub enum Verb {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -11,6 +11,7 @@ use rip::contract::config::Config;
 use rip::contract::listen::FreePorts;
 use rip::edgefile::job::Job;
 use rip::edgefile::{Diagnostic, diagnostic, schema as language};
+use serde_json::json;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -67,6 +68,9 @@ pub fn fmt(flags: &Fmt) -> Result<Exit, Failure> {
     let formatted = compile::format(&job(&path)?)?;
     tell(&formatted.diagnostics, &shown);
     let Some(text) = formatted.text else {
+        if flags.json {
+            say(&diagnostic::json(&formatted.diagnostics, &shown))?;
+        }
         return Err(rejected(&shown, &formatted.diagnostics));
     };
     if flags.stdout {
@@ -74,17 +78,26 @@ pub fn fmt(flags: &Fmt) -> Result<Exit, Failure> {
     }
     let unreadable =
         |error: io::Error| Failure::configuration(format!("{shown} cannot be read: {error}"));
+    let as_json = |formatted: bool, changed: bool| match flags.json {
+        true => {
+            let done =
+                json!({"ok": formatted, "file": shown, "formatted": formatted, "changed": changed});
+            say(&done.to_string())
+        }
+        false => Ok(Exit::Done),
+    };
     if fs::read(&path).map_err(unreadable)? == text.as_bytes() {
-        return Ok(Exit::Done);
+        return as_json(true, false);
     }
     if flags.check {
+        as_json(false, false)?;
         return Err(Failure::new(Exit::Failed, format!("{shown} is not formatted"))
             .tip(format!("rip-master fmt {shown}")));
     }
     replace(&path, &text).map_err(|error| {
         Failure::new(Exit::Failed, format!("{shown} cannot be written: {error}"))
     })?;
-    Ok(Exit::Done)
+    as_json(true, true)
 }
 
 /// Prints the language.

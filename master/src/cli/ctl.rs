@@ -1,7 +1,7 @@
 //! The verbs that ask or order a running master.
 
 use super::answer::{Apps, Refused, Status, Workers};
-use super::args::{Ask, Stop};
+use super::args::{Ask, Stop, Version};
 use super::client::{Reply, ask};
 use super::exit::{Exit, Failure};
 use super::listing;
@@ -127,7 +127,10 @@ fn wait_for_end(process: &Child, deadline: Instant, master: &Master) -> Result<(
 ///
 /// # Errors
 /// None but a stdout that cannot be written.
-pub fn version() -> Result<Exit, Failure> {
+pub fn version(flags: &Version) -> Result<Exit, Failure> {
+    if flags.json {
+        return say(concat!(r#"{"ok":true,"version":""#, env!("CARGO_PKG_VERSION"), r#""}"#));
+    }
     say(concat!("rip-master ", env!("CARGO_PKG_VERSION")))
 }
 

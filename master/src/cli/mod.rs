@@ -10,6 +10,7 @@ pub mod check;
 pub mod client;
 pub mod compile;
 pub mod compiler;
+pub mod completions;
 pub mod ctl;
 mod dashboard;
 pub mod entry;
@@ -17,6 +18,7 @@ pub mod env;
 pub mod events;
 pub mod exit;
 pub mod listing;
+pub mod manual;
 pub mod masters;
 pub mod order;
 pub mod port;
@@ -33,6 +35,7 @@ pub mod token;
 pub mod value;
 pub mod why;
 
+use crate::shared::diagnostics;
 use args::{Cli, CtlVerb, Start, Unread, Verb};
 use exit::{Exit, Failure};
 use rip::contract::settings::Settings;
@@ -67,7 +70,7 @@ fn perform(
     match verb {
         Verb::Start(flags) => {
             let settings = settings(&flags)?;
-            init_log(settings.debug);
+            diagnostics::begin(settings.debug, settings.config.edge.log.json);
             serve(settings)
         }
         Verb::Stop(flags) | Verb::Ctl { verb: CtlVerb::Stop(flags) } => ctl::stop(&flags),
@@ -97,7 +100,9 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Resume(flags) } => order::resume(&flags),
         Verb::Ctl { verb: CtlVerb::Drain(flags) } => order::drain(&flags),
         Verb::Ctl { verb: CtlVerb::Events(flags) } => events::events(&flags),
-        Verb::Version => ctl::version(),
+        Verb::Completions(flags) => completions::completions(&flags),
+        Verb::Man(flags) => manual::manual(&flags),
+        Verb::Version(flags) => ctl::version(&flags),
     }
 }
 
@@ -121,14 +126,6 @@ fn texts(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, U
         })
     };
     arguments.into_iter().map(text).collect()
-}
-
-/// Diagnostics go to stderr, selected by `RIP_LOG`, else warnings and errors, with `--debug` more.
-fn init_log(debug: bool) {
-    let level = if debug { "debug" } else { "warn" };
-    let filter = env_logger::Env::new().filter_or("RIP_LOG", level);
-    // A logger that is there already stays.
-    let _ = env_logger::Builder::from_env(filter).try_init();
 }
 
 fn told(failure: &Failure) -> Exit {

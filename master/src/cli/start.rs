@@ -15,8 +15,11 @@ use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
     Recycle, RestartPolicy, Runtime, Select, TURN_PATH,
 };
-use rip::contract::config::{DashboardConfig, EdgeConfig, EdgeLimits, LogConfig, Phases};
+use rip::contract::config::{
+    DashboardConfig, EdgeConfig, EdgeLimits, LogConfig, Phases, RateLimit,
+};
 use rip::contract::https_flags::HttpsFlags;
+use rip::contract::overrides::Overrides;
 use rip::contract::realtime::RealtimeConfig;
 use rip::contract::secret::Secret;
 use rip::contract::settings::{Settings, Source, file_site, single_app};
@@ -142,6 +145,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         mdns: true,
         loops: start.edge.loops,
         limits: edge_limits(start),
+        rate_limit: rate_limit(start)?,
         phases: phases(start),
         log: LogConfig { access: !start.output.no_access_log, json: start.output.json_logging },
         spool_dir: spool_directory(start, world)?,
@@ -181,6 +185,21 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         publish_secret: publish_secret(start)?,
         state_dir: world.state_dir.to_string_lossy().into_owned(),
     })
+}
+
+/// How often one client may ask.
+fn rate_limit(start: &Start) -> Result<Option<RateLimit>, Failure> {
+    let (rate_limit, rate_window) = (start.edge.rate_limit, start.edge.rate_limit_window);
+    let said = Overrides { rate_limit, rate_window, ..Overrides::default() };
+    match said.rate(None) {
+        None if rate_window.is_some() => Err(window_alone()),
+        limit => Ok(limit),
+    }
+}
+
+fn window_alone() -> Failure {
+    Failure::usage("--rate-limit-window is the window of a limit, and there is none")
+        .tip("say how many requests it may see: --rate-limit 100")
 }
 
 /// The secret of publishers. It is told to nobody, not even where it is wrong.

@@ -69,6 +69,22 @@ pub fn millis(text: &str) -> Result<Duration, String> {
     within(text, 1, 7 * 24 * 3600 * 1000_u64).map(Duration::from_millis)
 }
 
+/// A window of time, from a millisecond to a week: `60000`, `500ms`, `60s`, `5m`, `1h`.
+pub fn window(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit {
+        "" | "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("not a window such as 60s, 5m or 500ms".to_owned()),
+    };
+    let most = 7 * 24 * 3600 * 1000 / unit;
+    within(number, 1, most).map(|number| Duration::from_millis(number * unit))
+}
+
 /// A duration in seconds, fractions allowed.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
@@ -315,6 +331,18 @@ mod tests {
         assert_eq!(port("+80").unwrap_err(), "not a whole number");
         assert_eq!(millis("0").unwrap_err(), "must be between 1 and 604800000");
         assert_eq!(millis("250").unwrap(), Duration::from_millis(250));
+        for (text, millis) in [
+            ("60000", 60_000),
+            ("500ms", 500),
+            ("60s", 60_000),
+            ("5m", 300_000),
+            ("7d", 604_800_000),
+        ] {
+            assert_eq!(window(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for wrong in ["", "s", "0", "0s", "-1", "1.5s", "8d", "60sec", "99999999999999999999"] {
+            assert!(window(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(seconds("0.5").unwrap(), Duration::from_millis(500));
         assert!(seconds("nan").is_err() && seconds("0").is_err() && seconds("1e9").is_err());
         assert!(method("M-SEARCH").is_ok() && method("").is_err() && method("G T").is_err());

@@ -6,6 +6,7 @@ use super::compiler::Compiler;
 use super::crew::Gear;
 use super::crews::Crews;
 use super::feed::Feed;
+use super::listeners::Listeners;
 use super::master::{Master, State};
 use super::notify::Notifier;
 use super::orders::Orders;
@@ -29,6 +30,7 @@ use crate::reactor::mailbox::{Sender, mailbox};
 use crate::shared::Shared;
 use crate::shared::budget::Budget;
 use crate::shared::connections::Connections;
+use crate::shared::diagnostics;
 use crate::shared::hub::Hubs;
 use crate::shared::log::LogSettings;
 use crate::shared::mail::{ControlMessage, Listening};
@@ -41,7 +43,7 @@ use crate::shared::snapshot::{Current, Snapshot};
 use crate::shared::stats::Stats;
 use crate::shared::tls::Tls;
 use crate::shared::upstreams::prepare;
-use crate::sys::listen::{self, ListenError, tcp_listener_at};
+use crate::sys::listen::{self, ListenError};
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
 use mio::{Interest, Poll, Registry, Waker};
@@ -67,6 +69,8 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     ignore_sigpipe().map_err(step("signals"))?;
     set_child_subreaper().map_err(step("becoming the reaper of our workers' orphans"))?;
     let descriptors = raise_nofile();
+    // Before anything is opened that could have the number of a descriptor that was not left us.
+    let mut listeners = Listeners::of_init()?;
 
     let runtime = RuntimeDir::claim(&settings.name)?;
     let poll = Poll::new().map_err(step("the control loop"))?;
@@ -74,7 +78,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let (control, mail) = mailbox(Arc::new(waker));
     let tls = Tls::new().map_err(|error| step("TLS")(io::Error::other(error)))?;
     let (certs, watch) = load_certs(&settings, &tls, control.clone())?;
-    let listeners = bind_all(&settings.config.edge)?;
+    let listening = open_all(&mut listeners, &settings.config.edge)?;
     let control_path = runtime.control_socket();
     let control_listener = listen::unix_listener(&control_path, 0o600)
         .map_err(|error| StartError::system(control_path.display(), &error))?;
@@ -95,6 +99,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let log =
         LogAgent::start(LogSettings { json: settings.config.edge.log.json, quiet: settings.quiet })
             .map_err(step("the log agent"))?;
+    diagnostics::send_to(log.sink());
     let files = FileAgent::start().map_err(step("the files agent"))?;
     let edge = &settings.config.edge;
     let loops = edge.loops.unwrap_or_else(cores).max(1);
@@ -136,7 +141,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     watch.start(settings.watch_poll).map_err(step("the thread of the certificates"))?;
     let seed = random_seed().map_err(step("/dev/urandom"))?;
     let store = SessionStore::start(&settings, &shared)?;
-    let edges = Edges::start(&shared, listeners, loops, seed).map_err(step("the edge loops"))?;
+    let edges = Edges::start(&shared, listening, loops, seed).map_err(step("the edge loops"))?;
     let acme = super::acme::agent(&shared, &certs, &settings.state_dir, seed);
     let config = &settings.config;
     let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
@@ -160,6 +165,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         crews,
         orphans,
         edges: Some(edges),
+        listeners,
         shop,
         watcher,
         source_file,
@@ -244,14 +250,16 @@ fn load_certs(
     })
 }
 
-fn bind_all(edge: &EdgeConfig) -> Result<Vec<Listening>, StartError> {
-    let addresses = edge.listeners();
-    let bound = addresses.iter().map(|address| {
-        let listener = tcp_listener_at(*address)
-            .map_err(|error| cannot_listen(*address, edge.is_secure(*address), &error))?;
-        Ok(Listening { address: *address, listener })
+/// The sockets of every listener, wherever they come from.
+fn open_all(listeners: &mut Listeners, edge: &EdgeConfig) -> Result<Vec<Listening>, StartError> {
+    listeners.match_up(edge)?;
+    let open = edge.listeners().into_iter().map(|address| {
+        let listener = listeners
+            .open(address)
+            .map_err(|error| cannot_listen(address, edge.is_secure(address), &error))?;
+        Ok(Listening { address, listener })
     });
-    bound.collect()
+    open.collect()
 }
 
 fn cannot_listen(address: ListenAddress, is_secure: bool, error: &ListenError) -> StartError {

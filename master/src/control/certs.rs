@@ -56,7 +56,6 @@ impl Master {
         order: CertOrder,
         wait: bool,
     ) -> Option<Answer> {
-        log::info!("{order:?} was asked for by {}", request.by);
         let ticket = self.cert_asks.ticket();
         match order {
             CertOrder::Reload => self.certs.ask(ticket),

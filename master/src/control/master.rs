@@ -5,6 +5,7 @@
 //! [`Master::settle`] lets the cores compare what is with what should be, and carries out what they
 //! want.
 
+use super::audit::Audit;
 use super::capacity::Capacity;
 use super::certs::CertAsks;
 use super::crew::{Crew, News, Watched};
@@ -12,6 +13,7 @@ use super::crews::Crews;
 use super::door::Watchers;
 use super::feed::Feed;
 use super::follow::Pages;
+use super::listeners::Listeners;
 use super::listing::{AppNotes, Apps, Registry, Upstreams, Workers};
 use super::notify::Notifier;
 use super::orders::{self, Orders};
@@ -71,6 +73,7 @@ pub struct Master {
     pub(super) orphans: Orphans,
     /// Until they are cut or the master ends.
     pub(super) edges: Option<Edges>,
+    pub(super) listeners: Listeners,
     pub(super) shop: Workshop,
     pub(super) watcher: Watcher,
     /// The Edgefile, where its changes are followed.
@@ -324,6 +327,7 @@ impl Master {
         match order {
             Order::DrainEdges { deadline } => {
                 let idle_until = deadline.min(now + limits::SHUTDOWN_IDLE);
+                self.listeners.let_go();
                 if let Some(edges) = &self.edges {
                     edges.drain(idle_until);
                 }
@@ -423,7 +427,9 @@ impl Master {
 
     pub(super) fn serve(&mut self, mut request: Request) {
         let from = request.from;
-        let answer = match Verb::of(&mut request) {
+        let verb = Verb::of(&mut request);
+        let audit = verb.as_ref().ok().and_then(Audit::of);
+        let answer = match verb {
             Err(refused) => Some(refused),
             Ok(verb) if request.by.process().is_none() && !verb.is_for_clients() => {
                 Some(Answer::refused(403, "that is for the control socket alone", ""))
@@ -487,13 +493,15 @@ impl Master {
                 Some(Answer::json(status.status_code(), &status))
             }
             Ok(Verb::Stop { now }) => {
-                log::info!("stop was asked for by {}", request.by);
                 self.stop("api", now);
                 Some(Answer::ok(&Accepted { ok: true, drained: None }))
             }
             Ok(Verb::Watch(watch)) => Some(self.watch_pages(&watch)),
             Ok(Verb::Workers) => Some(Answer::ok(&Workers::of(&self.crews))),
         };
+        if let Some(audit) = audit {
+            self.audit(audit, &request, answer.as_ref());
+        }
         if let Some(answer) = answer {
             self.answer(from, &answer);
         }

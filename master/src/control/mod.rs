@@ -5,11 +5,13 @@
 //! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
 //! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
-//! [`listing`], [`report`] and [`feed`] are what it tells, [`door`] lets clients of the edge ask as well,
-//! [`sessions`] has the store of sessions, [`runtime_dir`] is where it lives, [`capacity`] how
+//! [`audit`] tells who ordered what, [`listing`], [`report`] and [`feed`] are what it tells, [`door`] lets clients of the
+//! edge ask as well, [`sessions`] has the store of sessions, [`listeners`] are where clients connect,
+//! [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod acme;
+mod audit;
 mod boot;
 mod boot_pipe;
 mod capacity;
@@ -22,6 +24,7 @@ mod door;
 mod feed;
 mod follow;
 mod health;
+mod listeners;
 mod listing;
 mod master;
 mod notify;

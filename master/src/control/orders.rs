@@ -6,7 +6,6 @@
 use super::crew::News;
 use super::master::Master;
 use super::server::{Answer, Asker, Request};
-
 use super::verbs::WORKER_COUNT;
 use rip::contract::attempt::{Attempt, AttemptCode, AttemptResult, AttemptSource};
 use rip::ids::{AppId, Generation, PoolNumber, WorkerId};
@@ -14,7 +13,6 @@ use rip::supervise::supervisor::Refusal;
 use rip::supervise::{Cause, RollProgress};
 use rip::time::Instant;
 use serde::Serialize;
-use std::fmt;
 
 /// Something that is to be made true.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,24 +46,10 @@ impl Order {
     }
 }
 
-impl fmt::Display for Order {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Drain(worker) => write!(out, "drain {worker}"),
-            Self::Pause(_) => out.write_str("pause"),
-            Self::Reload => out.write_str("reload"),
-            Self::Restart(_) => out.write_str("restart"),
-            Self::Resume(_) => out.write_str("resume"),
-            Self::Scale { workers, .. } => write!(out, "scale to {workers}"),
-        }
-    }
-}
-
 impl Master {
     /// Carries out `order`. `None` when the answer comes later.
     pub(super) fn order(&mut self, request: &Request, order: &Order, wait: bool) -> Option<Answer> {
         let now = self.clock.now();
-        log::info!("{order} was asked for by {}", request.by);
         let pools = match self.pools_for(order) {
             Ok(pools) => pools,
             Err(answer) => return Some(answer),
@@ -552,6 +536,7 @@ struct Failed<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::server::ConnectionId;
     use serde_json::{Value, json};
 
     fn waiting(goal: Goal) -> Orders {

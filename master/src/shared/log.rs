@@ -11,7 +11,6 @@ use rip::ids::{AppId, WorkerId};
 use rip::limits::LOG_BYTES;
 use rip::observe::line;
 use rip::time::UnixMillis;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,9 +62,9 @@ impl LogSink {
         self.order(Order::Forget { worker });
     }
 
-    /// A writer of diagnostic lines, on standard error.
-    pub fn diagnostics(&self) -> Diagnostics {
-        Diagnostics { sink: self.clone() }
+    /// A whole diagnostic line, to standard error.
+    pub fn diagnostic(&self, line: &[u8]) {
+        self.append(line, |inbox| &mut inbox.err);
     }
 
     /// Lines that were dropped since the start, whatever the reason.
@@ -109,22 +108,6 @@ impl LogSink {
             // Without its agent nothing can be told, not even this.
             let _ = self.shared.waker.wake();
         }
-    }
-}
-
-/// Diagnostic lines on their way to standard error.
-pub struct Diagnostics {
-    sink: LogSink,
-}
-
-impl io::Write for Diagnostics {
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        self.sink.append(lines, |inbox| &mut inbox.err);
-        Ok(lines.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

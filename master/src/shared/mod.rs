@@ -7,6 +7,7 @@ pub mod budget;
 pub mod cert_files;
 pub mod certs;
 pub mod connections;
+pub mod diagnostics;
 pub mod door;
 pub mod draft;
 pub mod files;

@@ -38,6 +38,11 @@ impl RateLimits {
     /// Nobody has asked yet.
     pub fn new(config: &Config) -> Self {
         let mut limits = Self { edge: config.edge.rate_limit.map(Limiter::new), ..Self::default() };
+        // Where nothing is limited there is nothing to be free of.
+        let is_limit = |limit: &RateLimit| *limit != RateLimit::UNLIMITED;
+        if limits.edge.is_none() && !config.rate_limits.values().any(is_limit) {
+            return limits;
+        }
         for (host, limit) in &config.rate_limits {
             let limiter = Limiter::new(*limit);
             match HostPattern::new(host) {
@@ -149,6 +154,9 @@ mod tests {
         assert_eq!((allowed(&limits, "a.test"), allowed(&limits, "b.test")), (1, 3));
         assert_eq!(allowed(&self::limits(None, &[("a.test", 1)]), "b.test"), 10);
         assert_eq!(allowed(&RateLimits::default(), "a.test"), 10);
+        let mut config = Config::default();
+        config.rate_limits.insert("a.test".to_owned(), RateLimit::UNLIMITED);
+        assert!(RateLimits::new(&config).is_empty(), "nothing is limited");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -33,6 +34,34 @@ pub fn tcp_listener_at(address: ListenAddress) -> Result<TcpListener, ListenErro
         Some(ip) => tcp_listener((ip, address.port).into()),
         None => tcp_listener_everywhere(address.port),
     }
+}
+
+/// Makes a socket that somebody else opened one of ours: what it must be is looked at, and connections
+/// that come from now on are as those from [`tcp_listener`]; Nagle's algorithm stays with those before.
+///
+/// # Errors
+/// What it is instead of a TCP socket that listens, in a clause that fits after "it is".
+pub fn adopt(socket: OwnedFd) -> Result<TcpListener, String> {
+    let socket = Socket::from(socket);
+    let asked = |error: io::Error| match error.raw_os_error() {
+        Some(libc::ENOTSOCK) => "no socket".to_owned(),
+        _ => format!("a descriptor that says: {error}"),
+    };
+    if socket.r#type().map_err(asked)? != Type::STREAM {
+        return Err("not a stream socket".to_owned());
+    }
+    let domain = socket.domain().map_err(asked)?;
+    if domain == Domain::UNIX {
+        return Err("a Unix socket, and clients come by TCP".to_owned());
+    }
+    if domain != Domain::IPV4 && domain != Domain::IPV6 {
+        return Err("a socket of another family than IPv4 and IPv6".to_owned());
+    }
+    if !socket.is_listener().map_err(asked)? {
+        return Err("a connection, not a socket that listens".to_owned());
+    }
+    socket.set_nonblocking(true).and_then(|()| socket.set_tcp_nodelay(true)).map_err(asked)?;
+    Ok(socket.into())
 }
 
 /// Listens at `path`, non-blocking; who may connect is told by `mode` from the first moment. An
@@ -154,6 +183,24 @@ mod tests {
         if listener.local_addr().unwrap().is_ipv6() {
             TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
         }
+    }
+
+    #[test]
+    fn only_a_tcp_socket_that_listens_is_adopted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let adopted = adopt(listener.into()).unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        assert_eq!(adopted.local_addr().unwrap(), address);
+        assert!(adopted.accept().unwrap().0.nodelay().unwrap());
+        assert_eq!(adopted.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let dir = TestDir::make();
+        let refused = |socket: OwnedFd| adopt(socket).unwrap_err();
+        assert!(refused(client.into()).starts_with("a connection"));
+        assert!(refused(UnixListener::bind(dir.path().join("s")).unwrap().into()).contains("Unix"));
+        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(refused(datagrams.into()), "not a stream socket");
+        assert_eq!(refused(fs::File::open("/dev/null").unwrap().into()), "no socket");
     }
 
     #[test]

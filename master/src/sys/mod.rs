@@ -1,7 +1,7 @@
 //! System calls and all of the unsafe code.
 //!
 //! What stands here asks the kernel and decides nothing: descriptors ([`fd`]), starting and
-//! ending processes ([`spawn`], [`child`], [`signals`]), what the system knows about processes
+//! ending processes ([`spawn`], [`child`], [`signals`]), what we were left ([`inherited`]), what the system knows about processes
 //! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`], [`multicast`]), writing
 //! without waiting ([`outlet`]), what changes below directories ([`watch`]) and on the way to a file
 //! ([`places`]), giving up rights ([`confine`]) and
@@ -12,6 +12,7 @@ pub mod child;
 pub mod confine;
 pub mod diag;
 pub mod fd;
+pub mod inherited;
 pub mod listen;
 pub mod lock;
 pub mod multicast;

@@ -20,7 +20,7 @@ use super::span::Span;
 use super::surroundings::{Surroundings, Trouble};
 use super::validate::{Checked, Given};
 use crate::contract::app::AppDescriptor;
-use crate::contract::config::{Config, RateLimit};
+use crate::contract::config::Config;
 use crate::contract::route::RouteAction;
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,11 +158,6 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
     }
     realtime::lead(&mut realtime, &apps);
     upstreams.extend(upstream::implicit(&routes, &names, inherited));
-    // Where nothing is limited there is nothing to be free of.
-    let is_limit = |limit: &RateLimit| *limit != RateLimit::UNLIMITED;
-    if edge.rate_limit.is_none() && !rate_limits.values().any(is_limit) {
-        rate_limits.clear();
-    }
     if edge.https.is_empty() {
         // Nobody is asked for what nobody is served with.
         secure.acme.clear();

@@ -9,6 +9,7 @@ mod lines;
 mod voices;
 
 use crate::reactor::clock::Clock;
+use crate::shared::diagnostics::WRITER;
 pub use crate::shared::log::LogSettings;
 use crate::shared::log::{Batch, LogSink, LogSource, Order, event_line, log_channel};
 use crate::shared::mail::ControlMessage;
@@ -45,7 +46,7 @@ impl LogAgent {
         let lanes = Lanes { out, err };
         let writer = Writer { settings, source, poll, lanes, voices, clock: Clock::new() };
         let thread =
-            std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())?;
+            std::thread::Builder::new().name(WRITER.to_owned()).spawn(move || writer.run())?;
         Ok(Self { sink, thread: Some(thread) })
     }
 

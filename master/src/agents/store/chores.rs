@@ -33,7 +33,7 @@ pub struct News {
     /// Turns of ours that are to be cancelled.
     pub cancelled: Vec<Attempt>,
     /// Sessions whose turn nobody ran; an event says so now.
-    pub swept: Vec<SessionId>,
+    pub swept: Vec<(SessionId, u64)>,
     /// Sessions whose timer is due, with their scopes.
     pub due: Vec<(SessionId, String)>,
     /// What went wrong.
@@ -74,7 +74,8 @@ impl Chores {
         // The next time first: what fails is not tried again at once.
         if self.sweep <= now {
             self.sweep = now + SWEEP_PAUSE;
-            news.swept.extend(database.sweep(wall)?.into_iter().map(|(session, _)| session));
+            let swept = database.sweep(wall)?.into_iter();
+            news.swept.extend(swept.map(|(session, event)| (session, event.turn)));
         }
         if self.glance <= now {
             self.glance = now + GLANCE_PAUSE;

@@ -256,9 +256,11 @@ impl Writer {
                 home.reply.send(EdgeMessage::Store(Box::new(mail)));
             }
         }
+        self.tell_interrupted(&news.swept);
         let loops = self.queue.loops();
         if let Some(to) = loops.first().filter(|_| !news.swept.is_empty()) {
-            let mail = StoreMail::Swept { sessions: news.swept };
+            let sessions = news.swept.into_iter().map(|(session, _)| session).collect();
+            let mail = StoreMail::Swept { sessions };
             to.send(EdgeMessage::Store(Box::new(mail)));
         }
         for (index, (session, scope)) in news.due.into_iter().enumerate() {
@@ -346,6 +348,17 @@ impl Writer {
         });
     }
 
+    /// Of many only the first are told: what a master leaves behind that was killed.
+    fn tell_interrupted(&self, swept: &[(SessionId, u64)]) {
+        let told = &swept[..swept.len().min(INTERRUPTED_COUNT)];
+        let more = (swept.len() - told.len()) as u64;
+        for (index, (session, turn)) in told.iter().enumerate() {
+            let untold = if index + 1 == told.len() { more } else { 0 };
+            let (session_id, turn) = (session.to_string(), *turn);
+            self.tell(Event::SessionInterrupted { session_id, turn, untold });
+        }
+    }
+
     fn tell(&self, event: Event) {
         self.control.send(ControlMessage::Tell(Box::new(event)));
     }
@@ -355,6 +368,8 @@ impl Writer {
 const BATCH_COUNT: usize = 256;
 /// An order that waited longer is refused: its client has been waiting too.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Turns found at once that nobody runs, and that are told one by one.
+const INTERRUPTED_COUNT: usize = 100;
 /// The pause before a store that could not be opened is tried again.
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
 /// A store that makes no sense twice within this time is moved out of the way, whatever a check says.

@@ -3,6 +3,7 @@
 use crate::cli::value;
 use clap::Args;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Where clients connect, and the bounds.
 #[derive(Args, Clone, Debug, Default)]
@@ -34,6 +35,12 @@ pub struct EdgeFlags {
     /// A host where the dashboard is, beside rip.local; repeatable
     #[arg(long, value_name = "HOST", value_delimiter = ',', value_parser = value::host)]
     pub dashboard: Vec<String>,
+    /// Requests of one client address within the window; more get 429 [default: no limit]
+    #[arg(long, value_name = "N", value_parser = value::positive)]
+    pub rate_limit: Option<u32>,
+    /// That window: milliseconds, or 60s, 5m, 1h [default: 60s]
+    #[arg(long, value_name = "WINDOW", value_parser = value::window)]
+    pub rate_limit_window: Option<Duration>,
     /// For bodies that outgrow memory [default: $CACHE_DIRECTORY, else /var/tmp]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<String>,

@@ -68,6 +68,9 @@ pub struct Fmt {
     /// Print the formatted file instead of writing it
     #[arg(long)]
     pub stdout: bool,
+    /// Say as JSON what was done
+    #[arg(long, conflicts_with = "stdout")]
+    pub json: bool,
 }
 
 /// The question what a reload would do.

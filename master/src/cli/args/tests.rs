@@ -1,5 +1,18 @@
+//! What the grammar promises as a whole.
+
 use super::*;
 use std::path::Path;
+
+/// Every verb of the grammar with its path: `["rip-master", "ctl", "scale"]`.
+pub fn each_verb(grammar: &Command, see: &mut dyn FnMut(&[String], &Command)) {
+    fn below(path: &mut Vec<String>, verb: &Command, see: &mut dyn FnMut(&[String], &Command)) {
+        path.push(verb.get_name().to_owned());
+        see(path, verb);
+        verb.get_subcommands().for_each(|verb| below(path, verb, see));
+        path.pop();
+    }
+    below(&mut Vec::new(), grammar, see);
+}
 
 /// Help is part of the product: a change of it shows up as a change of these files.
 /// `RIP_BLESS=1 cargo test` writes them anew.

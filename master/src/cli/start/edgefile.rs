@@ -102,6 +102,8 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         body_bytes: edge.max_body,
         connections: edge.max_connections,
         per_address: edge.max_connections_per_address,
+        rate_limit: edge.rate_limit,
+        rate_window: edge.rate_limit_window,
         spool_dir,
         store: sessions::store(start, world)?,
         head_timeout: deadlines.head_timeout_ms,
@@ -150,6 +152,9 @@ pub fn settings(
         https::check_acme(&overrides.tls, &config.acme_hosts)?;
     }
     check_listeners(start, world, &config, is_plain)?;
+    if config.edge.rate_limit.is_none() && overrides.rate_window.is_some() {
+        return Err(super::window_alone());
+    }
     if start.edge.port_fallback && fallback::settle(&mut config.edge)? {
         // Reloads listen there as well.
         overrides.http = Some(config.edge.http.clone());

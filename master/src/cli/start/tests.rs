@@ -81,7 +81,7 @@ fn every_flag_arrives() {
                 --max-restarts 3 --restart-backoff-ms 11 --restart-window-ms 12 --env A=1 --env B=2 \
                 r:20,60s,3r --max-rss 512M --surge 25% --stuck-timeout-ms 13 \
                 --health-interval-ms 14 --health-timeout-ms 15 --unhealthy-threshold 5 \
-                --json-logging \
+                --json-logging --rate-limit 30 --rate-limit-window 2m \
                 --no-access-log --quiet --debug -- serve --quiet";
     // The alias belongs to the path.
     let line = line.replace(". shop@a", ".@a shop");
@@ -126,6 +126,8 @@ fn every_flag_arrives() {
     let health = &settings.config.apps[0].health_check;
     assert_eq!((health.interval_ms, health.timeout_ms, health.unhealthy_threshold), (14, 15, 5));
     assert!(!health.explicit, "no path was given");
+    let rate = settings.config.edge.rate_limit.unwrap();
+    assert_eq!((rate.limit, rate.window), (30, Duration::from_secs(120)));
     assert!(
         !settings.config.edge.log.access
             && settings.config.edge.log.json

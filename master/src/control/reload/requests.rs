@@ -67,11 +67,6 @@ impl Master {
         wish: Wish,
         wait: bool,
     ) -> Option<Answer> {
-        let what = match wish {
-            Wish::Rollback => "rollback",
-            Wish::Hosts | Wish::Reload => "reload",
-        };
-        log::info!("{what} was asked for by {}", request.by);
         let waiter = self.new_waiter();
         let id = self.reload.pipeline.wish(wish, AttemptSource::Api, Some(waiter));
         self.wait_for(waiter, request.from, None, wait, id)
@@ -105,11 +100,6 @@ impl Master {
         if let Err(refusal) = self.check_hosts(&change) {
             return Some(refused(&refusal));
         }
-        let verb = match change {
-            Change::Add { .. } => "adding",
-            Change::Remove { .. } => "removing",
-        };
-        log::info!("{verb} {host} was asked for by {}", request.by);
         let waiter = self.new_waiter();
         self.reload.pending.push(Pending { waiter, change });
         let id = self.reload.pipeline.wish(Wish::Hosts, AttemptSource::Api, Some(waiter));

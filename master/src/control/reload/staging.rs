@@ -7,7 +7,6 @@ use crate::control::compiler::Made;
 use crate::control::master::Master;
 use crate::control::server::Asker;
 use crate::shared::draft::{Draft, DraftId};
-use crate::sys::listen::tcp_listener_at;
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::config::Config;
@@ -186,9 +185,9 @@ impl Master {
         }
     }
 
-    /// Binds an address; nobody is accepted there yet.
+    /// Opens a listener; nobody is accepted there yet.
     pub(super) fn stage_listener(&mut self, address: ListenAddress, now: Instant) {
-        match tcp_listener_at(address) {
+        match self.listeners.open(address) {
             Ok(listener) => {
                 self.reload.bound.insert(address, listener);
                 self.reload.pipeline.listening(address, now);

@@ -60,7 +60,14 @@ impl Stand {
 
     fn answer(&mut self, request: &Request, text: &str) {
         let answer = Answer::ok(&text);
-        self.server.answer(request.from, &answer, self.now, &mut self.requests);
+        self.server.answer(connection(request), &answer, self.now, &mut self.requests);
+    }
+}
+
+fn connection(request: &Request) -> ConnectionId {
+    match request.from {
+        Asker::Connection(connection) => connection,
+        Asker::Door(_) => panic!("it came by the socket"),
     }
 }
 
@@ -116,7 +123,7 @@ fn followers_get_what_is_published_and_a_slow_one_is_dropped() {
             .expect("it reads");
         let request = stand.next_request();
         assert_eq!(request.last_event_id.as_deref(), Some(&b"7"[..]));
-        stand.server.follow(request.from, b"first;", stand.now);
+        stand.server.follow(connection(&request), b"first;", stand.now);
     }
     assert_eq!(stand.server.followers(), (2, 0));
     let reader = std::thread::spawn(move || {
@@ -151,7 +158,7 @@ fn a_follower_that_leaves_is_forgotten() {
     let mut peer = stand.connect();
     peer.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
     let request = stand.next_request();
-    stand.server.follow(request.from, b"", stand.now);
+    stand.server.follow(connection(&request), b"", stand.now);
     assert_eq!(stand.server.next_deadline(), None);
     drop(peer);
     stand.turn_until(|stand| stand.server.connections.is_empty());

@@ -252,7 +252,9 @@ fn a_claim_that_nobody_runs_is_interrupted() {
         let StoreAnswer::Page(Ok(Some(page))) = desk.ask(order) else { panic!("no page") };
         if let Some(event) = page.events.first() {
             assert!(event.data.contains("interrupted") && page.running.is_none());
-            break;
+            let session_id = name(1).to_string();
+            let told = Event::SessionInterrupted { session_id, turn: 1, untold: 0 };
+            return assert_eq!(desk.event(), told);
         }
         assert!(Instant::now() < until, "it runs for ever");
     }

@@ -87,12 +87,13 @@ fn flags_stand_above_the_file() {
                 --queue-timeout-ms 5 --connect-timeout-ms 6 --read-timeout-ms 7 \
                 --start-timeout-ms 8 --drain-timeout-ms 9 --kill-timeout-ms 10 \
                 --stuck-timeout-ms 11 --json-logging --no-access-log --static --quiet --debug \
-                --watch-poll --name edge1 --sessions-db /var/lib/shop.db";
+                --watch-poll --name edge1 --sessions-db /var/lib/shop.db --rate-limit 9 --rate-limit-window 12ms";
     let (start, world) = (start(line), world(&tree));
     let found = overrides(&start, &world).unwrap();
     let millis = |millis| Some(Duration::from_millis(millis));
     let here = ListenAddress { ip: Some("127.0.0.1".parse().unwrap()), port: 8080 };
     let expected = Overrides {
+        dashboard: None,
         http: Some(vec![here]),
         https: Some(Vec::new()),
         only: None,
@@ -101,6 +102,8 @@ fn flags_stand_above_the_file() {
         body_bytes: Some(1024),
         connections: Some(5),
         per_address: Some(6),
+        rate_limit: Some(9),
+        rate_window: millis(12),
         spool_dir: Some(tree.places().cwd.join("shop").to_str().unwrap().to_owned()),
         store: Some("/var/lib/shop.db".to_owned()),
         head_timeout: millis(1),
