@@ -3,7 +3,7 @@
 use super::*;
 use crate::shared::door::{Answer, DoorAsk};
 use crate::shared::mail::EdgeMessage;
-use rip::guard::login::{Key, LINK_KEEP};
+use rip::guard::login::Key;
 use rip::ids::LoopIndex;
 
 const PANEL: &str = "panel.test";
@@ -59,6 +59,150 @@ fn cookie(house: &House, number: u8) -> String {
     let answer = log_in(house, link(house, number).expose());
     assert_eq!(status(&answer), 200, "{answer}");
     let set = field(&answer, "set-cookie");
+    let pair = set.split(';').next().unwrap_or_default();
+    format!("Cookie: other=1; {pair}\r\n")
+}
+
+/// The next question to the control loop; answered with 200 and its path.
+fn answer_next(house: &House) -> DoorAsk {
+    let mut found = None;
+    wait_until("the control loop is asked", || {
+        let mut mail = Vec::new();
+        house.mail.lock().unwrap().drain(&mut mail);
+        found = mail.into_iter().find_map(|mail| match mail {
+            ControlMessage::Asked { from, ask } => Some((from, ask)),
+            _ => None,
+        });
+        found.is_some()
+    });
+    let (from, ask) = found.expect("a question");
+    let answer = Answer::ok(&ask.path);
+    let edges = house.edges.lock().unwrap();
+    edges.as_ref().unwrap().tell_one(from.index, EdgeMessage::Answered { key: from.key, answer });
+    ask
+}
+
+/// Mail that says whether somebody watches.
+fn watching(house: &House) -> bool {
+    let mut said = None;
+    wait_until("the control loop hears of it", || {
+        let mut mail = Vec::new();
+        house.mail.lock().unwrap().drain(&mut mail);
+        let on = mail.into_iter().filter_map(|mail| match mail {
+            ControlMessage::Watching { on, .. } => Some(on),
+            _ => None,
+        });
+        said = on.last();
+        said.is_some()
+    });
+    said == Some(true)
+}
+
+fn report(house: &House, frame: &[u8]) {
+    let edges = house.edges.lock().unwrap();
+    edges.as_ref().unwrap().tell_one(LoopIndex(0), EdgeMessage::Report(frame.into()));
+}
+
+/// Reads a stream until it has said `text`.
+fn read_until(stream: &mut TcpStream, text: &str) -> String {
+    let mut read = String::new();
+    let mut byte = [0];
+    while !read.contains(text) {
+        assert_eq!(stream.read(&mut byte).expect("more"), 1, "it ended: {read}");
+        read.push(char::from(byte[0]));
+    }
+    read
+}
+
+fn feed(house: &House, fields: &str) -> TcpStream {
+    let mut stream = house.client();
+    let request = format!("GET /feed HTTP/1.1\r\nHost: {PANEL}\r\n{fields}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn the_page_is_for_this_machine_and_everybody_else_is_told_how_to_log_in() {
+    let house = house();
+    let own = ask(&house, "GET /", "rip.local", "", "");
+    assert_eq!(status(&own), 200);
+    assert!(own.contains("<title>rip-master</title>") && own.contains("Requests a second"));
+    for (name, value) in [
+        ("x-frame-options", "DENY"),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(field(&own, name), value, "{name}");
+    }
+    let policy = field(&own, "content-security-policy");
+    assert!(policy.contains("default-src 'none'; script-src 'sha256-"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+    // A name that is not of this network alone can be made to lead here by anybody.
+    for (host, fields) in [
+        ("rip.local", ELSEWHERE),
+        ("rip.local", "Origin: http://evil.test\r\n"),
+        (PANEL, ""),
+        (PANEL, ELSEWHERE),
+    ] {
+        let other = ask(&house, "GET /", host, fields, "");
+        assert_eq!(status(&other), 401, "{host} {fields}");
+        assert!(other.contains("dashboard-login") && !other.contains("Requests a second"));
+        for path in ["/feed", "/events", "/session"] {
+            let refused = ask(&house, &format!("GET {path}"), host, fields, "");
+            assert_eq!(status(&refused), 401, "{path} at {host}");
+        }
+    }
+    assert_eq!(status(&ask(&house, "GET /login", PANEL, ELSEWHERE, "")), 200);
+    // Every other host is the app's.
+    let app = ask(&house, "GET /", "other.test", "", "");
+    assert!(app.ends_with("\r\n\r\napp"), "{app}");
+}
+
+#[test]
+fn nothing_else_is_at_its_host() {
+    let house = house();
+    for path in ["/x", "/feed/", "//", "/actions", "/actions/stop", "/actions/", "/page.html"] {
+        assert_eq!(
+            status(&ask(&house, &format!("GET {path}"), "rip.local", "", "")),
+            404,
+            "{path}"
+        );
+        assert_eq!(status(&ask(&house, &format!("POST {path}"), "rip.local", "", "")), 404);
+    }
+    let page = ask(&house, "POST /", "rip.local", "", "");
+    assert_eq!((status(&page), field(&page, "allow")), (405, "GET, HEAD"));
+    let action = ask(&house, "GET /actions/reload", "rip.local", "", "");
+    assert_eq!((status(&action), field(&action, "allow")), (405, "POST"));
+    assert_eq!(field(&ask(&house, "PUT /login", PANEL, "", ""), "allow"), "GET, HEAD, POST");
+}
+
+#[test]
+fn a_link_becomes_a_session_once() {
+    let house = house();
+    let key = link(&house, 1);
+    // Looking at it is not using it.
+    assert_eq!(status(&ask(&house, "GET /login", PANEL, ELSEWHERE, "")), 200);
+    let origin = format!("Origin: http://{PANEL}\r\n");
+    let bearer = format!("Authorization: Bearer {}\r\n", key.expose());
+    for (fields, expected) in [
+        (bearer.clone(), 403),
+        (format!("Origin: http://evil.test\r\n{bearer}"), 403),
+        (format!("Origin: null\r\n{bearer}"), 403),
+        (format!("{origin}Sec-Fetch-Site: cross-site\r\n{bearer}"), 403),
+        (origin.clone(), 401),
+        (format!("{origin}Authorization: Bearer wrong\r\n"), 401),
+    ] {
+        let refused = ask(&house, "POST /login", PANEL, &fields, "");
+        assert_eq!(status(&refused), expected, "{fields}");
+        assert_eq!(field(&refused, "set-cookie"), "");
+    }
+    let answer = log_in(&house, key.expose());
+    let set = field(&answer, "set-cookie").to_owned();
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert!(set.starts_with("rip-dashboard=") && set.contains("; HttpOnly; SameSite=Strict"));
+    assert_eq!(status(&log_in(&house, key.expose())), 401, "used");
+
     let pair = set.split(';').next().unwrap_or_default();
     format!("Cookie: other=1; {pair}\r\n")
 }
