@@ -17,7 +17,9 @@ const port = new URL(panel).port;
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const PLANTED = "planted-8d2f";
 
+const socket = path.join(process.env.XDG_RUNTIME_DIR, "rip", process.env.RIP_NAME, "ctl.sock");
 const ctl = (...words) => JSON.parse(execFileSync(process.env.RIP_MASTER, ["ctl", ...words, "--json"], { encoding: "utf8" }));
+const told = () => JSON.parse(execFileSync("curl", ["-sS", "--unix-socket", socket, "http://ctl/diagnostics"], { encoding: "utf8" }));
 const link = () => ctl("dashboard-login").urls.find((url) => url.startsWith(panel));
 
 // A request as no page can make it.
@@ -106,31 +108,31 @@ const agrees = async (page) => {
     assert.equal(answer.status, 200);
   }
   await settles("the page agrees with ctl diagnostics", async () => {
-    const told = ctl("diagnostics");
-    assert.equal(number(await traffic(page, "Requests")), told.metrics.requests);
-    const [app] = told.apps;
+    const report = told();
+    assert.equal(number(await traffic(page, "Requests")), report.metrics.requests);
+    const [app] = report.apps;
     assert.deepEqual(await rows(page).then((all) => all.map((cells) => [cells[0], cells[1], cells[2], cells[5], cells[6]])),
       app.processes.map((worker) => [`w${worker.id}`, worker.state, String(worker.inflight), String(worker.generation), String(worker.pid)]));
-    assert.equal(await page.locator("#version").innerText(), `version ${told.config.version} is active`);
-    assert.equal(await page.locator("#queue").innerText(), String(told.gauges.queueDepth));
+    assert.equal(await page.locator("#version").innerText(), `version ${report.config.version} is active`);
+    assert.equal(await page.locator("#queue").innerText(), String(report.gauges.queueDepth));
     const classes = await page.locator("#legend").innerText();
-    for (const [name, count] of Object.entries(told.metrics.responses)) {
+    for (const [name, count] of Object.entries(report.metrics.responses)) {
       if (name !== "1xx" || count > 0) assert.match(classes, new RegExp(`\\b${count} ${name}`));
     }
     const p99 = await traffic(page, "p99 of all");
     const scale = p99.endsWith("µs") ? 1e6 : p99.endsWith("ms") ? 1e3 : 1;
     const shown = number(p99) / scale;
-    assert.ok(Math.abs(shown - told.metrics.latency.p99) <= 0.06 * told.metrics.latency.p99 + 1e-6, `${p99}, ${told.metrics.latency.p99}`);
+    assert.ok(Math.abs(shown - report.metrics.latency.p99) <= 0.06 * report.metrics.latency.p99 + 1e-6, `${p99}, ${report.metrics.latency.p99}`);
   });
   assert.match(await page.locator("#c-rate svg").getAttribute("aria-label"), /^Requests a second over the last five minutes/);
   const urls = await page.locator("#hosts a").evaluateAll((all) => all.map((link) => link.href));
-  assert.deepEqual(urls, ctl("diagnostics").urls);
+  assert.deepEqual(urls, told().urls);
 };
 
 // Workers that die are seen to, and so are requests that fail.
 const isLive = async (page) => {
   const before = (await rows(page)).map(([name]) => name);
-  const { pid } = ctl("diagnostics").apps[0].processes[0];
+  const { pid } = told().apps[0].processes[0];
   process.kill(pid, "SIGKILL");
   await page.locator("#events li").filter({ hasText: "ended unasked" }).first().waitFor();
   await settles("another worker is there", async () => {
@@ -164,7 +166,7 @@ const hidesSecrets = async (page) => {
   }));
   assert.ok(heard.includes("\"processes\""));
   const recalled = await ask("GET", "/events", { Host: "rip.local" });
-  for (const text of [heard, recalled.text, await page.content(), JSON.stringify(ctl("diagnostics"))]) {
+  for (const text of [heard, recalled.text, await page.content(), JSON.stringify(told())]) {
     assert.ok(!text.includes(PLANTED), text.slice(Math.max(0, text.indexOf(PLANTED) - 200)).slice(0, 400));
   }
 };
@@ -221,7 +223,7 @@ const worksByKeyboard = async (page) => {
   assert.deepEqual(passed, ["Log out", "Restart crash"]);
   const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   assert.equal(ring, "solid", "one sees where one is");
-  const generation = () => ctl("diagnostics").apps[0].generation;
+  const generation = () => told().apps[0].generation;
   const first = generation();
   await page.keyboard.press("Enter");
   await page.getByRole("dialog", { name: "Restart crash?" }).waitFor();
