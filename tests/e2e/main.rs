@@ -36,6 +36,7 @@ mod limits;
 mod logs;
 mod loops;
 mod mdns;
+mod operator;
 mod orphans;
 mod peers;
 mod phases;

@@ -9,6 +9,7 @@ use super::feed::Feed;
 use super::listeners::Listeners;
 use super::master::{Master, State};
 use super::notify::Notifier;
+use super::numbers::Past;
 use super::orders::Orders;
 use super::orphans::Orphans;
 use super::reload::{Reloads, longest};
@@ -181,6 +182,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         orders: Orders::default(),
         reload,
         capacity,
+        past: Past::new(clock.now(), clock.wall()),
         state: State::default(),
     };
     let config = master.settings.config.clone();

@@ -163,7 +163,8 @@ fn wanted(edge: &EdgeConfig) -> Vec<Wanted> {
     let of = |role, all: &[ListenAddress]| {
         all.iter().map(move |address| Wanted { address: *address, role }).collect::<Vec<_>>()
     };
-    [of(Role::Http, &edge.http), of(Role::Https, &edge.https)].concat()
+    let public = [of(Role::Http, &edge.http), of(Role::Https, &edge.https)];
+    [public.concat(), of(Role::Admin, &edge.admin)].concat()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::follow::Pages;
 use super::listeners::Listeners;
 use super::listing::{AppNotes, Apps, Registry, Upstreams, Workers};
 use super::notify::Notifier;
+use super::numbers::Past;
 use super::orders::{self, Orders};
 use super::orphans::Orphans;
 use super::outcome::Outcome;
@@ -90,6 +91,7 @@ pub struct Master {
     pub(super) orders: Orders,
     pub(super) reload: Reloads,
     pub(super) capacity: Capacity,
+    pub(super) past: Past,
     pub(super) state: State,
 }
 
@@ -455,7 +457,7 @@ impl Master {
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
             Ok(Verb::DashboardLogin) => Some(self.dashboard_login()),
             Ok(Verb::Diagnostics) => Some(self.diagnostics()),
-            Ok(Verb::Metrics { is_open }) => Some(self.metrics(is_open)),
+            Ok(Verb::Metrics { format }) => Some(self.metrics(format)),
             Ok(Verb::Config) => {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
@@ -609,6 +611,7 @@ impl Master {
 
     pub(super) fn tell(&mut self, event: &Event) {
         let at = self.clock.wall();
+        self.past.tell(event);
         self.shared.log.event(event, at);
         if let Event::WorkerExit { app, worker_id, status, expected: false, .. } = event {
             self.state.last_exits.insert(app.clone(), format!("{worker_id} {status}"));

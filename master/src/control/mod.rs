@@ -28,6 +28,7 @@ mod listeners;
 mod listing;
 mod master;
 mod notify;
+mod numbers;
 mod orders;
 mod orphans;
 mod outcome;

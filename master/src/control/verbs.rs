@@ -5,8 +5,8 @@ use super::orders::Order;
 use super::reload::{Destination, HostChange};
 use super::server::{Answer, Request};
 use rip::http1::Method;
-use rip::http1::weight::quality;
 use rip::ids::{AppId, WorkerId};
+use rip::observe::prometheus::Format;
 use rip::reload::overlay::Target;
 use rip::supervise::supervisor;
 use rip::wire::admit;
@@ -51,8 +51,8 @@ pub enum Verb {
     },
     /// What is counted and measured, as text.
     Metrics {
-        /// In the text format of OpenMetrics, else in the older one.
-        is_open: bool,
+        /// How it is written.
+        format: Format,
     },
     /// Something is to be made true.
     Order {
@@ -229,9 +229,7 @@ const ROUTES: [Route; 28] = [
 ];
 
 fn metrics(request: &mut Request) -> Result<Verb, Answer> {
-    let wanted = |media| quality(&request.accept, media);
-    let open = wanted("application/openmetrics-text");
-    Ok(Verb::Metrics { is_open: open > 0 && open >= wanted("text/plain") })
+    Ok(Verb::Metrics { format: Format::preferred(&request.accept) })
 }
 
 fn worker(request: &mut Request) -> Result<Verb, Answer> {

@@ -16,10 +16,12 @@ use rip::http1::changes::Changes;
 use rip::http1::fields::Signals;
 use rip::http1::head::{RequestHead, ResponseHead};
 use rip::http1::known::Known;
+use rip::http1::method::Method;
 use rip::http1::server::After;
 use rip::http1::{FieldWriter, ResponseLength, encode};
 use rip::observe::access::Access;
 use rip::observe::counter::Counter;
+use rip::observe::tally::{Done, is_endless};
 use rip::pool::Outcome;
 use rip::session;
 use rip::time::{Instant, UnixMillis};
@@ -255,10 +257,8 @@ impl Edge {
         let id = self.request_id(head, buf);
         let mut record = std::mem::take(&mut self.record);
         record.clear();
-        if self.shared.access_log {
-            record.begin(head, buf, self.clock.now(), self.clock.wall());
-            record.peer = self.client_ip(front, Some((head, buf)));
-        }
+        record.begin(head, buf, self.clock.now(), self.clock.wall());
+        record.peer = self.client_ip(front, Some((head, buf)));
         record.status = own.status;
         record.media_type.extend_from_slice(own.content_type.as_bytes());
         if let Some((after, body_bytes)) = self.write_answer(front, &id, own, more) {
@@ -366,8 +366,19 @@ impl Edge {
         record: &Record,
         reason: Option<Reason>,
     ) {
+        let now = self.clock.now();
+        let queued = record.queued.map(|at| record.leased.unwrap_or(now).since(at));
+        let total = now.since(record.began);
+        let done = Done {
+            app,
+            method: Method::of(&record.method),
+            status: record.status,
+            took: (!is_endless(record.status, &record.media_type)).then_some(total),
+            waited: queued.filter(|_| record.waited),
+        };
+        let index = usize::from(self.index.0);
+        self.teller.tell(self.shared.stats.tally(index), &done, now);
         let shard = self.shard();
-        shard.add(Counter::Response(record.status), 1);
         shard.add(Counter::BytesIn, record.bytes_in);
         shard.add(Counter::BytesOut, record.bytes_out);
         if let Some(reason) = reason {
@@ -376,7 +387,6 @@ impl Edge {
         if !self.shared.access_log || (record.silent && reason.is_none()) {
             return;
         }
-        let now = self.clock.now();
         let mut address = AddressText::default();
         let peer = record.peer.or_else(|| self.fronts.get(front).map(|front| front.peer.ip()));
         let access = Access {
@@ -389,8 +399,8 @@ impl Edge {
             method: &record.method,
             path: &record.path,
             status: record.status,
-            total: now.since(record.began),
-            queued: record.queued.map(|at| record.leased.unwrap_or(now).since(at)),
+            total,
+            queued,
             served: record.leased.map(|at| now.since(at)),
             content_type: &record.media_type,
             bytes_in: record.bytes_in,

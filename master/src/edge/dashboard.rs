@@ -1,4 +1,4 @@
-//! The page that shows the server, at hosts of its own.
+//! The page that shows the server, at hosts of its own and where the operator is served.
 //!
 //! ```text
 //!  GET  /          the page; for whom it is not, how to log in (401)
@@ -17,12 +17,11 @@
 
 use super::answer::OwnAnswer;
 use super::door::Errand;
-use super::identity::Entry;
 use super::live_reload::Subject;
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use rip::contract::reason::Reason;
-use rip::guard::client_ip::{is_local, is_same_origin};
+use rip::guard::client_ip::is_same_origin;
 use rip::guard::login::{self, Login};
 use rip::guard::policy::content_policy;
 use rip::http1::FieldWriter;
@@ -32,9 +31,12 @@ use rip::limits;
 use std::sync::LazyLock;
 
 impl Edge {
-    /// Answers a request to the dashboard's host. False when it is for another one.
+    /// Answers a request to the dashboard: to one of its hosts, or by a listener for the operator. False
+    /// when it is neither.
     pub(super) fn begin_dashboard(&mut self, key: Key, head: &RequestHead, buf: &[u8]) -> bool {
-        if !self.is_dashboard() {
+        let is_admin = self.fronts.get(key).is_some_and(|front| front.is_admin);
+        let is_on = self.snapshots.active().config.edge.dashboard.on;
+        if !(is_admin && is_on || self.is_dashboard()) {
             return false;
         }
         let asked = (head, buf);
@@ -70,8 +72,9 @@ impl Edge {
 
     /// What whoever may look on is shown.
     fn show(&mut self, key: Key, asked: (&RequestHead, &[u8]), place: Place) {
+        let (head, buf) = asked;
         let login = self.login(key, asked);
-        let is_local = self.looks_from_here(key, asked);
+        let is_local = self.is_local(key, head, buf);
         if login.is_none() && !is_local {
             return match place {
                 Place::Page => self.answer_page(key, asked, 401, &LOGIN),
@@ -155,16 +158,6 @@ impl Edge {
         let cookies = fields.filter(|field| field.name.of(buf).eq_ignore_ascii_case(b"cookie"));
         let keys = cookies.flat_map(|field| login::cookies(field.value.of(buf), is_sealed));
         self.shared.logins.session(keys, self.clock.now())
-    }
-
-    /// Whoever asks sits at this machine.
-    fn looks_from_here(&self, key: Key, (head, buf): (&RequestHead, &[u8])) -> bool {
-        let active = self.snapshots.active();
-        let own: Vec<&str> = active.config.dashboard_hosts();
-        self.fronts.get(key).is_some_and(|front| {
-            let scheme = front.client(head, buf, active).scheme;
-            front.entry == Entry::Direct && is_local(head, buf, front.peer.ip(), scheme, &own)
-        })
     }
 
     /// The request is one of a page of this very place.

@@ -39,6 +39,7 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let Some(lease) = exchange.lease.take() else { return };
         exchange.rewind();
+        exchange.record.leased = None;
         exchange.state = State::Waiting;
         self.rest_upload(key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
@@ -59,6 +60,7 @@ impl Edge {
         let Some(lease) = exchange.lease.take() else { return };
         exchange.retried = true;
         exchange.rewind();
+        exchange.record.leased = None;
         exchange.state = State::Waiting;
         let number = exchange.pool;
         self.rest_upload(key);
@@ -77,7 +79,8 @@ impl Edge {
     }
 
     fn queued(&mut self, key: Key) {
-        let Some(exchange) = self.exchanges.get(key) else { return };
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.record.waited = true;
         let front = exchange.front;
         if let Some(front) = front
             && self.fronts.get(front).is_some_and(|front| front.read_closed)

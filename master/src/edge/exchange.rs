@@ -172,6 +172,8 @@ pub(super) struct Record {
     pub(super) wall: UnixMillis,
     pub(super) began: Instant,
     pub(super) queued: Option<Instant>,
+    /// No worker was free at once.
+    pub(super) waited: bool,
     /// When a worker got it; `None` when none did.
     pub(super) leased: Option<Instant>,
 }

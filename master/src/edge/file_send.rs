@@ -277,17 +277,15 @@ impl Edge {
         record.status = answer.status();
         record.began = ask.began;
         record.peer = self.fronts.get(ask.key).map(|front| front.peer.ip());
-        if self.shared.access_log {
-            record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
-            let media_type = match answer {
-                Answer::Whole(found) | Answer::Partial(found, _) => found.media_type,
-                Answer::Compressed { plain, .. } => plain.media_type,
-                Answer::Multi(..) => "multipart/byteranges",
-                Answer::Listing => listing::MEDIA_TYPE,
-                _ => "",
-            };
-            record.media_type.extend_from_slice(media_type.as_bytes());
-        }
+        record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
+        let media_type = match answer {
+            Answer::Whole(found) | Answer::Partial(found, _) => found.media_type,
+            Answer::Compressed { plain, .. } => plain.media_type,
+            Answer::Multi(..) => "multipart/byteranges",
+            Answer::Listing => listing::MEDIA_TYPE,
+            _ => "",
+        };
+        record.media_type.extend_from_slice(media_type.as_bytes());
     }
 
     /// Writes the head of the answer. False when the client is gone.

@@ -15,6 +15,7 @@ use super::exchange::State;
 use super::file_search::FileWork;
 use super::identity::Entry;
 use super::live_reload::LiveStream;
+use super::snapshots::Beginning;
 use super::speech::Speaker;
 use super::transport::Transport;
 use super::turn::{Edge, Timer};
@@ -40,6 +41,8 @@ pub(super) struct Front {
     /// Who is at the other end: who connected, or whom its PROXY header names.
     pub(super) peer: SocketAddr,
     pub(super) entry: Entry,
+    /// It came by a listener for the operator.
+    pub(super) is_admin: bool,
     /// The address it was counted for.
     counted: Option<IpAddr>,
     pub(super) server: Server,
@@ -134,7 +137,7 @@ impl Edge {
             return self.shared.connections.leave(arrival.counted, usize::from(self.index.0));
         };
         let Arrival { stream, peer, counted, at } = arrival;
-        let is_secure = self.snapshots.beginning(at).is_secure;
+        let Beginning { is_secure, is_admin, .. } = self.snapshots.beginning(at);
         let come_back = self.snapshots.active().come_back.as_ref();
         let is_to_come_back = come_back.is_none_or(|come_back| come_back.is_for(None));
         let mut transport = Transport::new(stream, is_secure);
@@ -145,6 +148,7 @@ impl Edge {
             transport,
             peer,
             entry,
+            is_admin,
             counted,
             server: Server::new(),
             input: None,

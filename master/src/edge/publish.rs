@@ -6,7 +6,6 @@
 
 use super::answer::OwnAnswer;
 use super::exchange::State;
-use super::identity::Entry;
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use crate::shared::hub::AppHub;
@@ -14,7 +13,6 @@ use crate::shared::mail::EdgeMessage;
 use rip::contract::realtime::RealtimeConfig;
 use rip::contract::reason::Reason;
 use rip::entropy::Entropy;
-use rip::guard::client_ip::is_local;
 use rip::http1::Method;
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::limits;
@@ -112,13 +110,7 @@ impl Edge {
             (Some(file), ..) | (None, None, Some(file)) => active.secrets.is_in(file, given),
             (None, Some(secret), _) => is_same_secret(given, secret.expose().as_bytes()),
             (None, None, None) => {
-                let may = publish.open
-                    || self.fronts.get(key).is_some_and(|front| {
-                        // Whoever a PROXY header stands for does not ask from here.
-                        let scheme = front.client(head, buf, active).scheme;
-                        front.entry == Entry::Direct
-                            && is_local(head, buf, front.peer.ip(), scheme, &active.config.hosts())
-                    });
+                let may = publish.open || self.is_local(key, head, buf);
                 return if may { Ok(()) } else { Err(Reason::NoSecret) };
             }
         };

@@ -28,7 +28,7 @@ impl Edge {
             front.server.close_after_this();
         }
         self.look_at_configuration();
-        if self.answer_challenge(front, head, buf) {
+        if self.answer_admin(front, head, buf) || self.answer_challenge(front, head, buf) {
             return;
         }
         self.note_host(head, buf);
@@ -36,6 +36,7 @@ impl Edge {
         if self.send_to_https(front, head, buf)
             || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
+            || self.answer_operator(front, head, buf)
             || self.begin_dashboard(front, head, buf)
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)
@@ -56,12 +57,17 @@ impl Edge {
             },
             Way::Redirect(rule) => self.redirect(front, head, buf, rule),
             Way::Static(rule) => self.answer_with_file(front, head, buf, rule),
-            // Another connection may lead to whoever is for the host (RFC 9110 §15.5.20).
-            Way::Refused(Reason::HostNotFound) if self.is_secure(front) => {
-                self.refuse(front, Reason::Misdirected, "", Some((head, buf)));
+            Way::Refused(Reason::HostNotFound) => {
+                self.refuse(front, self.unknown_host(front), "", Some((head, buf)));
             }
             Way::Refused(reason) => self.refuse(front, reason, "", Some((head, buf))),
         }
+    }
+
+    /// How a request is refused whose host is none of ours: another connection may lead to whoever is for
+    /// it (RFC 9110 §15.5.20).
+    pub(super) fn unknown_host(&self, front: Key) -> Reason {
+        if self.is_secure(front) { Reason::Misdirected } else { Reason::HostNotFound }
     }
 
     /// The request's id: the client's own when it is fit to be one.

@@ -173,6 +173,13 @@ impl House {
     pub(super) fn count(&self, counter: Counter) -> u64 {
         self.shared.stats.read().value(counter)
     }
+
+    /// Exchanges that ended with this status.
+    pub(super) fn answers(&self, status: u16) -> u64 {
+        let tally = self.shared.stats.read_tallies(Clock::read());
+        let answers = tally.apps.values().flat_map(|app| &app.answers);
+        answers.filter(|((_, found), _)| *found == status).map(|(_, count)| count).sum()
+    }
 }
 
 impl Drop for House {

@@ -70,7 +70,7 @@ fn bytes_pass_both_ways_and_the_clients_end_is_the_backends() {
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "the backend has ended in turn");
         wait_until("the tunnel never ends", || house.shared.connections.open() == 0);
         assert_eq!(tunnels(house), 0);
-        assert_eq!(house.count(Counter::Response(101)), 1);
+        assert_eq!(house.answers(101), 1);
         assert_eq!(house.count(Counter::Refusal(Reason::ClientGone)), 0);
     });
 }
