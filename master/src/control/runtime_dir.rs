@@ -139,8 +139,7 @@ impl RuntimeDir {
     }
 
     /// Where the workers' sockets are.
-    #[cfg(test)]
-    fn sockets(&self) -> &Path {
+    pub fn sockets(&self) -> &Path {
         &self.sockets
     }
 

@@ -190,7 +190,7 @@ impl Master {
             return Err("process 1 cannot be replaced: everything would end with it".to_owned());
         }
         if !self.is_serving() || self.is_unknown_to_init() {
-            return Err("the server before this one has not ended yet".to_owned());
+            return Err("the server has not wholly taken over yet".to_owned());
         }
         if self.shutdown.is_asked() {
             return Err("the server is stopping".to_owned());
@@ -498,6 +498,7 @@ impl Master {
         }
         self.server.hand_on();
         self.mdns.hand_on();
+        self.orphans.resign(self.shop.runtime.sockets());
         self.begin_end("upgrade", now);
         self.farewell = Some(left_to);
         self.shutdown.ask(now);
