@@ -300,6 +300,14 @@ impl Master {
         true
     }
 
+    /// Removes what predecessors have left, once they are no more.
+    pub(super) fn tidy_up(&mut self) {
+        if self.state.tidy_at.is_some_and(|due| self.clock.now() >= due) {
+            self.state.tidy_at = None;
+            self.shop.runtime.forget_the_dead();
+        }
+    }
+
     /// Every app has as many ready workers as it shall have.
     fn is_complete(&self) -> bool {
         let crews = self.active_pools().into_iter().filter_map(|pool| self.crews.get(pool));
@@ -396,7 +404,8 @@ impl Master {
             // It could not tell that it was ours to say.
             self.tell_init_of_us();
         }
-        self.shop.runtime.forget_the_dead();
+        // It is not dead before it has closed what it had.
+        self.state.tidy_at = Some(self.clock.now() + TIDY_PAUSE);
     }
 
     fn tell_init_of_us(&mut self) {
@@ -438,5 +447,7 @@ impl Master {
     }
 }
 
+/// Between the last that is heard of a predecessor and a look at what it has left.
+const TIDY_PAUSE: Duration = Duration::from_secs(1);
 /// What is left was sent before this process was started.
 const WILL_PATIENCE: Duration = Duration::from_secs(10);

@@ -356,16 +356,12 @@ impl Master {
             let Some(channel) = &next.channel else { return };
             let said = match channel.receive(MESSAGE_BYTES) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Ok(None) => {
-                    // Usually it has ended, which is being told as well.
-                    next.channel = None;
-                    if matches!(next.child.exit_peek(), Ok(None)) {
-                        self.upgrade.core.garbled("it has closed the connection");
-                    }
-                    return;
-                }
                 Ok(Some(message)) => understand::<FromSuccessor>(&message.bytes),
-                Err(error) => Err(error.to_string()),
+                // It is reset where something was left unread.
+                Ok(None) | Err(_) => {
+                    next.channel = None;
+                    return self.upgrade.core.silent(now);
+                }
             };
             match said {
                 Err(what) => self.upgrade.core.garbled(&what),
