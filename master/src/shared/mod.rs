@@ -15,6 +15,7 @@ pub mod hub;
 pub mod log;
 pub mod mail;
 pub mod names;
+pub mod notes;
 pub mod pages;
 pub mod pools;
 pub mod private_path;
@@ -60,6 +61,8 @@ pub struct Shared {
     pub json: bool,
     /// Counters, a shard for each loop.
     pub stats: Stats,
+    /// What is remembered of the last requests.
+    pub notes: notes::LoopNotes,
     /// Client connections of the whole process.
     pub connections: Connections,
     /// Request bodies waiting in memory.
