@@ -20,6 +20,8 @@ mod certs;
 mod compiler;
 mod crew;
 mod crews;
+mod dashboard;
+mod demotion;
 mod door;
 mod explain;
 mod feed;
@@ -51,6 +53,7 @@ mod watcher;
 mod workshop;
 
 pub use outcome::Outcome;
+pub use runtime_dir::is_trusted;
 pub use start_error::StartError;
 pub use successor::summons;
 
