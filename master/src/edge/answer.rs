@@ -17,11 +17,14 @@ use rip::http1::changes::Changes;
 use rip::http1::fields::Signals;
 use rip::http1::head::{RequestHead, ResponseHead};
 use rip::http1::known::Known;
+use rip::http1::method::Method;
 use rip::http1::opening::opening;
 use rip::http1::server::After;
 use rip::http1::{FieldWriter, ResponseLength, encode};
 use rip::observe::access::Access;
 use rip::observe::counter::Counter;
+use rip::observe::note::Handler;
+use rip::observe::tally::{Done, is_endless};
 use rip::pool::Outcome;
 use rip::session;
 use rip::time::{Instant, UnixMillis};
@@ -35,23 +38,23 @@ impl Edge {
         &mut self,
         key: Key,
         reason: Reason,
-        detail: &str,
+        detail: &'static str,
         head: Option<(&RequestHead, &[u8])>,
     ) {
         let request = head.map_or(Refused::Unread(b""), |(head, buf)| Refused::Read(head, buf, ""));
-        self.refuse_changed(key, reason, detail, request, b"", None);
+        self.refuse_changed(key, reason, detail, request, (b"", None), None);
     }
 
     /// Refuses what could not be read as a request; `input` is what came of it.
-    pub(super) fn refuse_unread(&mut self, key: Key, reason: Reason, detail: &str, input: &[u8]) {
-        self.refuse_changed(key, reason, detail, Refused::Unread(input), b"", None);
+    pub(super) fn refuse_unread(&mut self, key: Key, reason: Reason, detail: &'static str, input: &[u8]) {
+        self.refuse_changed(key, reason, detail, Refused::Unread(input), (b"", None), None);
     }
 
     /// What came is not HTTP at all: the connection ends without a word, but not untold.
     pub(super) fn refuse_silently(&mut self, key: Key, reason: Reason) {
         let id = RequestId::new(None, &mut self.entropy);
         let mut record = Record { status: reason.status(), ..Record::default() };
-        record.began = self.clock.now();
+        (record.began, record.wall) = (self.clock.now(), self.clock.wall());
         self.tell(key, &id, "", &record, Some(reason));
         self.close_front(key);
     }
@@ -64,7 +67,8 @@ impl Edge {
         head: (&RequestHead, &[u8]),
         fields: &[u8],
     ) {
-        self.refuse_changed(key, reason, "", Refused::Read(head.0, head.1, ""), fields, None);
+        let request = Refused::Read(head.0, head.1, "");
+        self.refuse_changed(key, reason, "", request, (fields, None), None);
     }
 
     /// The same for a request that a rule has taken: its answer is changed as all of that route are.
@@ -84,17 +88,18 @@ impl Edge {
         self.collect_changes(errand.rule, &mut rules);
         let changes = snapshot.table.headers().response(&rules);
         let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
-        self.refuse_changed(key, reason, "", Refused::Read(head.0, head.1, app), b"", changes);
+        let request = Refused::Read(head.0, head.1, app);
+        self.refuse_changed(key, reason, "", request, (b"", changes), Some(errand.rule));
     }
 
     fn refuse_changed(
         &mut self,
         key: Key,
         reason: Reason,
-        detail: &str,
+        detail: &'static str,
         request: Refused<'_>,
-        fields: &[u8],
-        changes: Option<&dyn Changes>,
+        (fields, changes): (&[u8], Option<&dyn Changes>),
+        rule: Option<usize>,
     ) {
         let mut record = Record::default();
         let (id, accept, app, head) = match request {
@@ -105,7 +110,7 @@ impl Edge {
             }
             Refused::Unread(input) => {
                 let (method, target) = opening(input);
-                record.began = self.clock.now();
+                (record.began, record.wall) = (self.clock.now(), self.clock.wall());
                 record.method.extend_from_slice(method);
                 record.path.extend_from_slice(target);
                 (RequestId::new(None, &mut self.entropy), &b""[..], "", None)
@@ -115,6 +120,8 @@ impl Edge {
             log::debug!("{id}: refused as {}: {detail}", reason.code());
         }
         record.peer = self.client_ip(key, head);
+        record.trail.detail = detail;
+        self.note_rule(&mut record, rule);
         let refusal =
             Refusal { reason, accept, retry_after_secs: None, fields, size: None, changes };
         self.write_refusal(key, &id, &refusal, &mut record);
@@ -201,7 +208,9 @@ impl Edge {
         record.status = reason.status();
         record.media_type.clear();
         record.media_type.extend_from_slice(content_type.as_bytes());
-        let own = OwnAnswer { status: reason.status(), content_type, body: &body, changes };
+        let status = reason.status();
+        let (handler, rule) = (Handler::Edge, None);
+        let own = OwnAnswer { status, content_type, body: &body, changes, handler, rule };
         let after = self.write_answer(key, id, &own, |fields| {
             if let Some(seconds) = retry_after_secs {
                 fields.raw(format!("Retry-After: {seconds}\r\n").as_bytes());
@@ -280,10 +289,10 @@ impl Edge {
         let id = self.request_id(head, buf);
         let mut record = std::mem::take(&mut self.record);
         record.clear();
-        if self.shared.access_log {
-            record.begin(head, buf, self.clock.now(), self.clock.wall());
-            record.peer = self.client_ip(front, Some((head, buf)));
-        }
+        record.begin(head, buf, self.clock.now(), self.clock.wall());
+        record.peer = self.client_ip(front, Some((head, buf)));
+        record.trail.handler = own.handler;
+        self.note_rule(&mut record, own.rule);
         record.status = own.status;
         record.media_type.extend_from_slice(own.content_type.as_bytes());
         if let Some((after, body_bytes)) = self.write_answer(front, &id, own, more) {
@@ -346,6 +355,7 @@ impl Edge {
             // Nobody was left to be answered.
             exchange.record.status = reason.status();
         }
+        exchange.note_end(reason);
         if let Some(own) = exchange.own.take() {
             self.answer_own(*own, &mut exchange, reason);
         }
@@ -391,17 +401,28 @@ impl Edge {
         record: &Record,
         reason: Option<Reason>,
     ) {
+        let now = self.clock.now();
+        let queued = record.queued.map(|at| record.leased.unwrap_or(now).since(at));
+        let total = now.since(record.began);
+        let done = Done {
+            app,
+            method: Method::of(&record.method),
+            status: record.status,
+            took: (!is_endless(record.status, &record.media_type)).then_some(total),
+            waited: queued.filter(|_| record.waited),
+        };
+        let index = usize::from(self.index.0);
+        self.teller.tell(self.shared.stats.tally(index), &done, now);
         let shard = self.shard();
-        shard.add(Counter::Response(record.status), 1);
         shard.add(Counter::BytesIn, record.bytes_in);
         shard.add(Counter::BytesOut, record.bytes_out);
         if let Some(reason) = reason {
             shard.add(Counter::Refusal(reason), 1);
         }
+        self.note(front, id, app, record, reason);
         if !self.shared.access_log || (record.silent && reason.is_none()) {
             return;
         }
-        let now = self.clock.now();
         let mut address = AddressText::default();
         let peer = record.peer.or_else(|| self.fronts.get(front).map(|front| front.peer.ip()));
         let access = Access {
@@ -414,8 +435,8 @@ impl Edge {
             method: &record.method,
             path: &record.path,
             status: record.status,
-            total: now.since(record.began),
-            queued: record.queued.map(|at| record.leased.unwrap_or(now).since(at)),
+            total,
+            queued,
             served: record.leased.map(|at| now.since(at)),
             content_type: &record.media_type,
             bytes_in: record.bytes_in,
@@ -462,6 +483,10 @@ pub(super) struct OwnAnswer<'a> {
     pub(super) body: &'a [u8],
     /// What the operator changes of its head.
     pub(super) changes: Option<&'a dyn Changes>,
+    /// What makes it.
+    pub(super) handler: Handler,
+    /// The rule of the active configuration that asks for it.
+    pub(super) rule: Option<usize>,
 }
 
 impl Record {
@@ -475,8 +500,15 @@ impl Record {
     }
 
     /// A worker's answer began.
-    pub(super) fn answer_begins(&mut self, head: &ResponseHead, buf: &[u8], signals: &Signals) {
+    pub(super) fn answer_begins(
+        &mut self,
+        head: &ResponseHead,
+        buf: &[u8],
+        signals: &Signals,
+        now: Instant,
+    ) {
         self.status = head.status();
+        (self.trail.answered, self.trail.first_byte) = (head.status(), now);
         self.silent = signals.no_log;
         let media_type = head.find(Known::ContentType).unwrap_or_default().of(buf);
         self.media_type.extend_from_slice(media_type);
