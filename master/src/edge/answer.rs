@@ -46,7 +46,13 @@ impl Edge {
     }
 
     /// Refuses what could not be read as a request; `input` is what came of it.
-    pub(super) fn refuse_unread(&mut self, key: Key, reason: Reason, detail: &'static str, input: &[u8]) {
+    pub(super) fn refuse_unread(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        detail: &'static str,
+        input: &[u8],
+    ) {
         self.refuse_changed(key, reason, detail, Refused::Unread(input), (b"", None), None);
     }
 
