@@ -89,6 +89,7 @@ mod stuck;
 mod timeouts;
 mod tls;
 mod tls_clients;
+mod top;
 mod traps;
 mod tunnel;
 mod verbs;

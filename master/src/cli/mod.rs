@@ -32,6 +32,7 @@ pub mod suggest;
 pub mod surroundings;
 pub mod table;
 pub mod token;
+mod top;
 pub mod value;
 pub mod why;
 
@@ -84,6 +85,7 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Rollback(flags) } => reload::rollback(&flags),
         Verb::Plan(flags) | Verb::Ctl { verb: CtlVerb::Plan(flags) } => reload::plan(&flags),
         Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
+        Verb::Ctl { verb: CtlVerb::Top(flags) } => top::top(&flags),
         Verb::Ctl { verb: CtlVerb::Explain(flags) } => explain::explain(&flags),
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
