@@ -426,7 +426,8 @@ fn an_upstream_that_is_silent_one_that_resets_and_one_that_is_no_http() {
     behind(&port, |_, mut stream| {
         let head = read_head(&mut stream);
         match head.split(' ').nth(1) {
-            Some("/silent") => drop(stream.read(&mut [0; 1])),
+            // Until the other side has had enough of it.
+            Some("/silent") => drop(stream.read_to_end(&mut Vec::new())),
             Some("/closes") => {}
             Some("/error") => {
                 let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
