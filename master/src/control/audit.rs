@@ -26,6 +26,7 @@ impl Audit {
         match verb {
             Verb::CertOrder { order: CertOrder::Reload, .. } => audit("certs/reload", &""),
             Verb::CertOrder { order: CertOrder::Renew(name), .. } => audit("certs/renew", name),
+            Verb::DashboardLogin => audit("dashboard-login", &""),
             Verb::Host { change: HostChange { host, target: Some(_) }, .. } => audit("add", host),
             Verb::Host { change: HostChange { host, target: None }, .. } => audit("remove", host),
             Verb::Order { order, .. } => match order {
@@ -43,6 +44,9 @@ impl Audit {
             Verb::Stop { now } => {
                 let target = if *now { "now" } else { "" };
                 Some(Self { verb: "stop", target: target.to_owned(), begins: true })
+            }
+            Verb::Upgrade { order, .. } => {
+                audit("upgrade", &order.binary.as_deref().unwrap_or_default())
             }
             Verb::Watch(watch) => audit("watch", &watch.prefix),
             Verb::Apps
