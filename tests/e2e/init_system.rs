@@ -240,3 +240,23 @@ fn any_second_request_to_end_is_a_fast_one() {
         assert!(began.elapsed() < Duration::from_secs(10), "{first} {second}");
     }
 }
+
+#[test]
+fn rotated_logs_are_opened_anew() {
+    let server = Setup::builtin("hello").workers(1).start();
+    let (out, err) = (server.path("stdout.log"), server.path("stderr.log"));
+    assert_eq!(server.get("/before").status, 200);
+    server.wait_for_log("GET /before");
+    for path in [&out, &err] {
+        std::fs::rename(path, path.with_extension("1")).unwrap();
+    }
+    server.signal(Signal::SIGUSR1);
+    eventually("new files", || out.exists() && err.exists());
+    assert_eq!(server.get("/after").status, 200);
+    server.wait_for_log("GET /after");
+    let old = std::fs::read_to_string(out.with_extension("1")).unwrap();
+    assert!(old.contains("GET /before") && !old.contains("GET /after"), "{old}");
+    let (code, said) = server.cli(&["restart", "--wait"]);
+    assert_eq!(code, 0, "{said}");
+    eventually("events in the new file", || server.stderr().contains("worker_ready"));
+}
