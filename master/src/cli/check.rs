@@ -135,7 +135,8 @@ fn rejected(shown: &str, found: &[Diagnostic]) -> Failure {
 pub(super) fn listeners(config: &Config) -> String {
     let secure = config.edge.https.iter().map(|at| format!("https {at}"));
     let plain = config.edge.http.iter().map(|at| format!("http {at}"));
-    secure.chain(plain).collect::<Vec<_>>().join(", ")
+    let admin = config.edge.admin.iter().map(|at| format!("admin {at}"));
+    secure.chain(plain).chain(admin).collect::<Vec<_>>().join(", ")
 }
 
 fn praise(shown: &str, config: &Config) -> String {

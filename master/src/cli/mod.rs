@@ -16,6 +16,8 @@ pub mod entry;
 pub mod env;
 pub mod events;
 pub mod exit;
+mod explain;
+pub mod inherited;
 pub mod listing;
 pub mod manual;
 pub mod masters;
@@ -31,6 +33,7 @@ pub mod suggest;
 pub mod surroundings;
 pub mod table;
 pub mod token;
+pub mod upgrade;
 pub mod value;
 pub mod why;
 
@@ -84,6 +87,7 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Rollback(flags) } => reload::rollback(&flags),
         Verb::Plan(flags) | Verb::Ctl { verb: CtlVerb::Plan(flags) } => reload::plan(&flags),
         Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
+        Verb::Ctl { verb: CtlVerb::Explain(flags) } => explain::explain(&flags),
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
         Verb::Ctl { verb: CtlVerb::Sessions(flags) } => sessions::sessions(&flags),
@@ -99,6 +103,9 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Resume(flags) } => order::resume(&flags),
         Verb::Ctl { verb: CtlVerb::Drain(flags) } => order::drain(&flags),
         Verb::Ctl { verb: CtlVerb::Events(flags) } => events::events(&flags),
+        Verb::Upgrade(flags) | Verb::Ctl { verb: CtlVerb::Upgrade(flags) } => {
+            upgrade::upgrade(&flags)
+        }
         Verb::Completions(flags) => completions::completions(&flags),
         Verb::Man(flags) => manual::manual(&flags),
         Verb::Version(flags) => ctl::version(&flags),

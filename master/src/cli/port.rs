@@ -1,6 +1,7 @@
 //! Whether this process may listen on a port, and what to do when it may not.
 
 use super::exit::{Exit, Failure};
+use super::inherited as predecessor;
 use crate::sys::inherited;
 use rip::wire::activation;
 use std::fs::read_to_string;
@@ -49,9 +50,9 @@ impl Rights {
         }
     }
 
-    /// Whether the kernel lets this process bind `port`.
+    /// Whether the kernel lets this process bind `port`, or need not: a predecessor has.
     pub fn allow(self, port: u16) -> bool {
-        self.bind_service || port >= self.unprivileged_from
+        self.bind_service || port >= self.unprivileged_from || predecessor::has_port(port)
     }
 
     /// # Errors

@@ -101,15 +101,12 @@ impl Demotion {
     pub fn drop_rights(self, runtime: &RuntimeDir) -> Result<(), StartError> {
         privilege::become_user(&self.identity, &self.kept)
             .map_err(|error| self.cannot("be taken on", &error))?;
-        let sockets = runtime.sockets();
-        access(sockets, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK).map_err(
-            |errno| {
-                self.cannot(&format!("reach {}", sockets.display()), &errno.into()).hint(
-                    "unset XDG_RUNTIME_DIR, or set RUNTIME_DIRECTORY to a directory whose parents \
-                     everybody may pass",
-                )
-            },
-        )
+        runtime.reach().map_err(|error| {
+            self.cannot("reach the runtime directory", &error).hint(
+                "unset XDG_RUNTIME_DIR, or set RUNTIME_DIRECTORY to a directory whose parents \
+                 everybody may pass",
+            )
+        })
     }
 
     fn cannot(&self, what: &str, error: &io::Error) -> StartError {

@@ -57,6 +57,13 @@ impl Notifier {
         }
     }
 
+    /// Another process is the service from now on, and `pid` is its number: this one has nothing more
+    /// to say.
+    pub fn resign(&mut self, pid: u32) {
+        self.tell(&format!("MAINPID={pid}"));
+        (self.to, self.plea, self.watchdog) = (None, None, None);
+    }
+
     /// Says that it is ready, or is so again, and that it is this process.
     pub fn tell_ready(&mut self, status: String) {
         let pid = std::process::id();

@@ -2,18 +2,18 @@
 //!
 //! One master of a name may live at a time: whoever holds the lock on the pid file is it. While we
 //! hold it every other subdirectory belongs to a master that died, whatever its pid is used for
-//! now.
+//! now; or to the one that we succeed, until it has ended as well.
 
 use super::start_error::StartError;
 use crate::sys::lock::{LockError, PidFile};
 use crate::sys::privilege::Identity;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::{Gid, Uid, chown, fchownat, geteuid};
+use nix::unistd::{AccessFlags, Gid, Uid, access, chown, fchownat, geteuid};
 use rip::ids::{PoolNumber, WorkerId};
 use rip::limits;
 use rip::wire::runtime_dir::{CONTROL_SOCKET, PID_FILE, Places, worker_socket};
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -77,11 +77,74 @@ impl RuntimeDir {
         let trouble = |error: nix::Error| StartError::system(path.display(), &error.into());
         chown(path, Some(geteuid()), None).map_err(trouble)?;
         remove_leftovers(path)?;
-        DirBuilder::new()
-            .mode(PRIVATE)
-            .create(&sockets)
-            .map_err(|error| StartError::system(sockets.display(), &error))?;
+        make_sockets(&sockets)?;
         Ok(Self { path: path.to_owned(), sockets, claim })
+    }
+
+    /// The directory `path` of a master that hands it on, with the file that locks it. What is in it
+    /// stays that one's until [`Self::take_over`].
+    ///
+    /// # Errors
+    /// It is another one's by now, or there can be nothing in it.
+    pub fn handed_on(path: PathBuf, pid_file: File) -> Result<Self, StartError> {
+        let claim = PidFile::handed_on(pid_file, &path.join(PID_FILE))
+            .map_err(|error| StartError::system(path.display(), &error))?;
+        let sockets = path.join(std::process::id().to_string());
+        check_length(&sockets.join(worker_socket(WorkerId(WIDEST_WORKER_ID))))?;
+        // Somebody who died may have had our number.
+        let _nothing_usually = fs::remove_dir_all(&sockets);
+        make_sockets(&sockets)?;
+        Ok(Self { path, sockets, claim })
+    }
+
+    /// It is this master's from now on, whosever it was.
+    ///
+    /// # Errors
+    /// The pid file cannot be written.
+    pub fn take_over(&self) -> io::Result<()> {
+        self.claim.claim()
+    }
+
+    /// The file that locks it.
+    pub fn lock(&self) -> &File {
+        self.claim.file()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes what masters have left of themselves that are no more, whichever they were.
+    pub fn forget_the_dead(&self) {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.path() != self.sockets) {
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            if !Path::new(&format!("/proc/{pid}")).exists()
+                && let Err(error) = fs::remove_dir_all(entry.path())
+            {
+                log::warn!("{} stays behind: {error}", entry.path().display());
+            }
+        }
+    }
+
+    /// Removes what a master has left here that was killed.
+    pub fn forget(&self, pid: u32) {
+        let left = self.path.join(pid.to_string());
+        if left != self.sockets
+            && let Err(error) = fs::remove_dir_all(&left)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!("{} stays behind: {error}", left.display());
+        }
+    }
+
+    /// Where the control socket of the workers is.
+    pub fn worker_control(&self) -> PathBuf {
+        self.sockets.join(CONTROL_SOCKET)
     }
 
     /// Where the control socket is.
@@ -90,7 +153,8 @@ impl RuntimeDir {
     }
 
     /// Where the workers' sockets are.
-    pub fn sockets(&self) -> &Path {
+    #[cfg(test)]
+    fn sockets(&self) -> &Path {
         &self.sockets
     }
 
@@ -139,11 +203,22 @@ impl RuntimeDir {
     pub fn hand_over(&self, uid: Uid, gid: Gid) -> io::Result<()> {
         let parent = self.path.parent().filter(|parent| is_ours_by_name(parent));
         parent.into_iter().try_for_each(open_way)?;
-        let inside = [self.path.join(PID_FILE), self.control_socket()];
-        for path in inside.iter().map(PathBuf::as_path).chain([self.sockets(), &self.path]) {
+        let inside = [self.path.join(PID_FILE), self.control_socket(), self.worker_control()];
+        let inside = inside.iter().filter(|path| path.symlink_metadata().is_ok());
+        for path in inside.chain([&self.sockets, &self.path]) {
             chown(path, Some(uid), Some(gid))?;
         }
         Ok(())
+    }
+
+    /// Whether this process can still work in it.
+    ///
+    /// # Errors
+    /// It cannot: the way is closed to who it has become.
+    pub fn reach(&self) -> io::Result<()> {
+        let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
+        let reached = access(&self.sockets, all);
+        reached.map_err(|errno| io::Error::other(format!("{}: {errno}", self.sockets.display())))
     }
 
     /// The pool has no worker any more.
@@ -196,6 +271,11 @@ fn take_back(directory: &Path) -> io::Result<()> {
         fs::set_permissions(directory, Permissions::from_mode(PRIVATE))?;
     }
     Ok(())
+}
+
+fn make_sockets(path: &Path) -> Result<(), StartError> {
+    let made = DirBuilder::new().mode(PRIVATE).create(path);
+    made.map_err(|error| StartError::system(path.display(), &error))
 }
 
 impl Drop for RuntimeDir {

@@ -8,6 +8,7 @@ use crate::sys::privilege::{self, FOR_OTHERS, Identity};
 use crate::sys::spawn::Spawn;
 use rip::edgefile::job::Job;
 use rip::wire::spec::{BOOT_FD, LIFELINE_FD, SPEC_FD, WorkerSpec};
+use rip::wire::upgrade;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -77,7 +78,7 @@ impl Workshop {
         let (stderr, stderr_end) = pipe_cloexec()?;
         set_nonblocking(&boot)?;
         let child = Spawn {
-            exe: self.executable.as_fd(),
+            exe: self.executable.as_fd().into(),
             argv: &[c"rip-master".to_owned(), c"worker-shim".to_owned()],
             env: &self.env,
             fds: &[
@@ -89,6 +90,7 @@ impl Workshop {
                 (LIFELINE_FD, self.lifeline.0.as_fd()),
             ],
             capabilities,
+            own_group: false,
         }
         .spawn()?;
         Ok(Hatched { child, boot: boot.into(), stdout, stderr })
@@ -104,11 +106,12 @@ impl Workshop {
         let job = memfd(c"edgefile-job", &serde_json::to_vec(job)?)?;
         let (report, report_end) = pipe_cloexec()?;
         let child = Spawn {
-            exe: self.executable.as_fd(),
+            exe: self.executable.as_fd().into(),
             argv: &[c"rip-master".to_owned(), c"edgefile-compile".to_owned()],
             env: &self.env,
             fds: &[(0, job.as_fd()), (1, report_end.as_fd()), (2, self.null.as_fd())],
             capabilities: &[],
+            own_group: false,
         }
         .spawn()?;
         Ok((child, report.into()))
@@ -128,7 +131,7 @@ fn inherited_environment() -> Vec<CString> {
         .collect()
 }
 
-const WITHHELD: [&str; 9] = [
+const WITHHELD: [&str; 10] = [
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -138,4 +141,5 @@ const WITHHELD: [&str; 9] = [
     "RIP_PUBLISH_SECRET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
+    upgrade::VARIABLE,
 ];

@@ -15,6 +15,7 @@ use super::exchange::State;
 use super::file_search::FileWork;
 use super::identity::Entry;
 use super::live_reload::LiveStream;
+use super::snapshots::Beginning;
 use super::speech::Speaker;
 use super::transport::Transport;
 use super::turn::{Edge, Timer};
@@ -30,6 +31,7 @@ use rip::http1::head::RequestHead;
 use rip::http1::server::{After, Read as Step, Server};
 use rip::limits;
 use rip::observe::counter::Counter;
+use rip::observe::note::Connection;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
@@ -40,6 +42,8 @@ pub(super) struct Front {
     /// Who is at the other end: who connected, or whom its PROXY header names.
     pub(super) peer: SocketAddr,
     pub(super) entry: Entry,
+    /// It came by a listener for the operator.
+    pub(super) is_admin: bool,
     /// The address it was counted for.
     counted: Option<IpAddr>,
     pub(super) server: Server,
@@ -63,6 +67,8 @@ pub(super) struct Front {
     pub(super) runs_later: bool,
     /// It is told to come back over HTTPS only, if anybody is.
     pub(super) is_to_come_back: bool,
+    /// What is noted of it with each of its requests.
+    pub(super) connection: Connection,
 }
 
 /// How the connection ends.
@@ -134,7 +140,7 @@ impl Edge {
             return self.shared.connections.leave(arrival.counted, usize::from(self.index.0));
         };
         let Arrival { stream, peer, counted, at } = arrival;
-        let is_secure = self.snapshots.beginning(at).is_secure;
+        let Beginning { is_secure, is_admin, .. } = self.snapshots.beginning(at);
         let come_back = self.snapshots.active().come_back.as_ref();
         let is_to_come_back = come_back.is_none_or(|come_back| come_back.is_for(None));
         let mut transport = Transport::new(stream, is_secure);
@@ -145,6 +151,7 @@ impl Edge {
             transport,
             peer,
             entry,
+            is_admin,
             counted,
             server: Server::new(),
             input: None,
@@ -161,6 +168,11 @@ impl Edge {
             read_closed: false,
             runs_later: false,
             is_to_come_back,
+            connection: Connection {
+                peer: Some(peer),
+                listener: Some(at),
+                ..Connection::default()
+            },
         });
         if is_secure || entry == Entry::HeaderAwaited {
             self.front_deadline(key, Phase::Head, self.clock.now() + self.phases().head);
@@ -393,6 +405,7 @@ impl Edge {
                 Ok(Step::Head { consumed }) => {
                     front.deadlines.clear(Phase::Head);
                     front.deadlines.clear(Phase::Idle);
+                    front.connection.request = front.connection.request.saturating_add(1);
                     self.begin(key, head, &input.filled()[..consumed]);
                     input.consume(consumed);
                 }

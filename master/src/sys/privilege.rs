@@ -116,6 +116,15 @@ pub fn has(needed: &[Capability]) -> bool {
     Sets::of_this_thread().is_ok_and(|sets| sets.halves[0].effective & mask == mask)
 }
 
+/// What this process has of the capabilities that are known here, unless it is the superuser, whose
+/// children have them anyway.
+pub fn held() -> Vec<Capability> {
+    if is_root() {
+        return Vec::new();
+    }
+    OWN.into_iter().filter(|capability| has(&[*capability])).collect()
+}
+
 /// Whether this process is the superuser, whose children need no capabilities to be handed over.
 pub fn is_root() -> bool {
     geteuid().is_root()

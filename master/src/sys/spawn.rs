@@ -19,8 +19,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What is to be started.
 pub struct Spawn<'a> {
-    /// The program, opened for reading or as a path.
-    pub exe: BorrowedFd<'a>,
+    /// The program.
+    pub exe: Program<'a>,
     /// Its arguments, the first one its name.
     pub argv: &'a [CString],
     /// Its whole environment, `NAME=value` each.
@@ -31,6 +31,23 @@ pub struct Spawn<'a> {
     /// Capabilities that it has from us; a process that is not given them has none of them, unless it
     /// is the superuser's.
     pub capabilities: &'a [Capability],
+    /// It leads a process group of its own, and can be killed with all it starts.
+    pub own_group: bool,
+}
+
+/// What is executed.
+#[derive(Clone, Copy, Debug)]
+pub enum Program<'a> {
+    /// An open file: the same program whatever is done to its path.
+    Open(BorrowedFd<'a>),
+    /// Whatever is at this path. What it is called is what processes are listed by.
+    At(&'a CStr),
+}
+
+impl<'a> From<BorrowedFd<'a>> for Program<'a> {
+    fn from(file: BorrowedFd<'a>) -> Self {
+        Self::Open(file)
+    }
 }
 
 impl Spawn<'_> {
@@ -135,7 +152,10 @@ fn at(stage: Stage) -> impl FnOnce(io::Error) -> SpawnError {
 
 /// Everything the child needs, laid out before the fork.
 struct Plan {
-    exe: RawFd,
+    /// The open program, where it is one.
+    exe: Option<RawFd>,
+    path: *const c_char,
+    own_group: bool,
     report: RawFd,
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
@@ -158,8 +178,14 @@ impl Plan {
             [] => None,
             wanted => Some((mask(wanted), Sets::of_this_thread()?)),
         };
+        let (exe, path) = match spawn.exe {
+            Program::Open(file) => (Some(file.as_raw_fd()), std::ptr::null()),
+            Program::At(path) => (None, path.as_ptr()),
+        };
         Ok(Self {
-            exe: spawn.exe.as_raw_fd(),
+            exe,
+            path,
+            own_group: spawn.own_group,
             report: report.as_raw_fd(),
             argv: pointers(spawn.argv),
             env: pointers(spawn.env),
@@ -179,6 +205,10 @@ impl Plan {
             Ok(()) => {
                 self.close_the_rest();
                 self.restore_limit();
+                if self.own_group {
+                    // SAFETY: numbers only. A child that was just made can always do this.
+                    unsafe { libc::setpgid(0, 0) };
+                }
                 reset_signals();
                 match self.hand_over() {
                     Err(errno) => (Stage::Capabilities, errno),
@@ -199,7 +229,9 @@ impl Plan {
     /// each descriptor takes its place. `dup2` leaves its copy open at exec.
     fn place_descriptors(&mut self) -> Result<(), c_int> {
         let ceiling = self.ceiling;
-        self.exe = lift(self.exe, ceiling)?;
+        if let Some(exe) = &mut self.exe {
+            *exe = lift(*exe, ceiling)?;
+        }
         self.report = lift(self.report, ceiling)?;
         for (_, source) in &mut self.moves {
             *source = lift(*source, ceiling)?;
@@ -244,16 +276,23 @@ impl Plan {
     fn exec(&self) -> c_int {
         const SELF: &CStr = c"";
         // SAFETY: both vectors end with a null pointer and point into strings that live in the
-        // caller's frame; an empty path with AT_EMPTY_PATH means the descriptor itself.
+        // caller's frame, as the path does; an empty path with AT_EMPTY_PATH means the descriptor.
         unsafe {
-            libc::syscall(
-                libc::SYS_execveat,
-                self.exe,
-                SELF.as_ptr(),
-                self.argv.as_ptr(),
-                self.env.as_ptr(),
-                libc::AT_EMPTY_PATH,
-            );
+            match self.exe {
+                Some(exe) => {
+                    libc::syscall(
+                        libc::SYS_execveat,
+                        exe,
+                        SELF.as_ptr(),
+                        self.argv.as_ptr(),
+                        self.env.as_ptr(),
+                        libc::AT_EMPTY_PATH,
+                    );
+                }
+                None => {
+                    libc::execve(self.path, self.argv.as_ptr(), self.env.as_ptr());
+                }
+            }
         }
         errno()
     }
@@ -328,11 +367,12 @@ mod tests {
         let mut fds = extra.to_vec();
         fds.push((1, write.as_fd()));
         let spawn = Spawn {
-            exe: exe.as_fd(),
+            exe: exe.as_fd().into(),
             argv: &strings(&["sh", "-c", script]),
             env: &strings(&["GREETING=hello", "PATH=/usr/bin:/bin"]),
             fds: &fds,
             capabilities: &[],
+            own_group: false,
         };
         let mut child = spawn.spawn().unwrap();
         drop(write);
@@ -392,8 +432,14 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let exe = File::open(&path).unwrap();
             let argv = strings(&["program"]);
-            let spawn =
-                Spawn { exe: exe.as_fd(), argv: &argv, env: &[], fds: &[], capabilities: &[] };
+            let spawn = Spawn {
+                exe: exe.as_fd().into(),
+                argv: &argv,
+                env: &[],
+                fds: &[],
+                own_group: false,
+                capabilities: &[],
+            };
             let error = spawn.spawn().unwrap_err();
             assert_eq!(error.stage, Stage::Exec);
             assert!(error.to_string().starts_with("exec: "));
@@ -401,6 +447,29 @@ mod tests {
         };
         assert_eq!(fails_with(0o644), Some(libc::EACCES));
         assert_eq!(fails_with(0o755), Some(libc::ENOEXEC));
+    }
+
+    #[test]
+    fn a_program_is_found_by_its_path_and_leads_a_group_of_its_own() {
+        let (read, write) = pipe_cloexec().unwrap();
+        let argv = strings(&["sh", "-c", "ps -o pgid= -p $$; cat /proc/$$/comm"]);
+        let env = strings(&["PATH=/usr/bin:/bin"]);
+        let fds = [(1, write.as_fd())];
+        let exe = Program::At(c"/bin/sh");
+        let spawn =
+            Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true, capabilities: &[] };
+        let mut child = spawn.spawn().unwrap();
+        drop(write);
+        let mut said = String::new();
+        File::from(read).read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap(), ExitStatus::Exited(0));
+        let words: Vec<_> = said.split_whitespace().collect();
+        assert_eq!(words, [child.pid().to_string().as_str(), "sh"]);
+        let exe = Program::At(c"/nowhere/at/all");
+        let error =
+            Spawn { exe, argv: &argv, env: &env, fds: &[], own_group: true, capabilities: &[] }
+                .spawn();
+        assert_eq!(error.unwrap_err().source.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

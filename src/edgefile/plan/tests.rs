@@ -187,7 +187,7 @@ fn apps_and_listeners_come_and_go_in_any_order() {
     let expected =
         [("d", &Fate::Started), ("c", &Fate::Same), ("a", &Fate::Same), ("b", &Fate::Removed)];
     assert_eq!(fates.collect::<Vec<_>>(), expected);
-    let ListenerChanges { open, close, keep, https } = &plan.listeners;
+    let ListenerChanges { open, close, keep, https, admin: _ } = &plan.listeners;
     assert!(https.is_empty());
     assert_eq!(open, &["*:82".parse().unwrap()]);
     assert_eq!(close, &["127.0.0.1:8080".parse().unwrap()]);
