@@ -116,10 +116,15 @@ impl Demotion {
     /// The directory, and what a master keeps in it: somebody may have named one that holds more.
     fn own_state(&self, state: &Path) -> io::Result<()> {
         self.own(state)?;
-        let kept = ["certs", "sessions.db", "sessions.db-wal", "sessions.db-shm"];
-        let kept = kept.into_iter().map(|name| state.join(name));
-        kept.filter(|path| path.symlink_metadata().is_ok())
-            .try_for_each(|path| self.own_tree(&path, 0))
+        for entry in fs::read_dir(state)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            // The database with its companions, and the key of its tokens.
+            if name == "certs" || name.as_encoded_bytes().starts_with(b"session") {
+                self.own_tree(&entry.path(), 0)?;
+            }
+        }
+        Ok(())
     }
 
     /// Everything below `path` that is ours, links themselves and not where they lead.
