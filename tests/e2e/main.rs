@@ -1,6 +1,7 @@
 //! Promises, each against the real binary.
 
 mod acme;
+mod activation;
 mod boot;
 mod broken_release;
 mod builtins;
@@ -91,5 +92,8 @@ mod tls;
 mod tls_clients;
 mod traps;
 mod tunnel;
+mod upgrade;
+mod upgrade_fails;
+mod upgrade_keeps;
 mod verbs;
 mod wsgi;

@@ -8,7 +8,7 @@ mod sessions;
 use super::args::Start;
 use super::entry::{self, Entry, Files, Found, Places};
 use super::exit::Failure;
-use super::port::{Protocol, Rights};
+use super::port::{Protocol, Rights, are_given};
 use super::value::is_host;
 use super::{changes, env, python, value};
 use rip::contract::app::{
@@ -172,7 +172,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         config.realtime.push(endpoint);
     }
     sessions::serve(start, &mut config)?;
-    if start.edge.port_fallback {
+    if start.edge.port_fallback && !are_given() {
         fallback::settle(&mut config.edge)?;
     }
     Ok(Settings {

@@ -2,7 +2,7 @@
 //!
 //! One master of a name may live at a time: whoever holds the lock on the pid file is it. While we
 //! hold it every other subdirectory belongs to a master that died, whatever its pid is used for
-//! now.
+//! now; or to the one that we succeed, until it has ended as well.
 
 use super::start_error::StartError;
 use crate::sys::lock::{LockError, PidFile};
@@ -10,7 +10,7 @@ use nix::unistd::{Uid, User, chown, geteuid};
 use rip::ids::{PoolNumber, WorkerId};
 use rip::limits;
 use rip::wire::runtime_dir::{CONTROL_SOCKET, PID_FILE, Places, worker_socket};
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -63,11 +63,74 @@ impl RuntimeDir {
             LockError::Io(error) => StartError::system(path.join(PID_FILE).display(), &error),
         })?;
         remove_leftovers(path)?;
-        DirBuilder::new()
-            .mode(PRIVATE)
-            .create(&sockets)
-            .map_err(|error| StartError::system(sockets.display(), &error))?;
+        make_sockets(&sockets)?;
         Ok(Self { path: path.to_owned(), sockets, claim })
+    }
+
+    /// The directory `path` of a master that hands it on, with the file that locks it. What is in it
+    /// stays that one's until [`Self::take_over`].
+    ///
+    /// # Errors
+    /// It is another one's by now, or there can be nothing in it.
+    pub fn handed_on(path: PathBuf, pid_file: File) -> Result<Self, StartError> {
+        let claim = PidFile::handed_on(pid_file, &path.join(PID_FILE))
+            .map_err(|error| StartError::system(path.display(), &error))?;
+        let sockets = path.join(std::process::id().to_string());
+        check_length(&sockets.join(worker_socket(WorkerId(WIDEST_WORKER_ID))))?;
+        // Somebody who died may have had our number.
+        let _nothing_usually = fs::remove_dir_all(&sockets);
+        make_sockets(&sockets)?;
+        Ok(Self { path, sockets, claim })
+    }
+
+    /// It is this master's from now on, whosever it was.
+    ///
+    /// # Errors
+    /// The pid file cannot be written.
+    pub fn take_over(&self) -> io::Result<()> {
+        self.claim.claim()
+    }
+
+    /// The file that locks it.
+    pub fn lock(&self) -> &File {
+        self.claim.file()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes what masters have left of themselves that are no more, whichever they were.
+    pub fn forget_the_dead(&self) {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.path() != self.sockets) {
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            if !Path::new(&format!("/proc/{pid}")).exists()
+                && let Err(error) = fs::remove_dir_all(entry.path())
+            {
+                log::warn!("{} stays behind: {error}", entry.path().display());
+            }
+        }
+    }
+
+    /// Removes what a master has left here that was killed.
+    pub fn forget(&self, pid: u32) {
+        let left = self.path.join(pid.to_string());
+        if left != self.sockets
+            && let Err(error) = fs::remove_dir_all(&left)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!("{} stays behind: {error}", left.display());
+        }
+    }
+
+    /// Where the control socket of the workers is.
+    pub fn worker_control(&self) -> PathBuf {
+        self.sockets.join(CONTROL_SOCKET)
     }
 
     /// Where the control socket is.
@@ -76,7 +139,8 @@ impl RuntimeDir {
     }
 
     /// Where the workers' sockets are.
-    pub fn sockets(&self) -> &Path {
+    #[cfg(test)]
+    fn sockets(&self) -> &Path {
         &self.sockets
     }
 
@@ -128,6 +192,11 @@ impl RuntimeDir {
             log::warn!("{} stays behind: {error}", directory.display());
         }
     }
+}
+
+fn make_sockets(path: &Path) -> Result<(), StartError> {
+    let made = DirBuilder::new().mode(PRIVATE).create(path);
+    made.map_err(|error| StartError::system(path.display(), &error))
 }
 
 fn find_user(name: &str) -> io::Result<User> {

@@ -7,6 +7,7 @@ use crate::sys::fd::{memfd, own_executable, pipe_cloexec, set_nonblocking};
 use crate::sys::spawn::Spawn;
 use rip::edgefile::job::Job;
 use rip::wire::spec::{BOOT_FD, LIFELINE_FD, SPEC_FD, WorkerSpec};
+use rip::wire::upgrade;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -70,7 +71,7 @@ impl Workshop {
         let (stderr, stderr_end) = pipe_cloexec()?;
         set_nonblocking(&boot)?;
         let child = Spawn {
-            exe: self.executable.as_fd(),
+            exe: self.executable.as_fd().into(),
             argv: &[c"rip-master".to_owned(), c"worker-shim".to_owned()],
             env: &self.env,
             fds: &[
@@ -81,6 +82,7 @@ impl Workshop {
                 (BOOT_FD, boot_end.as_fd()),
                 (LIFELINE_FD, self.lifeline.0.as_fd()),
             ],
+            own_group: false,
         }
         .spawn()?;
         Ok(Hatched { child, boot: boot.into(), stdout, stderr })
@@ -96,10 +98,11 @@ impl Workshop {
         let job = memfd(c"edgefile-job", &serde_json::to_vec(job)?)?;
         let (report, report_end) = pipe_cloexec()?;
         let child = Spawn {
-            exe: self.executable.as_fd(),
+            exe: self.executable.as_fd().into(),
             argv: &[c"rip-master".to_owned(), c"edgefile-compile".to_owned()],
             env: &self.env,
             fds: &[(0, job.as_fd()), (1, report_end.as_fd()), (2, self.null.as_fd())],
+            own_group: false,
         }
         .spawn()?;
         Ok((child, report.into()))
@@ -119,5 +122,15 @@ fn inherited_environment() -> Vec<CString> {
         .collect()
 }
 
-const WITHHELD: [&str; 5] =
-    ["NOTIFY_SOCKET", "RIP_PUBLISH_SECRET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+const WITHHELD: [&str; 10] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "MAINPID",
+    "NOTIFY_SOCKET",
+    "RIP_PUBLISH_SECRET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    upgrade::VARIABLE,
+];

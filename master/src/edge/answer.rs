@@ -21,6 +21,7 @@ use rip::http1::server::After;
 use rip::http1::{FieldWriter, ResponseLength, encode};
 use rip::observe::access::Access;
 use rip::observe::counter::Counter;
+use rip::observe::note::Handler;
 use rip::observe::tally::{Done, is_endless};
 use rip::pool::Outcome;
 use rip::session;
@@ -35,10 +36,10 @@ impl Edge {
         &mut self,
         key: Key,
         reason: Reason,
-        detail: &str,
+        detail: &'static str,
         head: Option<(&RequestHead, &[u8])>,
     ) {
-        self.refuse_changed(key, reason, detail, head, b"", None);
+        self.refuse_changed(key, reason, detail, head, (b"", None), None);
     }
 
     /// Refuses a request with further fields in the answer, `fields`, as whole lines.
@@ -49,7 +50,7 @@ impl Edge {
         head: (&RequestHead, &[u8]),
         fields: &[u8],
     ) {
-        self.refuse_changed(key, reason, "", Some(head), fields, None);
+        self.refuse_changed(key, reason, "", Some(head), (fields, None), None);
     }
 
     /// The same for a request that a rule has taken: its answer is changed as all of that route are.
@@ -65,17 +66,17 @@ impl Edge {
         self.collect_changes(rule, &mut rules);
         let changes = snapshot.table.headers().response(&rules);
         let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
-        self.refuse_changed(key, reason, "", Some(head), b"", changes);
+        self.refuse_changed(key, reason, "", Some(head), (b"", changes), Some(rule));
     }
 
     fn refuse_changed(
         &mut self,
         key: Key,
         reason: Reason,
-        detail: &str,
+        detail: &'static str,
         head: Option<(&RequestHead, &[u8])>,
-        fields: &[u8],
-        changes: Option<&dyn Changes>,
+        (fields, changes): (&[u8], Option<&dyn Changes>),
+        rule: Option<usize>,
     ) {
         let (id, accept) = match head {
             Some((head, buf)) => {
@@ -89,9 +90,11 @@ impl Edge {
         let mut record = Record::default();
         match head {
             Some((head, buf)) => record.begin(head, buf, self.clock.now(), self.clock.wall()),
-            None => record.began = self.clock.now(),
+            None => (record.began, record.wall) = (self.clock.now(), self.clock.wall()),
         }
         record.peer = self.client_ip(key, head);
+        record.trail.detail = detail;
+        self.note_rule(&mut record, rule);
         let refusal =
             Refusal { reason, accept, retry_after_secs: None, fields, size: None, changes };
         self.write_refusal(key, &id, &refusal, &mut record);
@@ -178,7 +181,9 @@ impl Edge {
         record.status = reason.status();
         record.media_type.clear();
         record.media_type.extend_from_slice(content_type.as_bytes());
-        let own = OwnAnswer { status: reason.status(), content_type, body: &body, changes };
+        let status = reason.status();
+        let (handler, rule) = (Handler::Edge, None);
+        let own = OwnAnswer { status, content_type, body: &body, changes, handler, rule };
         let after = self.write_answer(key, id, &own, |fields| {
             if let Some(seconds) = retry_after_secs {
                 fields.raw(format!("Retry-After: {seconds}\r\n").as_bytes());
@@ -259,6 +264,8 @@ impl Edge {
         record.clear();
         record.begin(head, buf, self.clock.now(), self.clock.wall());
         record.peer = self.client_ip(front, Some((head, buf)));
+        record.trail.handler = own.handler;
+        self.note_rule(&mut record, own.rule);
         record.status = own.status;
         record.media_type.extend_from_slice(own.content_type.as_bytes());
         if let Some((after, body_bytes)) = self.write_answer(front, &id, own, more) {
@@ -321,6 +328,7 @@ impl Edge {
             // Nobody was left to be answered.
             exchange.record.status = reason.status();
         }
+        exchange.note_end(reason);
         if let Some(own) = exchange.own.take() {
             self.answer_own(*own, &mut exchange, reason);
         }
@@ -384,6 +392,7 @@ impl Edge {
         if let Some(reason) = reason {
             shard.add(Counter::Refusal(reason), 1);
         }
+        self.note(front, id, app, record, reason);
         if !self.shared.access_log || (record.silent && reason.is_none()) {
             return;
         }
@@ -438,6 +447,10 @@ pub(super) struct OwnAnswer<'a> {
     pub(super) body: &'a [u8],
     /// What the operator changes of its head.
     pub(super) changes: Option<&'a dyn Changes>,
+    /// What makes it.
+    pub(super) handler: Handler,
+    /// The rule of the active configuration that asks for it.
+    pub(super) rule: Option<usize>,
 }
 
 impl Record {
@@ -451,8 +464,15 @@ impl Record {
     }
 
     /// A worker's answer began.
-    pub(super) fn answer_begins(&mut self, head: &ResponseHead, buf: &[u8], signals: &Signals) {
+    pub(super) fn answer_begins(
+        &mut self,
+        head: &ResponseHead,
+        buf: &[u8],
+        signals: &Signals,
+        now: Instant,
+    ) {
         self.status = head.status();
+        (self.trail.answered, self.trail.first_byte) = (head.status(), now);
         self.silent = signals.no_log;
         let media_type = head.find(Known::ContentType).unwrap_or_default().of(buf);
         self.media_type.extend_from_slice(media_type);

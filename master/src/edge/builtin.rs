@@ -15,6 +15,7 @@ use rip::guard::client_ip::is_local;
 use rip::http1::changes::Changes;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
+use rip::observe::note::Handler;
 use std::sync::Arc;
 
 impl Edge {
@@ -124,7 +125,8 @@ impl Edge {
                 return self.knock(front, (head, buf), &Errand::question(path));
             }
         };
-        let own = OwnAnswer { status, content_type, body: &body, changes: None };
+        let (handler, rule) = (Handler::Edge, None);
+        let own = OwnAnswer { status, content_type, body: &body, changes: None, handler, rule };
         self.answer_whole(front, (head, buf), &own, |_| {});
         self.scratch = body;
     }
@@ -143,6 +145,8 @@ impl Edge {
             content_type: PLAIN,
             body: b"",
             changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+            handler: Handler::Redirect,
+            rule: Some(index),
         };
         self.answer_whole(front, (head, buf), &own, |fields| {
             fields.field(b"Location", &location);

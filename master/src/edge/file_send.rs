@@ -54,6 +54,8 @@ pub(super) struct FileAnswer<'a> {
     pub(super) site: &'a Site,
     /// The rules that change the answer's head.
     pub(super) changes: &'a [usize],
+    /// The rule that asks for it.
+    pub(super) rule: usize,
 }
 
 /// A file on its way to a client.
@@ -259,6 +261,7 @@ impl Edge {
         let mut record = Record::default();
         record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
         record.peer = self.fronts.get(ask.key).map(|front| front.peer.ip());
+        self.note_file(ask, &mut record);
         let changes = ask.snapshot.table.headers().response(ask.changes);
         let refusal = Refusal {
             fields: b"",
@@ -278,6 +281,7 @@ impl Edge {
         record.began = ask.began;
         record.peer = self.fronts.get(ask.key).map(|front| front.peer.ip());
         record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
+        self.note_file(ask, record);
         let media_type = match answer {
             Answer::Whole(found) | Answer::Partial(found, _) => found.media_type,
             Answer::Compressed { plain, .. } => plain.media_type,

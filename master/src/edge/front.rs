@@ -31,6 +31,7 @@ use rip::http1::head::RequestHead;
 use rip::http1::server::{After, Read as Step, Server};
 use rip::limits;
 use rip::observe::counter::Counter;
+use rip::observe::note::Connection;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
@@ -66,6 +67,8 @@ pub(super) struct Front {
     pub(super) runs_later: bool,
     /// It is told to come back over HTTPS only, if anybody is.
     pub(super) is_to_come_back: bool,
+    /// What is noted of it with each of its requests.
+    pub(super) connection: Connection,
 }
 
 /// How the connection ends.
@@ -165,6 +168,11 @@ impl Edge {
             read_closed: false,
             runs_later: false,
             is_to_come_back,
+            connection: Connection {
+                peer: Some(peer),
+                listener: Some(at),
+                ..Connection::default()
+            },
         });
         if is_secure || entry == Entry::HeaderAwaited {
             self.front_deadline(key, Phase::Head, self.clock.now() + self.phases().head);
@@ -397,6 +405,7 @@ impl Edge {
                 Ok(Step::Head { consumed }) => {
                     front.deadlines.clear(Phase::Head);
                     front.deadlines.clear(Phase::Idle);
+                    front.connection.request = front.connection.request.saturating_add(1);
                     self.begin(key, head, &input.filled()[..consumed]);
                     input.consume(consumed);
                 }

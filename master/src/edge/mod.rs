@@ -29,6 +29,7 @@ mod handshake;
 mod identity;
 mod link;
 mod live_reload;
+mod noting;
 mod proxy;
 mod publish;
 mod rate_limit;

@@ -16,6 +16,7 @@ use rip::entropy::Entropy;
 use rip::http1::Method;
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::limits;
+use rip::observe::note::Handler;
 use rip::realtime::publish::{self, Tally, bearer, is_same_secret};
 use rip::realtime::{Count, CountFor};
 use std::sync::Arc;
@@ -129,6 +130,7 @@ impl Edge {
         let hub = self.shared.hubs.of(&config.app_id, settings, seed);
         let mut exchange = self.poolless(key, head, buf);
         exchange.body_limit = limits::PUBLISH_BYTES as u64;
+        exchange.record.trail.handler = Handler::Realtime;
         exchange.publishing =
             Some(Box::new(Publishing { hub, body: Vec::new(), tally: Tally::new() }));
         self.enter(key, head, exchange);
@@ -187,7 +189,14 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let Some(front) = exchange.front else { return };
         let id = exchange.request_id;
-        let own = OwnAnswer { status, content_type, body, changes: None };
+        let own = OwnAnswer {
+            status,
+            content_type,
+            body,
+            changes: None,
+            handler: Handler::Realtime,
+            rule: None,
+        };
         let Some((after, body_bytes)) = self.write_answer(front, &id, &own, |_| {}) else { return };
         if let Some(exchange) = self.exchanges.get_mut(key) {
             let record = &mut exchange.record;

@@ -16,6 +16,7 @@ use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::known::Known;
 use rip::http1::{encode, upgrade};
 use rip::ids::PoolNumber;
+use rip::observe::note::Handler;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -91,6 +92,7 @@ impl Edge {
         exchange.head_only = head.method_kind() == rip::http1::method::Method::Head;
         exchange.record.begin(head, buf, self.clock.now(), self.clock.wall());
         exchange.record.peer = peer;
+        self.note_connection(key, &mut exchange.record);
         exchange
     }
 
@@ -161,10 +163,15 @@ impl Edge {
         let client = front.client(head, buf, self.snapshots.active());
         exchange.record.peer = Some(client.ip);
         exchange.record.begin(head, buf, now, self.clock.wall());
+        exchange.record.trail.connection = front.connection;
+        exchange.record.trail.select = errand.select;
+        exchange.record.trail.handler =
+            if errand.upstream.is_some() { Handler::Upstream } else { Handler::App };
 
         let mut address = AddressText::default();
         let peer = address.of(front.peer.ip());
         self.collect_changes(errand.rule, &mut exchange.changes);
+        self.note_rule(&mut exchange.record, Some(errand.rule));
         let active = self.snapshots.active();
         let changes = active.table.headers().request(&exchange.changes);
         let upstream = errand.upstream.and_then(|index| active.upstreams.get(index));
@@ -196,6 +203,7 @@ impl Edge {
             Box::new(Proxied::new(upstream, head.method_kind(), path_at))
         });
         exchange.upgrade = upgrade::wants_websocket(head, buf);
+        exchange.record.trail.upgrade = exchange.upgrade;
         exchange.wish = (active.config.routes.get(errand.rule))
             .filter(|_| !exchange.upgrade)
             .and_then(|rule| Wish::of(rule.compress, head, buf));

@@ -11,6 +11,7 @@ use rip::contract::reason::Reason;
 use rip::guard::client_ip::Scheme;
 use rip::http1::FieldWriter;
 use rip::http1::head::{RequestHead, ResponseHead};
+use rip::observe::note::Handler;
 use rip::route::{host, secure};
 
 impl Edge {
@@ -68,6 +69,8 @@ impl Edge {
             content_type: "text/plain; charset=utf-8",
             body: b"",
             changes: None,
+            handler: Handler::ToHttps,
+            rule: None,
         };
         self.answer_whole(key, (head, buf), &own, |fields| {
             fields.field(b"Location", &location);

@@ -106,6 +106,7 @@ impl House {
             access_log: true,
             json: true,
             stats: Stats::new(1),
+            notes: crate::shared::notes::LoopNotes::new(1),
             connections: Connections::new(Caps::new(100, None), 1),
             spool_memory: Budget::new(limits.spool_memory_bytes),
             spool_disk: Budget::new(limits.spool_disk_bytes),

@@ -16,6 +16,7 @@ pub mod log;
 pub mod logins;
 pub mod mail;
 pub mod names;
+pub mod notes;
 pub mod pages;
 pub mod pools;
 pub mod private_path;
@@ -61,6 +62,8 @@ pub struct Shared {
     pub json: bool,
     /// Counters, a shard for each loop.
     pub stats: Stats,
+    /// What is remembered of the last requests.
+    pub notes: notes::LoopNotes,
     /// Client connections of the whole process.
     pub connections: Connections,
     /// Request bodies waiting in memory.

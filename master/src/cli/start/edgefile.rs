@@ -5,7 +5,7 @@ use super::{Words, World, checked_name, fallback, name_after, sessions, workers}
 use crate::cli::args::Start;
 use crate::cli::entry;
 use crate::cli::exit::Failure;
-use crate::cli::port::Protocol;
+use crate::cli::port::{Protocol, are_given};
 use rip::contract::config::Config;
 use rip::contract::listen::ListenAddress;
 use rip::contract::overrides::Overrides;
@@ -155,7 +155,7 @@ pub fn settings(
     if config.edge.rate_limit.is_none() && overrides.rate_window.is_some() {
         return Err(super::window_alone());
     }
-    if start.edge.port_fallback && fallback::settle(&mut config.edge)? {
+    if start.edge.port_fallback && !are_given() && fallback::settle(&mut config.edge)? {
         // Reloads listen there as well.
         overrides.http = Some(config.edge.http.clone());
         overrides.https = Some(config.edge.https.clone());

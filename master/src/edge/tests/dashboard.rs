@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::shared::door::{Answer, DoorAsk};
-use crate::shared::mail::EdgeMessage;
+use crate::shared::mail::{EdgeMessage, Farewell};
 use rip::guard::login::Key;
 use rip::ids::LoopIndex;
 
@@ -303,7 +303,7 @@ fn no_more_than_so_many_are_fed_and_a_drain_ends_all() {
         .collect();
     assert_eq!(status(&ask(&house, "GET /feed", "rip.local", "", "")), 503);
     let edges = house.edges.lock().unwrap();
-    edges.as_ref().unwrap().drain(Clock::read());
+    edges.as_ref().unwrap().drain(Farewell::until(Clock::read()));
     for stream in &mut streams {
         let mut rest = String::new();
         stream.read_to_string(&mut rest).expect("an end");
