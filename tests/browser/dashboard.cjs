@@ -17,8 +17,8 @@ const port = new URL(panel).port;
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const PLANTED = "planted-8d2f";
 
-const socket = path.join(process.env.XDG_RUNTIME_DIR, "rip", process.env.RIP_NAME, "ctl.sock");
 const ctl = (...words) => JSON.parse(execFileSync(process.env.RIP_MASTER, ["ctl", ...words, "--json"], { encoding: "utf8" }));
+const socket = path.join(process.env.XDG_RUNTIME_DIR, "rip", process.env.RIP_NAME, "ctl.sock");
 const told = () => JSON.parse(execFileSync("curl", ["-sS", "--unix-socket", socket, "http://ctl/diagnostics"], { encoding: "utf8" }));
 const link = () => ctl("dashboard-login").urls.find((url) => url.startsWith(panel));
 
@@ -287,7 +287,9 @@ main(async (page, base, browser, watch) => {
   await inspect(page, "busy");
 
   await page.emulateMedia({ reducedMotion: "reduce" });
-  assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
+  await settles("nothing moves", async () => {
+    assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
+  });
   await page.emulateMedia({ reducedMotion: null });
 
   const cookie = await logsIn(page, browser, watch);
