@@ -5,6 +5,7 @@ use super::certs::CertAsks;
 use super::compiler::Compiler;
 use super::crew::Gear;
 use super::crews::Crews;
+use super::demotion::{Demotion, warn_of_unreadable};
 use super::explain::Explains;
 use super::feed::Feed;
 use super::listeners::Listeners;
@@ -81,6 +82,8 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     // Before anything is opened that could have the number of a descriptor that was not left us.
     let mut inheritance = Inheritance::receive()?;
     let mut listeners = Listeners::of_init()?;
+    let demotion = Demotion::plan(&settings)?;
+
     let runtime = match &mut inheritance {
         None => RuntimeDir::claim(&settings.name)?,
         Some(inheritance) => {
@@ -95,6 +98,16 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let (certs, watch) = load_certs(&settings, &tls, control.clone())?;
     let listening = open_all(&mut listeners, &settings.config.edge)?;
     let of_workers = control_socket(&runtime.worker_control())?;
+
+    // What is read here is read again at a reload, by who we become.
+    let upstreams = prepare(&settings.config, &[], &control).map_err(StartError::configuration)?;
+    let secrets = Secrets::read(&settings.config)
+        .map_err(|wrong| StartError::configuration(wrong.join("; ")))?;
+    if let Some(demotion) = demotion {
+        demotion.hand_over(&runtime, &settings)?;
+        demotion.drop_rights(&runtime)?;
+        warn_of_unreadable(&settings);
+    }
 
     let mut signals = Signals::new().map_err(step("signals"))?;
     poll.registry()
@@ -133,9 +146,6 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let cap = capacity.connections(&settings.config);
     let gear = Gear { registry: registry()?, log: log.sink(), mail: control.clone() };
     let mut crews = Crews::new(gear);
-    let upstreams = prepare(&settings.config, &[], &control).map_err(StartError::configuration)?;
-    let secrets = Secrets::read(&settings.config)
-        .map_err(|wrong| StartError::configuration(wrong.join("; ")))?;
     let snapshot = first_snapshot(&settings.config, &mut crews, &control, clock.now())
         .map_err(step("the control loop"))?
         .with_upstreams(upstreams)
@@ -333,10 +343,15 @@ fn cannot_listen(address: ListenAddress, is_secure: bool, error: &ListenError) -
 }
 
 fn spool_dir(chosen: Option<&str>) -> PathBuf {
-    // The init system may list several cache directories, separated by colons.
-    let cache = std::env::var("CACHE_DIRECTORY").ok();
-    let cache = cache.as_deref().and_then(|list| list.split(':').find(|path| !path.is_empty()));
-    chosen.or(cache).unwrap_or("/var/tmp").into()
+    let chosen = chosen.map(PathBuf::from).or_else(cache_directory);
+    chosen.unwrap_or_else(|| "/var/tmp".into())
+}
+
+/// The directory that the init system made for what may be lost; it may list several, separated by
+/// colons.
+pub(super) fn cache_directory() -> Option<PathBuf> {
+    let listed = std::env::var("CACHE_DIRECTORY").ok()?;
+    listed.split(':').find(|path| path.starts_with('/')).map(PathBuf::from)
 }
 
 fn cores() -> u16 {

@@ -156,6 +156,8 @@ impl Master {
     /// # Errors
     /// When the app turned out to be impossible to start, or the event loop itself failed.
     pub fn run(mut self) -> Result<Outcome, StartError> {
+        // Booting has taken its time.
+        self.clock.refresh();
         self.note_configuration();
         let apps = &self.settings.config.apps;
         let app = apps.first().map_or_else(|| AppId::new(""), |app| app.id.clone());
@@ -332,6 +334,7 @@ impl Master {
 
     /// Lets the cores act on the facts, and carries out what they want.
     fn settle(&mut self) {
+        self.state.reports.forget();
         let now = self.clock.now();
         self.shutdown.settle(self.crews.is_gone(), now);
         while let Some(order) = self.shutdown.poll_order() {
@@ -491,6 +494,9 @@ impl Master {
         let from = request.from;
         let verb = Verb::of(&mut request);
         let audit = verb.as_ref().ok().and_then(Audit::of);
+        if audit.is_some() {
+            self.state.reports.forget();
+        }
         let answer = match verb {
             Err(refused) => Some(refused),
             Ok(verb) if request.by.process().is_none() && !verb.is_for_clients() => {
@@ -522,7 +528,10 @@ impl Master {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
             }
-            Ok(Verb::Explain { id }) => self.explain(from, &id),
+            Ok(Verb::Explain { id }) => {
+                self.explain(from, &id);
+                None
+            }
             Ok(Verb::History) => {
                 Some(history(&self.reload.history, self.reload.pipeline.version()))
             }

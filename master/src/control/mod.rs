@@ -21,6 +21,7 @@ mod compiler;
 mod crew;
 mod crews;
 mod dashboard;
+mod demotion;
 mod door;
 mod explain;
 mod feed;
@@ -52,6 +53,7 @@ mod watcher;
 mod workshop;
 
 pub use outcome::Outcome;
+pub use runtime_dir::is_trusted;
 pub use start_error::StartError;
 pub use successor::summons;
 

@@ -125,8 +125,7 @@ impl Edge {
                 return self.knock(front, (head, buf), &Errand::question(path));
             }
         };
-        let (handler, rule) = (Handler::Edge, None);
-        let own = OwnAnswer { status, content_type, body: &body, changes: None, handler, rule };
+        let own = OwnAnswer::of_edge(status, content_type, &body);
         self.answer_whole(front, (head, buf), &own, |_| {});
         self.scratch = body;
     }

@@ -28,7 +28,6 @@ use rip::http1::FieldWriter;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
 use rip::limits;
-use rip::observe::note::Handler;
 use std::sync::LazyLock;
 
 impl Edge {
@@ -195,7 +194,7 @@ impl Edge {
         more: impl FnOnce(&mut FieldWriter<'_>),
     ) {
         let content_type = "application/json";
-        let own = own_answer(status, content_type, body.as_bytes());
+        let own = OwnAnswer::of_edge(status, content_type, body.as_bytes());
         self.answer_whole(key, asked, &own, |fields| {
             fields.field(b"Cache-Control", b"no-store");
             more(fields);
@@ -211,7 +210,7 @@ impl Edge {
     ) {
         let content_type = "text/html; charset=utf-8";
         let is_sealed = self.is_sealed(key, asked);
-        let own = own_answer(status, content_type, page.text.as_bytes());
+        let own = OwnAnswer::of_edge(status, content_type, page.text.as_bytes());
         self.answer_whole(key, asked, &own, |fields| {
             fields.field(b"Content-Security-Policy", page.policy.as_bytes());
             fields.raw(PAGE_FIELDS);
@@ -223,10 +222,6 @@ impl Edge {
             }
         });
     }
-}
-
-fn own_answer<'a>(status: u16, content_type: &'a str, body: &'a [u8]) -> OwnAnswer<'a> {
-    OwnAnswer { status, content_type, body, changes: None, handler: Handler::Edge, rule: None }
 }
 
 /// The value of `Authorization: Bearer`; empty where there is none.

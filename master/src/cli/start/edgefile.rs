@@ -98,6 +98,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         https: listeners.https,
         only: listeners.only,
         tls,
+        user: edge.user.clone(),
         loops: edge.loops,
         body_bytes: edge.max_body,
         connections: edge.max_connections,
@@ -161,6 +162,7 @@ pub fn settings(
         overrides.https = Some(config.edge.https.clone());
         overrides.only = None;
     }
+    let state_dir = super::state_dir_of(world, config.edge.user.as_deref());
     Ok(Settings {
         name,
         config,
@@ -173,7 +175,7 @@ pub fn settings(
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
         publish_secret: super::publish_secret(start)?,
-        state_dir: world.state_dir.to_string_lossy().into_owned(),
+        state_dir,
     })
 }
 

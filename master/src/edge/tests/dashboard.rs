@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::shared::door::{Answer, DoorAsk};
-use crate::shared::mail::{EdgeMessage, Farewell};
+use crate::shared::mail::EdgeMessage;
+use crate::shared::mail::Farewell;
 use rip::guard::login::Key;
 use rip::ids::LoopIndex;
 

@@ -18,6 +18,7 @@ fn world(tree: &Tree) -> World {
         web_concurrency: None,
         cache_directory: None,
         state_dir: "/state".into(),
+        is_state_at_home: false,
     }
 }
 
@@ -97,6 +98,7 @@ fn flags_stand_above_the_file() {
         https: Some(Vec::new()),
         only: None,
         tls: HttpsFlags::default(),
+        user: None,
         loops: Some(2),
         dashboard: None,
         body_bytes: Some(1024),
