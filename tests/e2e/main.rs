@@ -18,6 +18,7 @@ mod crash;
 mod crash_between;
 mod crash_budget;
 mod crashloop;
+mod docs;
 mod drain;
 mod edgefile_cli;
 mod edgefile_hosts;
