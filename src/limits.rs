@@ -92,6 +92,11 @@ pub const SETUP_TIMEOUT: Duration = Duration::from_secs(600);
 pub const SHUTDOWN_SLACK: Duration = Duration::from_secs(5);
 /// Longest wait for one more request on an idle connection during shutdown.
 pub const SHUTDOWN_IDLE: Duration = Duration::from_secs(5);
+/// Beyond the start timeout of the slowest app: how long the next server may take until it is ready to
+/// take over.
+pub const UPGRADE_SLACK: Duration = Duration::from_secs(30);
+/// How long the next server may take to take over once it may.
+pub const UPGRADE_TAKEOVER: Duration = Duration::from_secs(10);
 /// Idle links to `command` apps are closed after this.
 pub const LINK_KEEPALIVE: Duration = Duration::from_secs(1);
 /// A given-up worker slot is tried again after this.

@@ -212,6 +212,10 @@ pub struct EdgeConfig {
     /// The names that end in `.local` are told to the local network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mdns: bool,
+    /// Who the server becomes after it listens, by name or number; `None` stays who it is. Read at
+    /// start only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Edge loops; `None` is one per core. Read at start only.
     pub loops: Option<u16>,
     /// Bounds of the edge.

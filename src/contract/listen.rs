@@ -91,6 +91,11 @@ pub struct FreePorts {
     pub https: bool,
 }
 
+impl FreePorts {
+    /// Whether the process may listen at any of them does not matter: others open them, or have.
+    pub const ALL: Self = Self { http: true, https: true };
+}
+
 impl std::str::FromStr for ListenAddress {
     type Err = &'static str;
 

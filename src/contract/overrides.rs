@@ -20,6 +20,8 @@ pub struct Overrides {
     pub only: Option<Vec<ListenAddress>>,
     /// Certificates, and what goes with them.
     pub tls: HttpsFlags,
+    /// Who the server becomes.
+    pub user: Option<String>,
     /// Edge loops.
     pub loops: Option<u16>,
     /// Largest request body in bytes.
@@ -80,6 +82,7 @@ impl Overrides {
         self.tls.apply(config);
         self.apply_listeners(config);
         let edge = &mut config.edge;
+        replace(&mut edge.user, &self.user.clone().map(Some));
         replace(&mut edge.loops, &self.loops.map(Some));
         replace(&mut edge.limits.body_bytes, &self.body_bytes);
         replace(&mut edge.limits.connections, &self.connections.map(Some));

@@ -3,8 +3,8 @@
 //! [`supervisor::Supervisor`] keeps one app's slots occupied by workers ([`worker`] is the life of
 //! one) and puts fresh ones in the place of others: all of them in a [`roll`], one by one when they
 //! reach a limit. [`restart`] decides what follows a failure, [`exit`] says what an exit meant,
-//! [`health`] finds out who does not answer, and [`shutdown::Shutdown`] is the end of the whole
-//! server. None of them touches a process: facts come
+//! [`health`] finds out who does not answer, [`shutdown::Shutdown`] is the end of the whole server, and
+//! [`upgrade::Upgrade`] hands it over to another one of itself. None of them touches a process: facts come
 //! in with the moment they became known, orders are polled, and [`oversleep`] keeps a loop that was
 //! itself asleep from killing anybody for it. [`changes`] says when an app's files have changed.
 
@@ -19,6 +19,7 @@ pub mod roll;
 pub mod shutdown;
 mod slot;
 pub mod supervisor;
+pub mod upgrade;
 pub mod worker;
 
 pub use exit::Exit;
@@ -27,4 +28,5 @@ pub use recycle::Wish;
 pub use roll::{Cause, RollProgress};
 pub use shutdown::{Order, Shutdown};
 pub use supervisor::{Policy, Supervisor, WorkerIds};
+pub use upgrade::Upgrade;
 pub use worker::Stage;

@@ -7,4 +7,5 @@ pub mod dotenv;
 pub mod header;
 pub mod runtime_dir;
 pub mod spec;
+pub mod upgrade;
 pub mod verb;

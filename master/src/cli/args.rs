@@ -16,6 +16,7 @@ mod replacing;
 mod sessions;
 mod shell;
 mod start;
+mod upgrade;
 
 pub use app::AppFlags;
 pub use ask::{Ask, Drain, Events, OnApp, Order, Scale, Stop};
@@ -34,6 +35,7 @@ pub use replacing::{ReplacingFlags, RestartFlags};
 pub use sessions::SessionFlags;
 pub use shell::{Completions, Manual, Version};
 pub use start::Start;
+pub use upgrade::Upgrade;
 
 use super::exit::Failure;
 use super::token::expand;
@@ -140,6 +142,8 @@ pub enum Verb {
     Why(Why),
     /// Print what can stand in an Edgefile
     Schema(Schema),
+    /// Have another process of the program take the place of the one that runs, without losing a request
+    Upgrade(Upgrade),
     /// Print what completes command lines in a shell
     Completions(Completions),
     /// Print the manual, or the page of a verb

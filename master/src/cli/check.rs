@@ -49,7 +49,7 @@ pub fn check(flags: &Check) -> Result<Exit, Failure> {
 /// It is wrong, and how has been told (exit 78).
 pub fn accepted(path: &Path, free: FreePorts) -> Result<Config, Failure> {
     let shown = path.display().to_string();
-    let mut outcome = compile::compile(&Job { free, ..job(path)? })?;
+    let mut outcome = compile::compile(&Job { free, other_users: true, ..job(path)? })?;
     tell(&outcome.diagnostics, &shown);
     let is_rejected = outcome.is_rejected();
     match outcome.take_config() {

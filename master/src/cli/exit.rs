@@ -77,7 +77,7 @@ impl From<StartError> for Failure {
             .into_iter()
             .find(|exit| exit.code() == error.exit_code)
             .unwrap_or(Exit::Failed);
-        let failure = Self::new(exit, error.message);
+        let failure = Self { lines: error.lines, ..Self::new(exit, error.message) };
         if error.hint.is_empty() { failure } else { failure.tip(error.hint) }
     }
 }

@@ -1,6 +1,7 @@
 //! Which masters run, and which one is meant.
 
 use super::exit::{Exit, Failure};
+use crate::control::is_trusted;
 use crate::sys::lock::PidFile;
 use nix::unistd::geteuid;
 use rip::wire::runtime_dir::{CONTROL_SOCKET, PID_FILE, Places, Search};
@@ -118,15 +119,8 @@ fn subdirectories(path: &Path) -> Vec<PathBuf> {
 /// In a shared place such as `/tmp` anybody could have put a directory with a false master. Root also asks
 /// the masters of others, where root alone can have made their directory: services run as users of their own.
 fn is_ours(directory: &Path) -> bool {
-    let found = fs::symlink_metadata(directory).ok().filter(fs::Metadata::is_dir);
-    let Some(found) = found else { return false };
-    let is_own = found.uid() == geteuid().as_raw();
-    is_own || (geteuid().is_root() && directory.parent().is_some_and(is_made_by_root_alone))
-}
-
-fn is_made_by_root_alone(place: &Path) -> bool {
-    fs::symlink_metadata(place)
-        .is_ok_and(|place| place.is_dir() && place.uid() == 0 && place.mode() & 0o022 == 0)
+    fs::symlink_metadata(directory)
+        .is_ok_and(|found| found.is_dir() && is_trusted(directory, found.uid()))
 }
 
 #[cfg(test)]

@@ -12,11 +12,13 @@ pub mod compile;
 pub mod compiler;
 pub mod completions;
 pub mod ctl;
+pub mod diagnostics;
 pub mod entry;
 pub mod env;
 pub mod events;
 pub mod exit;
 mod explain;
+pub mod inherited;
 pub mod listing;
 pub mod manual;
 pub mod masters;
@@ -32,12 +34,14 @@ pub mod suggest;
 pub mod surroundings;
 pub mod table;
 pub mod token;
+pub mod upgrade;
 pub mod value;
 pub mod why;
 
-use crate::shared::diagnostics;
+use crate::shared::diagnostics as logging;
 use args::{Cli, CtlVerb, Start, Unread, Verb};
 use exit::{Exit, Failure};
+use rip::contract::listen::FreePorts;
 use rip::contract::settings::Settings;
 use std::ffi::OsString;
 use std::path::Path;
@@ -70,7 +74,7 @@ fn perform(
     match verb {
         Verb::Start(flags) => {
             let settings = settings(&flags)?;
-            diagnostics::begin(settings.debug, settings.config.edge.log.json);
+            logging::begin(settings.debug, settings.config.edge.log.json);
             serve(settings)
         }
         Verb::Stop(flags) | Verb::Ctl { verb: CtlVerb::Stop(flags) } => ctl::stop(&flags),
@@ -85,6 +89,8 @@ fn perform(
         Verb::Plan(flags) | Verb::Ctl { verb: CtlVerb::Plan(flags) } => reload::plan(&flags),
         Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
         Verb::Ctl { verb: CtlVerb::Explain(flags) } => explain::explain(&flags),
+        Verb::Ctl { verb: CtlVerb::Diagnostics(flags) } => diagnostics::diagnostics(&flags),
+        Verb::Ctl { verb: CtlVerb::Metrics(flags) } => diagnostics::metrics(&flags),
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
         Verb::Ctl { verb: CtlVerb::Sessions(flags) } => sessions::sessions(&flags),
@@ -100,6 +106,9 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Resume(flags) } => order::resume(&flags),
         Verb::Ctl { verb: CtlVerb::Drain(flags) } => order::drain(&flags),
         Verb::Ctl { verb: CtlVerb::Events(flags) } => events::events(&flags),
+        Verb::Upgrade(flags) | Verb::Ctl { verb: CtlVerb::Upgrade(flags) } => {
+            upgrade::upgrade(&flags)
+        }
         Verb::Completions(flags) => completions::completions(&flags),
         Verb::Man(flags) => manual::manual(&flags),
         Verb::Version(flags) => ctl::version(&flags),
@@ -114,7 +123,8 @@ fn settings(flags: &Start) -> Result<Settings, Failure> {
     };
     let overrides = start::edgefile::overrides(flags, &world)?;
     let path = start::edgefile::absolute(&path)?;
-    let config = check::accepted(Path::new(&path), overrides.free_ports())?;
+    let free = if port::are_given() { FreePorts::ALL } else { overrides.free_ports() };
+    let config = check::accepted(Path::new(&path), free)?;
     start::edgefile::settings(flags, &world, &path, overrides, config)
 }
 

@@ -122,6 +122,8 @@ pub(super) enum Goal {
     Rolled,
     /// The number of workers.
     Scaled,
+    /// Another master.
+    Succeeded,
 }
 
 impl<'a> What<'a> {
@@ -215,6 +217,7 @@ impl Goal {
             |target| client::ask(socket, "GET", target, None, Instant::now() + LOOK_TIMEOUT).ok();
         match self {
             Self::AtOnce => None,
+            Self::Succeeded => Some("waiting for the next server to get ready".to_owned()),
             Self::Gone(worker) => {
                 let workers: Workers = understood(&get("/workers")?).ok()?;
                 let row = workers.workers.iter().find(|row| row.worker_id == worker)?;

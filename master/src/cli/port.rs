@@ -1,6 +1,9 @@
 //! Whether this process may listen on a port, and what to do when it may not.
 
 use super::exit::{Exit, Failure};
+use super::inherited as predecessor;
+use crate::sys::inherited;
+use rip::wire::activation;
 use std::fs::read_to_string;
 
 /// What the kernel lets this process bind.
@@ -38,16 +41,18 @@ impl Rights {
     pub fn look() -> Self {
         let status = read_to_string("/proc/self/status").unwrap_or_default();
         let start = read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+        let start = start.ok().and_then(|text| text.trim().parse().ok());
         Self {
-            unprivileged_from: start.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024),
+            // Which of them somebody else has opened for us shows when the master starts.
+            unprivileged_from: if are_given() { 0 } else { start.unwrap_or(1024) },
             bind_service: has(&status, CAP_NET_BIND_SERVICE),
             change_user: has(&status, CAP_SETGID) && has(&status, CAP_SETUID),
         }
     }
 
-    /// Whether the kernel lets this process bind `port`.
+    /// Whether the kernel lets this process bind `port`, or need not: a predecessor has.
     pub fn allow(self, port: u16) -> bool {
-        self.bind_service || port >= self.unprivileged_from
+        self.bind_service || port >= self.unprivileged_from || predecessor::has_port(port)
     }
 
     /// # Errors
@@ -71,6 +76,16 @@ impl Rights {
         .tip("under systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit")
         .tip(format!("for every program: sudo sysctl net.ipv4.ip_unprivileged_port_start={port}")))
     }
+}
+
+/// The init system has opened sockets for this process (`LISTEN_FDS`). No process that is started
+/// before a master takes them gets them.
+pub fn are_given() -> bool {
+    let variable = |name| std::env::var(name).ok();
+    let (fds, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
+    let names = activation::handed_names(fds.as_deref(), pid.as_deref(), None, std::process::id());
+    inherited::close_at_exec((activation::FIRST_FD..).take(names.len()));
+    !names.is_empty()
 }
 
 /// Reads `CapEff` of `/proc/self/status`. Without that line (no `/proc`) the bind shall tell.

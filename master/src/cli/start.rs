@@ -8,7 +8,7 @@ mod sessions;
 use super::args::Start;
 use super::entry::{self, Entry, Files, Found, Places};
 use super::exit::Failure;
-use super::port::{Protocol, Rights};
+use super::port::{Protocol, Rights, are_given};
 use super::{changes, env, python, value};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
@@ -46,6 +46,8 @@ pub struct World {
     pub cache_directory: Option<String>,
     /// Where what outlives a master is kept: `$STATE_DIRECTORY`, else `~/.rip`.
     pub state_dir: PathBuf,
+    /// Nothing but the home of this process's user says so.
+    pub is_state_at_home: bool,
 }
 
 impl World {
@@ -83,6 +85,7 @@ impl World {
             port: text("PORT"),
             web_concurrency: text("WEB_CONCURRENCY"),
             cache_directory: text("CACHE_DIRECTORY"),
+            is_state_at_home: said_state(text("STATE_DIRECTORY").as_deref()).is_none(),
             state_dir: state_dir(text("STATE_DIRECTORY"), text("HOME")),
         }
     }
@@ -92,15 +95,29 @@ impl World {
 /// where the system's list of users says it is when nobody else does. Never a place where others may
 /// write as well: keys are kept there.
 fn state_dir(said: Option<String>, home: Option<String>) -> PathBuf {
-    let said =
-        said.as_deref().and_then(|paths| paths.split(':').find(|path| path.starts_with('/')));
-    if let Some(path) = said {
-        return PathBuf::from(path);
+    if let Some(path) = said_state(said.as_deref()) {
+        return path;
     }
     let own = || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
     let home = home.map(PathBuf::from).or_else(|| Some(own()?.dir));
     home.filter(|home| home.is_absolute()).unwrap_or_else(|| "/nonexistent".into()).join(".rip")
 }
+
+fn said_state(said: Option<&str>) -> Option<PathBuf> {
+    said?.split(':').find(|path| path.starts_with('/')).map(PathBuf::from)
+}
+
+/// Where a master keeps what outlives it that becomes `user`: at home it would be that of who starts
+/// it, where another may not go.
+fn state_dir_of(world: &World, user: Option<&str>) -> String {
+    match user {
+        Some(user) if world.is_state_at_home => format!("{STATE_OF_USERS}/{user}"),
+        _ => world.state_dir.to_string_lossy().into_owned(),
+    }
+}
+
+/// Below it, a directory for each user that a master becomes.
+const STATE_OF_USERS: &str = "/var/lib/rip";
 
 /// The settings `start` stands for.
 ///
@@ -140,6 +157,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         https: https::addresses(ports.https, Protocol::Https, start, world)?,
         http: https::addresses(ports.http, Protocol::Http, start, world)?,
         mdns: true,
+        user: start.edge.user.clone(),
         loops: start.edge.loops,
         limits: edge_limits(start),
         rate_limit: rate_limit(start)?,
@@ -168,9 +186,10 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         config.realtime.push(endpoint);
     }
     sessions::serve(start, &mut config)?;
-    if start.edge.port_fallback {
+    if start.edge.port_fallback && !are_given() {
         fallback::settle(&mut config.edge)?;
     }
+    let state_dir = state_dir_of(world, config.edge.user.as_deref());
     Ok(Settings {
         name,
         config,
@@ -179,7 +198,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
         publish_secret: publish_secret(start)?,
-        state_dir: world.state_dir.to_string_lossy().into_owned(),
+        state_dir,
     })
 }
 

@@ -33,6 +33,10 @@ pub(super) fn agent(
 impl Master {
     /// The certificates that `config` wants are kept from now on.
     pub(super) fn keep_certs(&mut self, config: &Config) {
+        if !self.is_serving() {
+            // Two masters would order the same, and the authority asks only one of them.
+            return;
+        }
         if let Err(error) = self.acme.follow(config) {
             log::error!("certificates cannot be ordered: {error}");
         }

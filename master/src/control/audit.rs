@@ -44,6 +44,9 @@ impl Audit {
                 let target = if *now { "now" } else { "" };
                 Some(Self { verb: "stop", target: target.to_owned(), begins: true })
             }
+            Verb::Upgrade { order, .. } => {
+                audit("upgrade", &order.binary.as_deref().unwrap_or_default())
+            }
             Verb::Watch(watch) => audit("watch", &watch.prefix),
             Verb::Apps
             | Verb::Certs

@@ -5,6 +5,7 @@ use super::certs::CertAsks;
 use super::compiler::Compiler;
 use super::crew::Gear;
 use super::crews::Crews;
+use super::demotion::{Demotion, warn_of_unreadable};
 use super::explain::Explains;
 use super::feed::Feed;
 use super::listeners::Listeners;
@@ -20,6 +21,8 @@ use super::sessions::SessionStore;
 use super::source::Source;
 use super::source_file::SourceFile;
 use super::start_error::StartError;
+use super::successor::Inheritance;
+use super::upgrade::Handover;
 use super::watcher::{Purpose, Watcher};
 use super::workshop::Workshop;
 use crate::agents::certs::{self, CertKeeper, LoadError, Watch};
@@ -47,8 +50,10 @@ use crate::shared::stats::Stats;
 use crate::shared::tls::Tls;
 use crate::shared::upstreams::prepare;
 use crate::sys::listen::{self, ListenError};
+use crate::sys::outlet::Outlet;
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::signals::{Signals, ignore_sigpipe};
+use mio::unix::SourceFd;
 use mio::{Interest, Poll, Registry, Waker};
 use rip::contract::config::{Config, EdgeConfig};
 use rip::contract::listen::ListenAddress;
@@ -59,6 +64,8 @@ use rip::supervise::Shutdown;
 use rip::time::Instant;
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,36 +80,65 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     set_child_subreaper().map_err(step("becoming the reaper of our workers' orphans"))?;
     let descriptors = raise_nofile();
     // Before anything is opened that could have the number of a descriptor that was not left us.
+    let mut inheritance = Inheritance::receive()?;
     let mut listeners = Listeners::of_init()?;
+    let demotion = Demotion::plan(&settings)?;
 
-    let runtime = RuntimeDir::claim(&settings.name)?;
+    let runtime = match &mut inheritance {
+        None => RuntimeDir::claim(&settings.name)?,
+        Some(inheritance) => {
+            inheritance.bequeath(&mut listeners)?;
+            inheritance.runtime_dir()?
+        }
+    };
     let poll = Poll::new().map_err(step("the control loop"))?;
     let waker = Waker::new(poll.registry(), Source::Mail.into()).map_err(step("the waker"))?;
     let (control, mail) = mailbox(Arc::new(waker));
     let tls = Tls::new().map_err(|error| step("TLS")(io::Error::other(error)))?;
     let (certs, watch) = load_certs(&settings, &tls, control.clone())?;
     let listening = open_all(&mut listeners, &settings.config.edge)?;
-    let control_path = runtime.control_socket();
-    let control_listener = listen::unix_listener(&control_path, 0o600)
-        .map_err(|error| StartError::system(control_path.display(), &error))?;
+    let of_workers = control_socket(&runtime.worker_control())?;
+
+    // What is read here is read again at a reload, by who we become.
+    let upstreams = prepare(&settings.config, &[], &control).map_err(StartError::configuration)?;
+    let secrets = Secrets::read(&settings.config)
+        .map_err(|wrong| StartError::configuration(wrong.join("; ")))?;
+    if let Some(demotion) = demotion {
+        demotion.hand_over(&runtime, &settings)?;
+        demotion.drop_rights(&runtime)?;
+        warn_of_unreadable(&settings);
+    }
 
     let mut signals = Signals::new().map_err(step("signals"))?;
     poll.registry()
         .register(&mut signals, Source::Signals.into(), Interest::READABLE)
         .map_err(step("signals"))?;
     let registry = || poll.registry().try_clone().map_err(step("the control loop"));
-    let server = ControlServer::new(
-        control_listener,
+    let mut server = ControlServer::new(
+        of_workers,
         Source::Control.into(),
         |connection| Source::Connection(connection).into(),
         registry()?,
     )
     .map_err(step("the control socket"))?;
+    if inheritance.is_none() {
+        server
+            .open(control_socket(&runtime.control_socket())?)
+            .map_err(step("the control socket"))?;
+    }
 
-    let log =
-        LogAgent::start(LogSettings { json: settings.config.edge.log.json, quiet: settings.quiet })
-            .map_err(step("the log agent"))?;
-    diagnostics::send_to(log.sink());
+    let log = LogSettings { json: settings.config.edge.log.json, quiet: settings.quiet };
+    let log = match &inheritance {
+        None => LogAgent::start(log),
+        // Our own standard error leads to the predecessor until we serve.
+        Some(inheritance) => inheritance
+            .stderr()
+            .and_then(|stderr| LogAgent::start_on(log, Outlet::stdout()?, Outlet::new(stderr)?)),
+    };
+    let log = log.map_err(step("the log agent"))?;
+    if inheritance.is_none() {
+        diagnostics::send_to(log.sink());
+    }
     let files = FileAgent::start().map_err(step("the files agent"))?;
     let edge = &settings.config.edge;
     let loops = edge.loops.unwrap_or_else(cores).max(1);
@@ -110,9 +146,6 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let cap = capacity.connections(&settings.config);
     let gear = Gear { registry: registry()?, log: log.sink(), mail: control.clone() };
     let mut crews = Crews::new(gear);
-    let upstreams = prepare(&settings.config, &[], &control).map_err(StartError::configuration)?;
-    let secrets = Secrets::read(&settings.config)
-        .map_err(|wrong| StartError::configuration(wrong.join("; ")))?;
     let snapshot = first_snapshot(&settings.config, &mut crews, &control, clock.now())
         .map_err(step("the control loop"))?
         .with_upstreams(upstreams)
@@ -137,14 +170,28 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         log: log.sink(),
         control: control.clone(),
     });
-    let orphans = Orphans::new(runtime.sockets());
+    let orphans = Orphans::new(runtime.path());
     let shop = Workshop::new(runtime)?;
     let mut watcher = watcher(&settings, registry()?, control)?;
     let source_file = watched_file(&settings, &mut watcher)?;
     watch.start(settings.watch_poll).map_err(step("the thread of the certificates"))?;
     let seed = random_seed().map_err(step("/dev/urandom"))?;
     let store = SessionStore::start(&settings, &shared)?;
+    let (listening, succession) = match inheritance {
+        None => (listening, None),
+        Some(inheritance) => (Vec::new(), Some(inheritance.succession(listening))),
+    };
+    if let Some(succession) = &succession {
+        poll.registry()
+            .register(
+                &mut SourceFd(&succession.as_raw_fd()),
+                Source::Predecessor.into(),
+                Interest::READABLE,
+            )
+            .map_err(step("the running server"))?;
+    }
     let edges = Edges::start(&shared, listening, loops, seed).map_err(step("the edge loops"))?;
+    let upgrade = Handover::new(registry()?, clock.now());
     let acme = super::acme::agent(&shared, &certs, &settings.state_dir, seed);
     let config = &settings.config;
     let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
@@ -162,7 +209,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         clock,
         signals,
         mail,
-        notifier: Notifier::from_environment(),
+        notifier: Notifier::from_environment(clock.now()),
         server,
         shutdown,
         crews,
@@ -186,10 +233,14 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         reload,
         capacity,
         past: Past::new(clock.now(), clock.wall()),
+        succession,
+        upgrade,
+        farewell: None,
         state: State::default(),
     };
     let config = master.settings.config.clone();
     master.keep_certs(&config);
+    master.execute_will();
     Ok(master)
 }
 
@@ -267,6 +318,10 @@ fn open_all(listeners: &mut Listeners, edge: &EdgeConfig) -> Result<Vec<Listenin
     open.collect()
 }
 
+fn control_socket(path: &Path) -> Result<UnixListener, StartError> {
+    listen::unix_listener(path, 0o600).map_err(|error| StartError::system(path.display(), &error))
+}
+
 fn cannot_listen(address: ListenAddress, is_secure: bool, error: &ListenError) -> StartError {
     if error.is_busy() {
         let holder = match &error.holder {
@@ -287,10 +342,15 @@ fn cannot_listen(address: ListenAddress, is_secure: bool, error: &ListenError) -
 }
 
 fn spool_dir(chosen: Option<&str>) -> PathBuf {
-    // The init system may list several cache directories, separated by colons.
-    let cache = std::env::var("CACHE_DIRECTORY").ok();
-    let cache = cache.as_deref().and_then(|list| list.split(':').find(|path| !path.is_empty()));
-    chosen.or(cache).unwrap_or("/var/tmp").into()
+    let chosen = chosen.map(PathBuf::from).or_else(cache_directory);
+    chosen.unwrap_or_else(|| "/var/tmp".into())
+}
+
+/// The directory that the init system made for what may be lost; it may list several, separated by
+/// colons.
+pub(super) fn cache_directory() -> Option<PathBuf> {
+    let listed = std::env::var("CACHE_DIRECTORY").ok()?;
+    listed.split(':').find(|path| path.starts_with('/')).map(PathBuf::from)
 }
 
 fn cores() -> u16 {

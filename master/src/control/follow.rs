@@ -54,7 +54,7 @@ impl Master {
                 log::error!("changes of {} are not seen any more: {error}", path.display());
             }
         }
-        if has_changed {
+        if has_changed && !self.upgrade.puts_off_reload() {
             self.reload_for(AttemptSource::Watch);
         }
     }
@@ -86,6 +86,7 @@ impl Master {
         let purpose = Purpose::Pages(Arc::clone(&prefix));
         match self.watcher.watch(purpose, &directories, vec!["*".to_owned()]) {
             Ok(()) => {
+                self.state.watched.insert(watch.prefix.clone(), directories);
                 self.shared.pages.register(prefix);
                 Answer::ok(&Accepted { ok: true, drained: None })
             }

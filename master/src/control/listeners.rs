@@ -5,6 +5,9 @@
 //! while a configuration does not listen at it wait for one that does. So it is kept for the
 //! master's whole life, and what the loops get is a copy. One of a predecessor is handed on and is
 //! then ours alone.
+//!
+//! Of every socket that the loops have a copy is kept here, for a successor ([`Listeners::to_hand_on`]).
+//! It goes before the loops close theirs: a socket nobody accepts at must not stay open.
 
 use super::start_error::StartError;
 use crate::shared::mail::Listening;
@@ -13,8 +16,11 @@ use crate::sys::listen::{self, ListenError, tcp_listener_at};
 use rip::contract::config::EdgeConfig;
 use rip::contract::listen::ListenAddress;
 use rip::wire::activation::{FIRST_FD, Label, Role, Wanted, assign, handed_names};
+use rip::wire::upgrade::HandedOn;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Who opened a socket that we did not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,6 +35,9 @@ pub enum Origin {
 #[derive(Default)]
 pub struct Listeners {
     handed: Vec<Handed>,
+    are_given: bool,
+    /// Those that were opened, for a successor.
+    copies: BTreeMap<ListenAddress, TcpListener>,
 }
 
 struct Handed {
@@ -85,12 +94,13 @@ impl Listeners {
     }
 
     fn add(&mut self, origin: Origin, name: String, bound: SocketAddr, socket: TcpListener) {
+        self.are_given = true;
         self.handed.push(Handed { label: Label { name, bound }, origin, socket, of: None });
     }
 
-    /// Whether the init system opened any.
+    /// Whether anybody else opened any: then our rights say nothing of ports.
     pub fn are_given(&self) -> bool {
-        self.handed.iter().any(|handed| handed.origin == Origin::Init)
+        self.are_given
     }
 
     /// Who opened the socket of a listener, where it was not us.
@@ -134,24 +144,58 @@ impl Listeners {
     /// # Errors
     /// Nobody handed one over and the address cannot be bound.
     pub fn open(&mut self, address: ListenAddress) -> Result<TcpListener, ListenError> {
-        let Some(index) = self.handed.iter().position(|handed| handed.of == Some(address)) else {
-            return tcp_listener_at(address);
-        };
-        let handed = match self.handed.get(index) {
-            Some(handed) if handed.origin == Origin::Init => handed.socket.try_clone(),
-            _ => Ok(self.handed.swap_remove(index).socket),
-        };
-        handed.map_err(|source| ListenError {
+        let refused = |source| ListenError {
             address: address.candidates().first().copied().unwrap_or_else(nowhere),
             holder: None,
             source,
-        })
+        };
+        let Some(index) = self.handed.iter().position(|handed| handed.of == Some(address)) else {
+            let socket = tcp_listener_at(address)?;
+            self.copies.insert(address, socket.try_clone().map_err(refused)?);
+            return Ok(socket);
+        };
+        match self.handed.get(index) {
+            Some(handed) if handed.origin == Origin::Init => {
+                handed.socket.try_clone().map_err(refused)
+            }
+            _ => {
+                let socket = self.handed.swap_remove(index).socket;
+                self.copies.insert(address, socket.try_clone().map_err(refused)?);
+                Ok(socket)
+            }
+        }
     }
 
-    /// The server ends: what the init system opened is its alone from now on.
+    /// The loops are about to close the listener.
+    pub fn close(&mut self, address: ListenAddress) {
+        self.copies.remove(&address);
+    }
+
+    /// Everything a successor gets.
+    pub fn to_hand_on(&self) -> Vec<(HandedOn, BorrowedFd<'_>)> {
+        let of_init = self.handed.iter().filter(|handed| handed.origin == Origin::Init);
+        let of_init = of_init.filter_map(|handed| {
+            let bound = || handed.socket.local_addr().ok().map(address_of);
+            let address = handed.of.or_else(bound)?;
+            Some((HandedOn { address, of_init: true }, handed.socket.as_fd()))
+        });
+        let own = self.copies.iter().map(|(address, socket)| {
+            (HandedOn { address: *address, of_init: false }, socket.as_fd())
+        });
+        of_init.chain(own).collect()
+    }
+
+    /// The server ends: what the init system opened is its alone from now on, and what we opened is
+    /// the loops' to close.
     pub fn let_go(&mut self) {
         self.handed.clear();
+        self.copies.clear();
     }
+}
+
+fn address_of(bound: SocketAddr) -> ListenAddress {
+    let ip = Some(bound.ip()).filter(|ip| !(ip.is_ipv6() && ip.is_unspecified()));
+    ListenAddress { ip, port: bound.port() }
 }
 
 fn nowhere() -> SocketAddr {
@@ -197,6 +241,10 @@ mod tests {
             assert_eq!(listeners.open(one).expect("a copy").local_addr().expect("bound"), at);
         }
         drop(listeners.open(two).expect("it is handed on"));
+        let handed: Vec<_> = listeners.to_hand_on().into_iter().map(|(handed, _)| handed).collect();
+        let own = HandedOn { address: two, of_init: false };
+        assert_eq!(handed, [HandedOn { address: one, of_init: true }, own]);
+        listeners.close(two);
         listeners.open(two).expect("nobody has it any more: it is bound anew");
     }
 

@@ -25,9 +25,11 @@ use super::reload::{Added, Reloads, configuration, history};
 use super::report::Reports;
 use super::server::{Answer, Asker, ControlServer, Request};
 use super::sessions::SessionStore;
-use super::source::Source;
+use super::source::{Source, Successor};
 use super::source_file::SourceFile;
 use super::start_error::StartError;
+use super::successor::Succession;
+use super::upgrade::Handover;
 use super::verbs::{self, Verb};
 use super::watcher::Watcher;
 use super::workshop::Workshop;
@@ -47,6 +49,7 @@ use crate::sys::signals::Signals;
 use mio::{Events, Poll};
 use nix::sys::signal::Signal;
 use rip::contract::event::Event;
+use rip::contract::listen::ListenAddress;
 use rip::contract::settings::Settings;
 use rip::ids::{AppId, PoolNumber, WorkerId};
 use rip::limits;
@@ -58,6 +61,7 @@ use rip::wire::admit::{self, Claim, admit};
 use rip::wire::verb::{Accepted, WorkerVerb};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +98,12 @@ pub struct Master {
     pub(super) reload: Reloads,
     pub(super) capacity: Capacity,
     pub(super) past: Past,
+    /// What this master is to succeed, until that has ended.
+    pub(super) succession: Option<Succession>,
+    /// What is to succeed this master.
+    pub(super) upgrade: Handover,
+    /// The listeners at which that one accepts.
+    pub(super) farewell: Option<Arc<[ListenAddress]>>,
     pub(super) state: State,
 }
 
@@ -114,12 +124,16 @@ pub(super) struct State {
     pub(super) last_exits: BTreeMap<AppId, String>,
     /// Why the app cannot start, before any worker ever served.
     hopeless: Option<String>,
+    /// What a worker wrote last that made it so.
+    last_lines: Vec<String>,
     /// What was last told of everything.
     pub(super) reports: Reports,
     /// Who is told of it once a second.
     pub(super) watchers: Watchers,
     /// Pages to be told of changes.
     pub(super) pages: Vec<Pages>,
+    /// Directories that registered prefixes are made of.
+    pub(super) watched: BTreeMap<String, Vec<PathBuf>>,
     /// The end has come; true when it was forced.
     finished: Option<bool>,
 }
@@ -129,8 +143,10 @@ enum Happening {
     /// A process that reads an Edgefile has ended.
     Compiler(DraftId),
     Mail(ControlMessage),
+    Predecessor,
     Request(Request),
     Signal(Signal),
+    Successor(Successor),
     Worker(Watched),
 }
 
@@ -140,6 +156,8 @@ impl Master {
     /// # Errors
     /// When the app turned out to be impossible to start, or the event loop itself failed.
     pub fn run(mut self) -> Result<Outcome, StartError> {
+        // Booting has taken its time.
+        self.clock.refresh();
         self.note_configuration();
         let apps = &self.settings.config.apps;
         let app = apps.first().map_or_else(|| AppId::new(""), |app| app.id.clone());
@@ -150,6 +168,7 @@ impl Master {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
         });
+        self.tell_init_of_the_start();
         if self.settings.config.apps.is_empty() {
             // Nobody has to join first.
             self.announce();
@@ -185,6 +204,9 @@ impl Master {
             self.watcher.next_deadline(self.clock.now()),
             self.reload.next_deadline(),
             self.explains.next_deadline(),
+            self.upgrade.next_deadline(),
+            self.succession.as_ref().and_then(Succession::next_deadline),
+            self.notifier.next_deadline(),
             self.state.watchers.next_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -211,6 +233,12 @@ impl Master {
                 Some(Source::Control) => self.server.accept(now),
                 Some(Source::Files(watch)) => self.watcher.ready(watch),
                 Some(Source::Connection(id)) => self.server.ready(id, event, now, &mut requests),
+                Some(Source::Predecessor) => {
+                    self.state.happenings.push_back(Happening::Predecessor);
+                }
+                Some(Source::Successor(what)) => {
+                    self.state.happenings.push_back(Happening::Successor(what));
+                }
                 Some(Source::Worker(watched)) => {
                     self.state.happenings.push_back(Happening::Worker(watched));
                 }
@@ -228,17 +256,16 @@ impl Master {
         let now = self.clock.now();
         match happening {
             Happening::Worker(watched) => self.crews.ready(watched, &self.clock),
-            Happening::Signal(Signal::SIGCHLD) => {
-                let (crews, compiler) = (&self.crews, &self.reload.compiler);
-                self.orphans.end(|pid| crews.owns(pid) || compiler.owns(pid));
-            }
+            Happening::Signal(Signal::SIGCHLD) => self.end_orphans(),
             Happening::Signal(Signal::SIGTERM) => self.stop("TERM", false),
             Happening::Signal(Signal::SIGINT) => self.stop("INT", false),
             Happening::Signal(Signal::SIGQUIT) => self.stop("QUIT", false),
             Happening::Signal(Signal::SIGHUP) => self.hang_up(),
+            Happening::Signal(Signal::SIGUSR2) => self.upgrade_on_signal(),
             Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
             Happening::Signal(signal) => log::info!("{signal} is not used"),
+            Happening::Mail(ControlMessage::Alive(round)) => self.loop_lives(round),
             Happening::Mail(ControlMessage::Asked { from, ask }) => self.asked(from, ask),
             Happening::Mail(ControlMessage::Watching { index, on }) => self.watching(index, on),
             Happening::Mail(ControlMessage::CertsDone { ticket, result }) => {
@@ -300,11 +327,14 @@ impl Master {
             }
             Happening::Mail(ControlMessage::LoopStopped { cut, .. }) => self.state.cut += cut,
             Happening::Request(request) => self.serve(request),
+            Happening::Predecessor => self.hear_predecessor(),
+            Happening::Successor(what) => self.hear_successor(what),
         }
     }
 
     /// Lets the cores act on the facts, and carries out what they want.
     fn settle(&mut self) {
+        self.state.reports.forget();
         let now = self.clock.now();
         self.shutdown.settle(self.crews.is_gone(), now);
         while let Some(order) = self.shutdown.poll_order() {
@@ -317,12 +347,14 @@ impl Master {
             news.into_iter().for_each(|(pool, news)| self.hear(pool, news));
             // What an attempt has started or retired is the crews' to follow, and they may have
             // news of it.
-            if !self.drive_reload() {
+            if !(self.drive_reload() | self.drive_succession()) {
                 break;
             }
         }
+        self.drive_upgrade();
         self.tell_pages();
         self.settle_explains();
+        self.keep_init_told();
         self.report_to_watchers();
         self.server.expire(now);
         // What was just carried out may have been the last thing to wait for.
@@ -339,7 +371,7 @@ impl Master {
                 let idle_until = deadline.min(now + limits::SHUTDOWN_IDLE);
                 self.listeners.let_go();
                 if let Some(edges) = &self.edges {
-                    edges.drain(idle_until);
+                    edges.drain(self.farewell(idle_until));
                 }
             }
             Order::CutEdges => self.cut_edges(),
@@ -359,6 +391,7 @@ impl Master {
         if self.reload_hears(pool, &news) {
             return;
         }
+        self.succession_hears(pool, &news);
         match news {
             News::Event(event) => self.tell(&event),
             News::Admitted => self.announce(),
@@ -381,18 +414,21 @@ impl Master {
             | News::Scaled { .. }
             | News::ScaleFailed { .. } => {}
             News::Hopeless(reason) => {
-                self.state.hopeless.get_or_insert(reason);
+                self.give_up(reason, Vec::new());
                 self.stop("the app cannot start", true);
             }
         }
     }
 
     /// Clients are served from now on: that is told once.
-    fn announce(&mut self) {
-        if std::mem::replace(&mut self.state.announced, true) {
+    pub(super) fn announce(&mut self) {
+        if !self.is_serving() || std::mem::replace(&mut self.state.announced, true) {
             return;
         }
-        self.notifier.tell("READY=1\nSTATUS=serving");
+        if !self.is_unknown_to_init() {
+            let status = self.status_line();
+            self.notifier.tell_ready(status);
+        }
         let took = self.clock.now().since(self.started);
         let active = self.shared.current.load();
         self.mdns.tell(local_names(&active.config, &active.table));
@@ -413,7 +449,30 @@ impl Master {
         }
     }
 
-    fn stop(&mut self, reason: &'static str, fast: bool) {
+    /// There will be nothing of this master, for this reason.
+    pub(super) fn give_up(&mut self, reason: String, lines: Vec<String>) {
+        if self.state.hopeless.is_none() {
+            self.state.hopeless = Some(reason);
+            self.state.last_lines = lines;
+        }
+    }
+
+    pub(super) fn stop(&mut self, reason: &'static str, fast: bool) {
+        if !fast && self.upgrade.absorbs_end() {
+            return;
+        }
+        self.stop_upgrade();
+        let now = self.clock.now();
+        self.begin_end(reason, now);
+        if fast {
+            self.shutdown.ask_fast(now);
+        } else {
+            self.shutdown.ask(now);
+        }
+    }
+
+    /// Nothing is begun any more.
+    pub(super) fn begin_end(&mut self, reason: &'static str, now: Instant) {
         if self.state.stop_reason.is_none() {
             self.state.stop_reason = Some(reason);
             let at = self.clock.wall();
@@ -422,18 +481,12 @@ impl Master {
             self.reload.closing.clear();
             self.acme.stop();
             self.mdns.withdraw();
-            self.notifier.tell("STOPPING=1\nSTATUS=finishing what was accepted");
+            self.tell_init_of_the_end();
         }
-        let now = self.clock.now();
         for crew in self.crews.iter_mut() {
             crew.wind_down(now);
             // What waits for the end of a pause must not wait for the end of the server.
             crew.pool.hold(false, now);
-        }
-        if fast {
-            self.shutdown.ask_fast(now);
-        } else {
-            self.shutdown.ask(now);
         }
     }
 
@@ -441,6 +494,9 @@ impl Master {
         let from = request.from;
         let verb = Verb::of(&mut request);
         let audit = verb.as_ref().ok().and_then(Audit::of);
+        if audit.is_some() {
+            self.state.reports.forget();
+        }
         let answer = match verb {
             Err(refused) => Some(refused),
             Ok(verb) if request.by.process().is_none() && !verb.is_for_clients() => {
@@ -471,7 +527,10 @@ impl Master {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
             }
-            Ok(Verb::Explain { id }) => self.explain(from, &id),
+            Ok(Verb::Explain { id }) => {
+                self.explain(from, &id);
+                None
+            }
             Ok(Verb::History) => {
                 Some(history(&self.reload.history, self.reload.pipeline.version()))
             }
@@ -508,6 +567,7 @@ impl Master {
                 self.stop("api", now);
                 Some(Answer::ok(&Accepted { ok: true, drained: None }))
             }
+            Ok(Verb::Upgrade { order, wait }) => self.upgrade_on_request(&request, order, wait),
             Ok(Verb::Watch(watch)) => Some(self.watch_pages(&watch)),
             Ok(Verb::Workers) => Some(Answer::ok(&Workers::of(&self.crews))),
         };
@@ -590,7 +650,9 @@ impl Master {
             self.crews.iter_mut().for_each(Crew::kill_and_wait);
         }
         self.reload.compiler.end();
-        self.orphans.end_all();
+        self.end_upgrade();
+        let upgrade = &self.upgrade;
+        self.orphans.end_all(|pid| upgrade.owns(pid));
         self.cut_edges();
         // What the loops have ordered is done first; then nobody is left to order anything.
         self.store.stop();
@@ -614,7 +676,7 @@ impl Master {
         files.stop();
         log.stop();
         match self.state.hopeless {
-            Some(reason) => Err(StartError::failed(reason)),
+            Some(reason) => Err(StartError::failed(reason).lines(self.state.last_lines)),
             None => Ok(Outcome { cut, forced }),
         }
     }

@@ -6,8 +6,9 @@
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
 //! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
 //! [`audit`] tells who ordered what, [`listing`], [`report`] and [`feed`] are what it tells, [`door`] lets clients of the
-//! edge ask as well, [`sessions`] has the store of sessions, [`listeners`] are where clients connect,
-//! [`runtime_dir`] is where it lives, [`capacity`] how
+//! edge ask as well, [`sessions`] has the store of sessions, [`upgrade`] hands the server over to
+//! another master of the same [`program`], which is on its way to it in [`successor`], [`listeners`]
+//! are where clients connect, [`runtime_dir`] is where it lives, [`capacity`] how
 //! many clients it has room for, [`orphans`] ends what outlives its worker.
 
 mod acme;
@@ -19,11 +20,13 @@ mod certs;
 mod compiler;
 mod crew;
 mod crews;
+mod demotion;
 mod door;
 mod explain;
 mod feed;
 mod follow;
 mod health;
+mod init;
 mod listeners;
 mod listing;
 mod master;
@@ -32,6 +35,7 @@ mod numbers;
 mod orders;
 mod orphans;
 mod outcome;
+mod program;
 mod reload;
 mod report;
 mod runtime_dir;
@@ -40,12 +44,17 @@ mod sessions;
 mod source;
 mod source_file;
 mod start_error;
+mod successor;
+mod upgrade;
 mod verbs;
+mod watchdog;
 mod watcher;
 mod workshop;
 
 pub use outcome::Outcome;
+pub use runtime_dir::is_trusted;
 pub use start_error::StartError;
+pub use successor::summons;
 
 use rip::contract::settings::Settings;
 

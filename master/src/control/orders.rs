@@ -49,6 +49,11 @@ impl Order {
 impl Master {
     /// Carries out `order`. `None` when the answer comes later.
     pub(super) fn order(&mut self, request: &Request, order: &Order, wait: bool) -> Option<Answer> {
+        if !matches!(order, Order::Drain(_) | Order::Restart(_))
+            && let Some(refused) = self.refused_by_upgrade()
+        {
+            return Some(refused);
+        }
         let now = self.clock.now();
         let pools = match self.pools_for(order) {
             Ok(pools) => pools,
@@ -77,6 +82,14 @@ impl Master {
             self.orders.waiting.push(waiting);
         }
         Some(answer)
+    }
+
+    /// What is not done while another server is made of what is configured now.
+    pub(super) fn refused_by_upgrade(&self) -> Option<Answer> {
+        self.upgrade.is_under_way().then(|| {
+            let hint = "ask again when it is over: it takes moments";
+            Answer::refused(409, "an upgrade is under way", hint)
+        })
     }
 
     fn new_trial(&mut self, source: AttemptSource) -> Trial {
@@ -154,6 +167,10 @@ impl Master {
 
     /// SIGHUP: what has changed is taken up, for nobody who waits.
     pub(super) fn hang_up(&mut self) {
+        if self.upgrade.puts_off_reload() {
+            log::info!("HUP: the configuration is read again when the upgrade is over");
+            return;
+        }
         if self.has_edgefile() {
             self.reload_for(AttemptSource::Signal);
             return;
@@ -179,6 +196,10 @@ impl Master {
 
     /// So many workers more or fewer of each app, never below one.
     pub(super) fn scale_by(&mut self, difference: isize) {
+        if self.upgrade.is_under_way() || !self.is_serving() {
+            log::warn!("an upgrade is under way: the number of workers stays as it is");
+            return;
+        }
         let now = self.clock.now();
         for pool in self.active_pools() {
             let Some(crew) = self.crews.get_mut(pool) else { continue };

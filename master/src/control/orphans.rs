@@ -17,10 +17,11 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// To be asked before the first worker is forked. `sockets` is where workers' sockets are.
-    pub fn new(sockets: &Path) -> Self {
+    /// To be asked before the first worker is forked. `runtime` is the directory below which sockets
+    /// of workers are: ours, and those of a master that was to succeed us and has died.
+    pub fn new(runtime: &Path) -> Self {
         Self {
-            mark: format!("RIP_WORKER_SOCKET={}/", sockets.display()).into_bytes(),
+            mark: format!("RIP_WORKER_SOCKET={}/", runtime.display()).into_bytes(),
             ours_alone: std::process::id() != 1 && children().is_empty(),
         }
     }
@@ -40,9 +41,9 @@ impl Orphans {
     }
 
     /// The same until nobody is left, for a moment at most: no worker is left either.
-    pub fn end_all(&self) {
+    pub fn end_all(&self, known: impl Fn(u32) -> bool) {
         let until = Instant::now() + LAST_WAIT;
-        while self.end(|_| false) && Instant::now() < until {
+        while self.end(&known) && Instant::now() < until {
             std::thread::sleep(PAUSE);
         }
     }

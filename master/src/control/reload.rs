@@ -252,9 +252,10 @@ impl Master {
         }
         self.reload.is_announced = is_busy;
         if is_busy {
-            self.notifier.tell_reloading();
+            self.tell_init_of_a_reload();
         } else {
-            self.notifier.tell("READY=1\nSTATUS=serving");
+            let status = self.status_line();
+            self.notifier.tell_ready(status);
         }
     }
 }

@@ -25,6 +25,7 @@ use rip::time::Instant;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// One connection for as long as it lives; never used again after.
@@ -82,9 +83,14 @@ pub struct Request {
     pub by: By,
 }
 
-/// The listening socket and its connections.
+/// The listening sockets and their connections.
+///
+/// Workers have one of their own: that of everybody else goes from one master to the next.
 pub struct ControlServer {
-    listener: UnixListener,
+    workers: UnixListener,
+    /// Everybody else's, as long as it is ours.
+    public: Option<UnixListener>,
+    token: Token,
     /// There were no descriptors: then more of the backlog is taken.
     accept_again: Option<Instant>,
     name: fn(ConnectionId) -> Token,
@@ -96,22 +102,23 @@ pub struct ControlServer {
 }
 
 impl ControlServer {
-    /// Serves `listener`; `token` is its name in the event loop and `name` that of a connection.
+    /// Serves `workers`, and everybody once [`Self::open`] is called; `token` is the name of both in
+    /// the event loop and `name` that of a connection.
     ///
     /// # Errors
     /// When the socket cannot be watched.
     pub fn new(
-        listener: std::os::unix::net::UnixListener,
+        workers: std::os::unix::net::UnixListener,
         token: Token,
         name: fn(ConnectionId) -> Token,
         registry: Registry,
     ) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        let mut listener = UnixListener::from_std(listener);
-        registry.register(&mut listener, token, Interest::READABLE)?;
+        let workers = watched(workers, token, &registry)?;
         let limits = Limits { body_bytes: limits::CONTROL_BODY_BYTES as u64, ..Limits::default() };
         Ok(Self {
-            listener,
+            workers,
+            public: None,
+            token,
             accept_again: None,
             name,
             connections: BTreeMap::new(),
@@ -122,13 +129,50 @@ impl ControlServer {
         })
     }
 
+    /// Everybody who may is served at `public` from now on.
+    ///
+    /// # Errors
+    /// When the socket cannot be watched.
+    pub fn open(&mut self, public: std::os::unix::net::UnixListener) -> io::Result<()> {
+        self.public = Some(watched(public, self.token, &self.registry)?);
+        Ok(())
+    }
+
+    /// The socket that everybody is served at.
+    pub fn public(&self) -> Option<BorrowedFd<'_>> {
+        self.public.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Another master serves everybody from now on: who has asked is answered and goes. Workers stay.
+    pub fn hand_on(&mut self) {
+        if let Some(mut public) = self.public.take()
+            && let Err(error) = self.registry.deregister(&mut public)
+        {
+            // Without it, our event loop would be told of the other one's clients.
+            log::debug!("the control socket was not watched: {error}");
+        }
+        self.end_streams();
+        self.connections.retain(|_, connection| !connection.is_public || connection.take_leave());
+    }
+
     /// Somebody wants to connect.
     pub fn accept(&mut self, now: Instant) {
         self.accept_again = None;
+        for is_public in [false, true] {
+            self.accept_at(is_public, now);
+        }
+    }
+
+    fn accept_at(&mut self, is_public: bool, now: Instant) {
         loop {
-            match self.listener.accept() {
+            let listener = match is_public {
+                true => self.public.as_ref(),
+                false => Some(&self.workers),
+            };
+            let Some(listener) = listener else { return };
+            match listener.accept() {
                 Ok((stream, _)) => {
-                    if let Err(error) = self.admit(stream, now) {
+                    if let Err(error) = self.admit(stream, is_public, now) {
                         log::warn!("a control connection was turned away: {error}");
                     }
                 }
@@ -234,7 +278,7 @@ impl ControlServer {
         connections.chain(self.accept_again).min()
     }
 
-    fn admit(&mut self, mut stream: UnixStream, now: Instant) -> io::Result<()> {
+    fn admit(&mut self, mut stream: UnixStream, is_public: bool, now: Instant) -> io::Result<()> {
         let peer = Peer::of(&stream)?;
         if peer.uid != 0 && peer.uid != geteuid().as_raw() {
             let denied = format!("user {} may not command this master", peer.uid);
@@ -247,7 +291,7 @@ impl ControlServer {
         let id = ConnectionId(self.last_id);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut stream, (self.name)(id), interest)?;
-        self.connections.insert(id, Connection::new(stream, peer, now));
+        self.connections.insert(id, Connection::new(stream, is_public, peer, now));
         Ok(())
     }
 
@@ -260,6 +304,17 @@ impl ControlServer {
             self.connections.remove(&id);
         }
     }
+}
+
+fn watched(
+    listener: std::os::unix::net::UnixListener,
+    token: Token,
+    registry: &Registry,
+) -> io::Result<UnixListener> {
+    listener.set_nonblocking(true)?;
+    let mut listener = UnixListener::from_std(listener);
+    registry.register(&mut listener, token, Interest::READABLE)?;
+    Ok(listener)
 }
 
 /// Connections at once: each shim keeps one, the rest is for commands.

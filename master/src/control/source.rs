@@ -20,10 +20,25 @@ pub enum Source {
     Files(WatchId),
     /// The mailbox.
     Mail,
+    /// The master that we succeed.
+    Predecessor,
     /// Signals.
     Signals,
+    /// The master that succeeds us.
+    Successor(Successor),
     /// A worker's process or pipe.
     Worker(Watched),
+}
+
+/// What is watched of the master that succeeds us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Successor {
+    /// What it says to us.
+    Channel,
+    /// Its process.
+    Process,
+    /// Its standard error.
+    Words,
 }
 
 impl From<Source> for Token {
@@ -38,6 +53,10 @@ impl From<Source> for Token {
             Source::Files(WatchId(number)) => (7, number),
             Source::Compiler(DraftId(number)) => (8, number),
             Source::Worker(Watched::Probe(WorkerId(number))) => (6, number),
+            Source::Predecessor => (13, 0),
+            Source::Successor(Successor::Channel) => (14, 0),
+            Source::Successor(Successor::Process) => (14, 1),
+            Source::Successor(Successor::Words) => (14, 2),
         };
         // Numbers only grow, one for each connection or worker: they never reach the upper bits.
         Self((number as usize) << KIND_BITS | kind)
@@ -64,6 +83,13 @@ impl Source {
             7 => Self::Files(WatchId(number)),
             8 => Self::Compiler(DraftId(number)),
             6 => Self::Worker(Watched::Probe(WorkerId(number))),
+            13 => Self::Predecessor,
+            14 => Self::Successor(match number {
+                0 => Successor::Channel,
+                1 => Successor::Process,
+                2 => Successor::Words,
+                _ => return None,
+            }),
             _ => return None,
         })
     }
@@ -87,6 +113,10 @@ mod tests {
             Source::Files(WatchId(9)),
             Source::Compiler(DraftId(3)),
             Source::Worker(Watched::Probe(WorkerId(12))),
+            Source::Predecessor,
+            Source::Successor(Successor::Channel),
+            Source::Successor(Successor::Process),
+            Source::Successor(Successor::Words),
         ] {
             assert_eq!(Source::of(source.into()), Some(source));
         }

@@ -12,6 +12,8 @@ pub struct StartError {
     pub message: String,
     /// What to do about it; may be empty.
     pub hint: String,
+    /// What a worker wrote last.
+    pub lines: Vec<String>,
 }
 
 impl StartError {
@@ -51,8 +53,15 @@ impl StartError {
         self
     }
 
+    /// The same error with what a worker wrote last.
+    #[must_use]
+    pub fn lines(mut self, lines: Vec<String>) -> Self {
+        self.lines = lines;
+        self
+    }
+
     fn new(exit_code: u8, message: impl Into<String>) -> Self {
-        Self { exit_code, message: message.into(), hint: String::new() }
+        Self { exit_code, message: message.into(), hint: String::new(), lines: Vec::new() }
     }
 }
 

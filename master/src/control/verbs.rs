@@ -4,6 +4,7 @@ use super::certs::CertOrder;
 use super::orders::Order;
 use super::reload::{Destination, HostChange};
 use super::server::{Answer, Request};
+use super::upgrade::UpgradeOrder;
 use rip::guard::request_id::RequestId;
 use rip::http1::Method;
 use rip::ids::{AppId, WorkerId};
@@ -15,6 +16,7 @@ use rip::wire::verb::WorkerVerb;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Something the master is asked to do or tell.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -87,6 +89,13 @@ pub enum Verb {
     Stop {
         /// Without waiting for what is in flight.
         now: bool,
+    },
+    /// Another master is to take this one's place.
+    Upgrade {
+        /// How.
+        order: UpgradeOrder,
+        /// Answer when it has, not when it has begun to.
+        wait: bool,
     },
     /// The servers that are not ours, and how they are.
     Upstreams,
@@ -193,7 +202,7 @@ impl Route {
 }
 
 /// Those of one path stand together.
-const ROUTES: [Route; 28] = [
+const ROUTES: [Route; 29] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
     Route { path: "/certs", allow: "GET", understand: |_| Ok(Verb::Certs) },
     Route { path: "/config", allow: "GET", understand: |_| Ok(Verb::Config) },
@@ -220,6 +229,7 @@ const ROUTES: [Route; 28] = [
     Route { path: "/control/rollback", allow: "POST", understand: rollback },
     Route { path: "/control/scale", allow: "POST", understand: scale },
     Route { path: "/control/stop", allow: "POST", understand: stop },
+    Route { path: "/control/upgrade", allow: "POST", understand: upgrade },
     Route { path: "/diagnostics", allow: "GET", understand: |_| Ok(Verb::Diagnostics) },
     Route { path: "/events", allow: "GET", understand: events },
     Route { path: "/explain/", allow: "GET", understand: explain },
@@ -426,6 +436,26 @@ fn stop(request: &mut Request) -> Result<Verb, Answer> {
     Ok(Verb::Stop { now })
 }
 
+fn upgrade(request: &mut Request) -> Result<Verb, Answer> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    struct Upgrade {
+        binary: Option<String>,
+        within_ms: Option<u64>,
+        wait: Option<bool>,
+    }
+    let Upgrade { binary, within_ms, wait } = body_or_default(request)?;
+    if let Some(path) = binary.as_ref().filter(|path| !path.starts_with('/')) {
+        let error = format!("'{path}' is no whole path");
+        return Err(Answer::refused(400, error, "it begins with /"));
+    }
+    let within = within_ms.map(|millis| Duration::from_millis(millis.clamp(1, LONGEST_UPGRADE_MS)));
+    Ok(Verb::Upgrade { order: UpgradeOrder { binary, within }, wait: wait.unwrap_or(true) })
+}
+
+/// A day: nobody waits longer.
+const LONGEST_UPGRADE_MS: u64 = 24 * 3600 * 1000;
+
 fn watch(request: &mut Request) -> Result<Verb, Answer> {
     let mut watch: WatchPages = body(request)?;
     watch.prefix.truncate(watch.prefix.trim_end_matches('/').len());
@@ -561,6 +591,21 @@ mod tests {
             assert_eq!(status(Method::Post, path, body), 400, "{path} {body}");
         }
         assert_eq!(status(Method::Get, "/control/restart", ""), 405);
+    }
+
+    #[test]
+    fn an_upgrade_may_name_a_program_and_a_time() {
+        let plain = Verb::Upgrade { order: UpgradeOrder::default(), wait: true };
+        assert_eq!(ask(Method::Post, "/control/upgrade", ""), Ok(plain));
+        let body = r#"{"binary":"/opt/rip","withinMs":5000,"wait":false}"#;
+        let order = UpgradeOrder {
+            binary: Some("/opt/rip".to_owned()),
+            within: Some(Duration::from_secs(5)),
+        };
+        let full = Verb::Upgrade { order, wait: false };
+        assert_eq!(ask(Method::Post, "/control/upgrade", body), Ok(full));
+        assert_eq!(status(Method::Post, "/control/upgrade", r#"{"binary":"rip"}"#), 400);
+        assert_eq!(status(Method::Post, "/control/upgrade", r#"{"force":true}"#), 400);
     }
 
     #[test]

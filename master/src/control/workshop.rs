@@ -4,9 +4,11 @@ use super::runtime_dir::RuntimeDir;
 use super::start_error::StartError;
 use crate::sys::child::Child;
 use crate::sys::fd::{memfd, own_executable, pipe_cloexec, set_nonblocking};
+use crate::sys::privilege::{self, FOR_OTHERS, Identity};
 use crate::sys::spawn::Spawn;
 use rip::edgefile::job::Job;
 use rip::wire::spec::{BOOT_FD, LIFELINE_FD, SPEC_FD, WorkerSpec};
+use rip::wire::upgrade;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -64,13 +66,19 @@ impl Workshop {
     /// # Errors
     /// When the system refuses a descriptor, the fork or the exec.
     pub fn hatch(&self, spec: &WorkerSpec) -> io::Result<Hatched> {
+        // A shim that becomes somebody else needs for it what a master that is not root has kept.
+        let other = spec.user.as_deref().map(Identity::find).transpose()?.flatten();
+        let capabilities: &[_] = match other.is_some_and(|other| !other.is_own()) {
+            true if !privilege::is_root() => &FOR_OTHERS,
+            _ => &[],
+        };
         let spec = memfd(c"worker-spec", &serde_json::to_vec(spec)?)?;
         let (boot, boot_end) = pipe_cloexec()?;
         let (stdout, stdout_end) = pipe_cloexec()?;
         let (stderr, stderr_end) = pipe_cloexec()?;
         set_nonblocking(&boot)?;
         let child = Spawn {
-            exe: self.executable.as_fd(),
+            exe: self.executable.as_fd().into(),
             argv: &[c"rip-master".to_owned(), c"worker-shim".to_owned()],
             env: &self.env,
             fds: &[
@@ -81,6 +89,8 @@ impl Workshop {
                 (BOOT_FD, boot_end.as_fd()),
                 (LIFELINE_FD, self.lifeline.0.as_fd()),
             ],
+            own_group: false,
+            capabilities,
         }
         .spawn()?;
         Ok(Hatched { child, boot: boot.into(), stdout, stderr })
@@ -96,10 +106,12 @@ impl Workshop {
         let job = memfd(c"edgefile-job", &serde_json::to_vec(job)?)?;
         let (report, report_end) = pipe_cloexec()?;
         let child = Spawn {
-            exe: self.executable.as_fd(),
+            exe: self.executable.as_fd().into(),
             argv: &[c"rip-master".to_owned(), c"edgefile-compile".to_owned()],
             env: &self.env,
             fds: &[(0, job.as_fd()), (1, report_end.as_fd()), (2, self.null.as_fd())],
+            own_group: false,
+            capabilities: &[],
         }
         .spawn()?;
         Ok((child, report.into()))
@@ -119,5 +131,15 @@ fn inherited_environment() -> Vec<CString> {
         .collect()
 }
 
-const WITHHELD: [&str; 5] =
-    ["NOTIFY_SOCKET", "RIP_PUBLISH_SECRET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+const WITHHELD: [&str; 10] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "MAINPID",
+    "NOTIFY_SOCKET",
+    "RIP_PUBLISH_SECRET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    upgrade::VARIABLE,
+];

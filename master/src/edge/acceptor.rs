@@ -8,13 +8,12 @@ use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::{Receiver, Sender};
 use crate::reactor::slab::{TokenKind, plain_token};
 use crate::shared::Shared;
-use crate::shared::mail::{Arrival, ControlMessage, EdgeMessage, Listening};
+use crate::shared::mail::{Arrival, ControlMessage, EdgeMessage, Farewell, Listening};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Registry};
 use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
 use rip::observe::counter::Counter;
-use rip::time::Instant;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -88,8 +87,34 @@ impl Acceptor {
         // Where the kernel has no descriptor left the rest of them is lost.
         let _nothing_is_tried_again = self.accept(shared, true, take);
         self.unfinished = unfinished;
-        // Closing its descriptor takes a listener out of the event loop.
+        self.unwatch();
         self.listeners = stay;
+    }
+
+    /// Gives all of them up: backlogs that are nobody else's are emptied first, as by [`Self::close`].
+    pub(super) fn close_all(
+        &mut self,
+        farewell: &Farewell,
+        shared: &Shared,
+        take: impl FnMut(usize, Arrival),
+    ) {
+        let (left, own): (Vec<_>, Vec<_>) =
+            self.listeners.drain(..).partition(|(address, _)| farewell.leaves(*address));
+        self.listeners = own;
+        let _nothing_is_tried_again = self.accept(shared, true, take);
+        self.listeners.extend(left);
+        self.unwatch();
+        self.unfinished = false;
+    }
+
+    /// Closes the listeners. A socket that another process has open as well stays in the event loop
+    /// when our descriptor is closed: it is taken out before.
+    fn unwatch(&mut self) {
+        for (address, mut listener) in self.listeners.drain(..) {
+            if let Err(error) = self.registry.deregister(&mut listener) {
+                log::debug!("{address} was not watched: {error}");
+            }
+        }
     }
 
     /// Takes clients out of the backlogs and gives each to `take` with the loop it was dealt to.
@@ -150,7 +175,7 @@ impl Edge {
     /// Accepts on this loop.
     pub(super) fn accept(&mut self) {
         if !self.accept_starved {
-            self.accept_with(false);
+            self.accept_more();
         }
     }
 
@@ -173,16 +198,18 @@ impl Edge {
         shared.control.send(ControlMessage::ListenerClosed(address));
     }
 
-    /// The last go: the backlogs are emptied, then the listeners are closed.
-    pub(super) fn accept_the_last(&mut self) {
-        self.accept_with(true);
-        self.acceptor = None;
-    }
-
-    fn accept_with(&mut self, whatever_the_cap: bool) {
+    /// The last go: the backlogs are emptied, unless others do, then the listeners are closed.
+    pub(super) fn accept_the_last(&mut self, farewell: &Farewell) {
         let Some(mut acceptor) = self.acceptor.take() else { return };
         let shared = Arc::clone(&self.shared);
-        let next = acceptor.accept(&shared, whatever_the_cap, |_, arrival| self.welcome(arrival));
+        acceptor.close_all(farewell, &shared, |_, arrival| self.welcome(arrival));
+        (self.accept_later, self.accept_starved) = (false, false);
+    }
+
+    fn accept_more(&mut self) {
+        let Some(mut acceptor) = self.acceptor.take() else { return };
+        let shared = Arc::clone(&self.shared);
+        let next = acceptor.accept(&shared, false, |_, arrival| self.welcome(arrival));
         self.accept_starved = next == Next::Starved;
         if self.accept_starved {
             self.wheel.schedule(Timer::Accept, self.clock.now() + STARVATION_PAUSE);
@@ -198,8 +225,10 @@ pub(super) enum AcceptorMessage {
     Open(Listening),
     /// Accept no longer there.
     Close(ListenAddress),
-    /// Empty the backlogs, close the listeners, pass this on to the loops, and end.
-    Drain { idle_until: Instant },
+    /// Say that this thread lives.
+    Live(u64),
+    /// Empty the backlogs, unless others do, close the listeners, pass this on to the loops, and end.
+    Drain(Farewell),
     /// End.
     Stop,
 }
@@ -246,10 +275,13 @@ pub(super) fn run(
                     acceptor.close(address, shared, deal);
                     shared.control.send(ControlMessage::ListenerClosed(address));
                 }
-                AcceptorMessage::Drain { idle_until } => {
-                    acceptor.accept(shared, true, deal);
+                AcceptorMessage::Live(round) => {
+                    shared.control.send(ControlMessage::Alive(round));
+                }
+                AcceptorMessage::Drain(farewell) => {
+                    acceptor.close_all(&farewell, shared, deal);
                     for edge in loops {
-                        edge.send(EdgeMessage::Drain { idle_until });
+                        edge.send(EdgeMessage::Drain(farewell.clone()));
                     }
                     return;
                 }

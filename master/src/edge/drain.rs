@@ -4,9 +4,9 @@ use super::exchange::State;
 use super::front::Front;
 use super::identity::Entry;
 use super::turn::Edge;
+use crate::shared::mail::Farewell;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
-use rip::time::Instant;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +15,20 @@ use std::time::Duration;
 pub(super) struct Drain {
     /// How long an idle connection may ask once more.
     pub(super) idle: Duration,
+    /// Another server takes its place.
+    pub(super) is_succeeded: bool,
     reported: bool,
 }
 
 impl Edge {
     /// Takes in what the backlogs still hold, then finishes: each connection's next answer is its
-    /// last, and idle ones are closed at `idle_until`.
-    pub(super) fn begin_drain(&mut self, idle_until: Instant) {
-        self.accept_the_last();
+    /// last, and idle ones are closed after a while.
+    pub(super) fn begin_drain(&mut self, farewell: &Farewell) {
+        self.accept_the_last(farewell);
+        let idle_until = farewell.idle_until;
         let idle = idle_until.since(self.clock.now());
-        self.drain = Some(Drain { idle, reported: false });
+        let is_succeeded = farewell.left_to.is_some();
+        self.drain = Some(Drain { idle, is_succeeded, reported: false });
         self.end_live_streams();
         self.spread_closes(idle_until);
         for key in self.fronts.keys().collect::<Vec<_>>() {

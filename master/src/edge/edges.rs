@@ -5,13 +5,12 @@ use super::turn::Edge;
 use crate::reactor::mailbox::{Sender, mailbox};
 use crate::reactor::slab::{TokenKind, plain_token};
 use crate::shared::Shared;
-use crate::shared::mail::{EdgeMessage, Listening};
+use crate::shared::mail::{EdgeMessage, Farewell, Listening};
 use crate::shared::pools::AppPool;
 use mio::{Poll, Waker};
 use rip::contract::listen::ListenAddress;
 use rip::entropy::{Entropy, Xoshiro};
 use rip::ids::LoopIndex;
-use rip::time::Instant;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -94,15 +93,11 @@ impl Edges {
 
     /// Accepts what is in the backlogs, closes the listeners, and lets the loops finish. Each loop
     /// reports [`crate::shared::mail::ControlMessage::LoopDrained`] when it has. Idle connections
-    /// may ask once more until `idle_until`.
-    pub fn drain(&self, idle_until: Instant) {
+    /// may ask once more for a moment.
+    pub fn drain(&self, farewell: Farewell) {
         match &self.acceptor {
-            Some(acceptor) => acceptor.send(AcceptorMessage::Drain { idle_until }),
-            None => {
-                for edge in &self.loops {
-                    edge.send(EdgeMessage::Drain { idle_until });
-                }
-            }
+            Some(acceptor) => acceptor.send(AcceptorMessage::Drain(farewell)),
+            None => self.tell(|| EdgeMessage::Drain(farewell.clone())),
         }
     }
 
@@ -157,6 +152,16 @@ impl Edges {
         for edge in &self.loops {
             edge.send(message());
         }
+    }
+
+    /// Asks everyone who serves clients for a sign of life,
+    /// [`crate::shared::mail::ControlMessage::Alive`] with the number `round`; returns how many were
+    /// asked. The acceptor is one of them while it `accepts`.
+    pub fn ask_alive(&self, round: u64, accepts: bool) -> usize {
+        self.tell(|| EdgeMessage::Live(round));
+        let acceptor = self.acceptor.as_ref().filter(|_| accepts);
+        acceptor.inspect(|acceptor| acceptor.send(AcceptorMessage::Live(round)));
+        self.loops.len() + usize::from(acceptor.is_some())
     }
 
     /// Tells one loop something.

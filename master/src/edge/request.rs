@@ -51,7 +51,7 @@ impl Edge {
             }
             Way::App(errand) | Way::Proxy(errand) => match head.body() {
                 BodyLength::Length(length) if length > errand.body_limit => {
-                    self.refuse_on_route(front, Reason::BodyTooLarge, (head, buf), errand.rule);
+                    self.refuse_on_route(front, Reason::BodyTooLarge, (head, buf), &errand);
                 }
                 _ => self.begin_exchange(front, head, buf, &errand),
             },

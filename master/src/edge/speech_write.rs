@@ -112,9 +112,13 @@ impl Edge {
             Stage::Opening => return,
             Stage::Open => {}
         }
-        if self.drain.is_some() {
+        if let Some(drain) = &self.drain {
+            let (code, reason) = match drain.is_succeeded {
+                true => (SERVICE_RESTART, "the server is replaced: connect again"),
+                false => (GOING_AWAY, "the server is stopping"),
+            };
             match speaker {
-                Speaker::Client(_) => self.close_speaker(speaker, 1001, "the server is stopping"),
+                Speaker::Client(_) => self.close_speaker(speaker, code, reason),
                 Speaker::Talk(key) => self.drain_talk(key),
             }
         }
@@ -136,5 +140,9 @@ impl Edge {
     }
 }
 
+/// RFC 6455 §7.4.1.
+pub(super) const GOING_AWAY: u16 = 1001;
+/// From the IANA registry of close codes: connect again.
+pub(super) const SERVICE_RESTART: u16 = 1012;
 /// Frames written at once.
 const PIECES: usize = 16;

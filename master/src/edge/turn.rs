@@ -311,6 +311,7 @@ impl Edge {
             EdgeMessage::Store(mail) => self.take_store_mail(*mail),
             EdgeMessage::Session(mail) => self.take_session_mail(mail),
             EdgeMessage::Recall { ticket, id } => self.recall(ticket, &id),
+            EdgeMessage::Live(round) => self.shared.control.send(ControlMessage::Alive(round)),
             EdgeMessage::Open(listening) => self.open_listener(listening),
             EdgeMessage::Close(address) => self.close_listener(address),
             EdgeMessage::Activated => self.look_at_configuration(),
@@ -327,7 +328,7 @@ impl Edge {
                 self.seats.forget(pool);
                 self.links.forget_pool(pool);
             }
-            EdgeMessage::Drain { idle_until } => self.begin_drain(idle_until),
+            EdgeMessage::Drain(farewell) => self.begin_drain(&farewell),
             EdgeMessage::Stop => self.stopped = true,
         }
     }

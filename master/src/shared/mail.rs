@@ -83,6 +83,8 @@ pub enum EdgeMessage {
         /// The id.
         id: Arc<[u8]>,
     },
+    /// Say that this loop lives: [`ControlMessage::Alive`] with this number.
+    Live(u64),
     /// Accept at one more address: to the loop that accepts.
     Open(Listening),
     /// Accept no longer there. Connections from there live on.
@@ -100,12 +102,31 @@ pub enum EdgeMessage {
     Forget(PoolNumber),
     /// Finish what was accepted, then report [`ControlMessage::LoopDrained`]. No connection comes
     /// after this.
-    Drain {
-        /// Idle connections are closed at this moment.
-        idle_until: Instant,
-    },
+    Drain(Farewell),
     /// Cut what is left and end the thread.
     Stop,
+}
+
+/// How the clients' side of the server ends.
+#[derive(Clone, Debug)]
+pub struct Farewell {
+    /// Idle connections are closed at this moment.
+    pub idle_until: Instant,
+    /// The listeners at which another server accepts from now on: their backlogs are its. `None`
+    /// when nothing comes after this server.
+    pub left_to: Option<Arc<[ListenAddress]>>,
+}
+
+impl Farewell {
+    /// Nothing comes after this server, and idle connections are closed at `idle_until`.
+    pub fn until(idle_until: Instant) -> Self {
+        Self { idle_until, left_to: None }
+    }
+
+    /// Whether who waits at `address` is another server's to accept.
+    pub fn leaves(&self, address: ListenAddress) -> bool {
+        self.left_to.as_ref().is_some_and(|left| left.contains(&address))
+    }
 }
 
 /// A client that connected and was counted.
@@ -153,6 +174,8 @@ pub struct CertTicket(pub u64);
 
 /// To the control loop.
 pub enum ControlMessage {
+    /// A loop, or the acceptor, lives: it was asked with this number.
+    Alive(u64),
     /// A client of a loop asks what only the control loop knows: [`EdgeMessage::Answered`] follows.
     Asked {
         /// Who waits for the answer.

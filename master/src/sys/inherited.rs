@@ -26,6 +26,14 @@ pub fn take(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Closes these at exec from now on, as far as they are open, and leaves them to be taken.
+pub fn close_at_exec(fds: impl Iterator<Item = RawFd>) {
+    for fd in fds.filter(|fd| *fd > libc::STDERR_FILENO) {
+        // SAFETY: as above; what is not open is not ours to close.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
 static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
 #[cfg(test)]

@@ -51,9 +51,40 @@ impl PidFile {
         }
     }
 
+    /// The file at `path`, which another process has made its own and handed to us with its lock. It
+    /// goes on naming that one until [`Self::claim`].
+    ///
+    /// # Errors
+    /// The path leads elsewhere by now.
+    pub fn handed_on(file: File, path: &Path) -> io::Result<Self> {
+        if !is_at(&file, path) {
+            let moved = format!("{} is another file by now", path.display());
+            return Err(io::Error::other(moved));
+        }
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Writes our pid into the file. Whoever reads it meanwhile finds the one before or ours.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn claim(&self) -> io::Result<()> {
+        let mut text = format!("{}\n", std::process::id()).into_bytes();
+        let length = text.len();
+        let before = usize::try_from(self.file.metadata()?.len()).unwrap_or_default();
+        text.resize(length.max(before.min(LONGEST)), b'\n');
+        self.file.write_all_at(&text, 0)?;
+        self.file.set_len(length as u64)
+    }
+
+    /// The locked file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Whether the path still leads to our file, and the file still names us.
     pub fn is_ours(&self) -> bool {
-        let mut text = [0; 32];
+        let mut text = [0; LONGEST];
         let count = self.file.read_at(&mut text, 0).unwrap_or(0);
         let pid =
             std::str::from_utf8(&text[..count]).ok().and_then(|text| text.trim().parse().ok());
@@ -138,6 +169,8 @@ fn read_pid(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
+/// No pid and its newline is longer.
+const LONGEST: usize = 32;
 const ATTEMPT_COUNT: u32 = 10;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(5);
 
@@ -182,6 +215,26 @@ mod tests {
         fs::write(&path, "1\n").unwrap();
         drop(successor);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_lock_is_handed_on_with_its_file_and_ends_with_the_last_who_has_it() {
+        let dir = TestDir::make();
+        let path = dir.path().join("master.pid");
+        let first = PidFile::acquire(&path).unwrap();
+        first.file.write_all_at(b"1234567890\n", 0).unwrap();
+        let second = PidFile::handed_on(first.file().try_clone().unwrap(), &path).unwrap();
+        assert!(!second.is_ours(), "it names the other one");
+        second.claim().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        first.file.write_all_at(b"1\n", 0).unwrap();
+        drop(first);
+        assert!(path.exists() && PidFile::holder(&path).unwrap().is_some());
+        second.claim().unwrap();
+        drop(second);
+        assert!(!path.exists());
+        let other = File::open("/dev/null").unwrap();
+        assert!(PidFile::handed_on(other, &path).is_err());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! What stands here asks the kernel and decides nothing: descriptors ([`fd`]), starting and
 //! ending processes ([`spawn`], [`child`], [`signals`]), what we were left ([`inherited`]), what the system knows about processes
 //! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`], [`multicast`]), writing
-//! without waiting ([`outlet`]), what changes below directories ([`watch`]) and on the way to a file
-//! ([`places`]), giving up rights ([`confine`]) and
+//! without waiting ([`outlet`]), handing descriptors over ([`scm`]), what changes below directories ([`watch`]) and on the way to a file
+//! ([`places`]), giving up rights ([`confine`], [`privilege`]) and
 //! files that may not be left ([`beneath`]).
 
 pub mod beneath;
@@ -19,8 +19,10 @@ pub mod multicast;
 pub mod outlet;
 pub mod peer;
 pub mod places;
+pub mod privilege;
 pub mod proc;
 pub mod regular;
+pub mod scm;
 pub mod signals;
 pub mod spawn;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 use super::child::{Child, destroy};
 use super::fd::pipe_cloexec;
+use super::privilege::{Capability, Sets, hand_over, mask};
 use super::proc::first_nofile;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -18,8 +19,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What is to be started.
 pub struct Spawn<'a> {
-    /// The program, opened for reading or as a path.
-    pub exe: BorrowedFd<'a>,
+    /// The program.
+    pub exe: Program<'a>,
     /// Its arguments, the first one its name.
     pub argv: &'a [CString],
     /// Its whole environment, `NAME=value` each.
@@ -27,6 +28,26 @@ pub struct Spawn<'a> {
     /// The descriptors it has: the number there, and ours. It shares our standard input, output
     /// and error where these give it none; everything else is closed at exec.
     pub fds: &'a [(RawFd, BorrowedFd<'a>)],
+    /// It leads a process group of its own, and can be killed with all it starts.
+    pub own_group: bool,
+    /// Capabilities that it has from us; a process that is not given them has none of them, unless it
+    /// is the superuser's.
+    pub capabilities: &'a [Capability],
+}
+
+/// What is executed.
+#[derive(Clone, Copy, Debug)]
+pub enum Program<'a> {
+    /// An open file: the same program whatever is done to its path.
+    Open(BorrowedFd<'a>),
+    /// Whatever is at this path. What it is called is what processes are listed by.
+    At(&'a CStr),
+}
+
+impl<'a> From<BorrowedFd<'a>> for Program<'a> {
+    fn from(file: BorrowedFd<'a>) -> Self {
+        Self::Open(file)
+    }
 }
 
 impl Spawn<'_> {
@@ -36,7 +57,7 @@ impl Spawn<'_> {
     /// with the thread that forked it.
     pub fn spawn(&self) -> Result<Child, SpawnError> {
         let (report_read, report_write) = pipe_cloexec().map_err(at(Stage::Prepare))?;
-        let mut plan = Plan::new(self, &report_write);
+        let mut plan = Plan::new(self, &report_write).map_err(at(Stage::Prepare))?;
         let blocked = SigSet::all()
             .thread_swap_mask(SigmaskHow::SIG_SETMASK)
             .map_err(|errno| at(Stage::Prepare)(errno.into()))?;
@@ -108,6 +129,8 @@ pub enum Stage {
     Descriptors,
     /// Executing the program.
     Exec,
+    /// Handing capabilities over.
+    Capabilities,
 }
 
 impl fmt::Display for Stage {
@@ -118,6 +141,7 @@ impl fmt::Display for Stage {
             Self::Watch => "open a pidfd",
             Self::Descriptors => "pass descriptors",
             Self::Exec => "exec",
+            Self::Capabilities => "pass capabilities",
         })
     }
 }
@@ -128,7 +152,10 @@ fn at(stage: Stage) -> impl FnOnce(io::Error) -> SpawnError {
 
 /// Everything the child needs, laid out before the fork.
 struct Plan {
-    exe: RawFd,
+    /// The open program, where it is one.
+    exe: Option<RawFd>,
+    path: *const c_char,
+    own_group: bool,
     report: RawFd,
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
@@ -138,15 +165,27 @@ struct Plan {
     ceiling: RawFd,
     /// How many descriptors it may have, if that is not what we may.
     nofile: Option<libc::rlimit>,
+    /// What it is handed over, and what we have.
+    capabilities: Option<(u32, Sets)>,
 }
 
 impl Plan {
     /// The pointers are valid as long as `spawn` is.
-    fn new(spawn: &Spawn<'_>, report: &OwnedFd) -> Self {
+    fn new(spawn: &Spawn<'_>, report: &OwnedFd) -> io::Result<Self> {
         let moves: Vec<_> =
             spawn.fds.iter().map(|(target, source)| (*target, source.as_raw_fd())).collect();
-        Self {
-            exe: spawn.exe.as_raw_fd(),
+        let (exe, path) = match spawn.exe {
+            Program::Open(file) => (Some(file.as_raw_fd()), std::ptr::null()),
+            Program::At(path) => (None, path.as_ptr()),
+        };
+        let capabilities = match spawn.capabilities {
+            [] => None,
+            wanted => Some((mask(wanted), Sets::of_this_thread()?)),
+        };
+        Ok(Self {
+            exe,
+            path,
+            own_group: spawn.own_group,
             report: report.as_raw_fd(),
             argv: pointers(spawn.argv),
             env: pointers(spawn.env),
@@ -154,7 +193,8 @@ impl Plan {
             moves,
             nofile: first_nofile()
                 .map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard }),
-        }
+            capabilities,
+        })
     }
 
     /// Runs in the child, where only async-signal-safe calls are allowed: no allocation, no lock,
@@ -165,8 +205,15 @@ impl Plan {
             Ok(()) => {
                 self.close_the_rest();
                 self.restore_limit();
+                if self.own_group {
+                    // SAFETY: numbers only. A child that was just made can always do this.
+                    unsafe { libc::setpgid(0, 0) };
+                }
                 reset_signals();
-                (Stage::Exec, self.exec())
+                match self.hand_over() {
+                    Err(errno) => (Stage::Capabilities, errno),
+                    Ok(()) => (Stage::Exec, self.exec()),
+                }
             }
         };
         let [a, b, c, d] = failed.1.to_ne_bytes();
@@ -182,7 +229,9 @@ impl Plan {
     /// each descriptor takes its place. `dup2` leaves its copy open at exec.
     fn place_descriptors(&mut self) -> Result<(), c_int> {
         let ceiling = self.ceiling;
-        self.exe = lift(self.exe, ceiling)?;
+        if let Some(exe) = &mut self.exe {
+            *exe = lift(*exe, ceiling)?;
+        }
         self.report = lift(self.report, ceiling)?;
         for (_, source) in &mut self.moves {
             *source = lift(*source, ceiling)?;
@@ -219,20 +268,31 @@ impl Plan {
         }
     }
 
+    fn hand_over(&self) -> Result<(), c_int> {
+        self.capabilities.as_ref().map_or(Ok(()), |(wanted, own)| hand_over(*wanted, own))
+    }
+
     /// Returns only when it fails, with the error number.
     fn exec(&self) -> c_int {
         const SELF: &CStr = c"";
         // SAFETY: both vectors end with a null pointer and point into strings that live in the
-        // caller's frame; an empty path with AT_EMPTY_PATH means the descriptor itself.
+        // caller's frame, as the path does; an empty path with AT_EMPTY_PATH means the descriptor.
         unsafe {
-            libc::syscall(
-                libc::SYS_execveat,
-                self.exe,
-                SELF.as_ptr(),
-                self.argv.as_ptr(),
-                self.env.as_ptr(),
-                libc::AT_EMPTY_PATH,
-            );
+            match self.exe {
+                Some(exe) => {
+                    libc::syscall(
+                        libc::SYS_execveat,
+                        exe,
+                        SELF.as_ptr(),
+                        self.argv.as_ptr(),
+                        self.env.as_ptr(),
+                        libc::AT_EMPTY_PATH,
+                    );
+                }
+                None => {
+                    libc::execve(self.path, self.argv.as_ptr(), self.env.as_ptr());
+                }
+            }
         }
         errno()
     }
@@ -280,7 +340,8 @@ fn read_report(pipe: OwnedFd) -> Option<SpawnError> {
     let mut report = [0; 5];
     File::from(pipe).read_exact(&mut report).ok()?;
     let [stage, errno @ ..] = report;
-    let stage = if stage == Stage::Descriptors as u8 { Stage::Descriptors } else { Stage::Exec };
+    let known = [Stage::Descriptors, Stage::Capabilities];
+    let stage = known.into_iter().find(|known| *known as u8 == stage).unwrap_or(Stage::Exec);
     Some(at(stage)(io::Error::from_raw_os_error(c_int::from_ne_bytes(errno))))
 }
 
@@ -306,10 +367,12 @@ mod tests {
         let mut fds = extra.to_vec();
         fds.push((1, write.as_fd()));
         let spawn = Spawn {
-            exe: exe.as_fd(),
+            exe: exe.as_fd().into(),
             argv: &strings(&["sh", "-c", script]),
             env: &strings(&["GREETING=hello", "PATH=/usr/bin:/bin"]),
             fds: &fds,
+            own_group: false,
+            capabilities: &[],
         };
         let mut child = spawn.spawn().unwrap();
         drop(write);
@@ -369,7 +432,14 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let exe = File::open(&path).unwrap();
             let argv = strings(&["program"]);
-            let spawn = Spawn { exe: exe.as_fd(), argv: &argv, env: &[], fds: &[] };
+            let spawn = Spawn {
+                exe: exe.as_fd().into(),
+                argv: &argv,
+                env: &[],
+                fds: &[],
+                own_group: false,
+                capabilities: &[],
+            };
             let error = spawn.spawn().unwrap_err();
             assert_eq!(error.stage, Stage::Exec);
             assert!(error.to_string().starts_with("exec: "));
@@ -377,6 +447,29 @@ mod tests {
         };
         assert_eq!(fails_with(0o644), Some(libc::EACCES));
         assert_eq!(fails_with(0o755), Some(libc::ENOEXEC));
+    }
+
+    #[test]
+    fn a_program_is_found_by_its_path_and_leads_a_group_of_its_own() {
+        let (read, write) = pipe_cloexec().unwrap();
+        let argv = strings(&["sh", "-c", "ps -o pgid= -p $$; cat /proc/$$/comm"]);
+        let env = strings(&["PATH=/usr/bin:/bin"]);
+        let fds = [(1, write.as_fd())];
+        let exe = Program::At(c"/bin/sh");
+        let spawn =
+            Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true, capabilities: &[] };
+        let mut child = spawn.spawn().unwrap();
+        drop(write);
+        let mut said = String::new();
+        File::from(read).read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap(), ExitStatus::Exited(0));
+        let words: Vec<_> = said.split_whitespace().collect();
+        assert_eq!(words, [child.pid().to_string().as_str(), "sh"]);
+        let exe = Program::At(c"/nowhere/at/all");
+        let error =
+            Spawn { exe, argv: &argv, env: &env, fds: &[], own_group: true, capabilities: &[] }
+                .spawn();
+        assert_eq!(error.unwrap_err().source.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

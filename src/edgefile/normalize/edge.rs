@@ -40,6 +40,7 @@ pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeCon
     if let Some(on) = node.child("underscores").and_then(|it| it.argument()?.flag()) {
         edge.underscores = on;
     }
+    edge.user = super::app::user(node, bench);
     edge.loops = node
         .child("loops")
         .and_then(|loops| loops.argument()?.number())

@@ -11,6 +11,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
         admin: _,
         tls,
         mdns,
+        user,
         loops,
         limits,
         phases,
@@ -28,6 +29,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
     } = old;
     let LogConfig { access, json } = log;
     let mut late = Names::default();
+    late.note("user", *user != new.user);
     late.note("loops", *loops != new.loops);
     late.note("log.access", *access != new.log.access);
     late.note("log.json", *json != new.log.json);

@@ -314,6 +314,7 @@ fn the_edge_changes_at_once_or_after_a_restart() {
     let live = |name: &str| (text(&[name]), Vec::new());
     let late = |name: &str| (Vec::new(), text(&[name]));
     assert_eq!(change(|edge| edge.loops = Some(3)), late("loops"));
+    assert_eq!(change(|edge| edge.user = Some("www".to_owned())), late("user"));
     assert_eq!(change(|edge| edge.log.json = true), late("log.json"));
     assert_eq!(change(|edge| edge.log.access = false), late("log.access"));
     assert_eq!(change(|edge| edge.spool_dir = Some("/x".to_owned())), late("spoolDir"));

@@ -106,7 +106,9 @@ const EDGE: &[NodeRule] = &[
     node("underscores", "client fields whose names contain _ reach the apps")
         .one("ON", Kind::Bool)
         .default("#false"),
-    node("user", "who the server becomes after it listens").one("USER", Kind::User).later(),
+    node("user", "who the server, started as root, becomes when it listens; read at start only")
+        .one("USER", Kind::User)
+        .default("it stays who it is"),
     node("loops", "event loops; read at start only")
         .one("LOOPS", Kind::NumberOr { least: 1, most: 1024, words: &["auto"] })
         .default("\"auto\", one per core"),

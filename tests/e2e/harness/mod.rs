@@ -22,6 +22,7 @@ pub mod stored;
 pub mod tls;
 pub mod tools;
 pub mod trusting;
+pub mod upgrade;
 pub mod wait;
 pub mod websocket;
 

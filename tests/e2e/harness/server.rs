@@ -25,12 +25,19 @@ pub struct Setup {
     is_awaited: bool,
     is_read: bool,
     descriptors: Option<u32>,
+    /// It is started from a copy of the program in the test's directory.
+    has_own_program: bool,
     port: Option<Port>,
     /// The Edgefile says where to listen.
     names_port: bool,
     /// How the port is said otherwise.
     manner: PortManner,
+    /// Makes the command that starts it one of somebody else's.
+    wrapper: Option<Wrapper>,
 }
+
+/// From the master's command and its port to the command of who starts it.
+type Wrapper = Box<dyn Fn(&Command, u16) -> Command>;
 
 /// How a master is told its port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,6 +50,9 @@ enum PortManner {
     Environment,
 }
 
+/// Where a copy of the program is, in the test's directory.
+pub const OWN_PROGRAM: &str = "bin/rip-master";
+
 /// Lines of each log that a failure shows.
 const TAIL_LINES: usize = 25;
 
@@ -52,6 +62,8 @@ const NAME: &str = "t";
 /// A running server; ends with its test.
 pub struct Server {
     child: Child,
+    /// The process that has taken its place.
+    successor: Option<u32>,
     command: Command,
     status: Option<ExitStatus>,
     port: Port,
@@ -161,10 +173,19 @@ impl Setup {
             is_awaited: true,
             is_read: true,
             descriptors: None,
+            has_own_program: false,
             port: None,
             names_port: false,
             manner: PortManner::Plain,
+            wrapper: None,
         }
+    }
+
+    /// Is started by the command that `wrap` makes of its own and its port, which must execute it.
+    /// The environment is added to that command.
+    pub fn wrapped(mut self, wrap: impl Fn(&Command, u16) -> Command + 'static) -> Self {
+        self.wrapper = Some(Box::new(wrap));
+        self
     }
 
     /// Its port is a bare number.
@@ -236,6 +257,13 @@ impl Setup {
         self
     }
 
+    /// Is started from a copy of the program, `bin/rip-master` in the test's directory.
+    pub fn own_program(mut self) -> Self {
+        tools::copy_program(&self.path(OWN_PROGRAM));
+        self.has_own_program = true;
+        self
+    }
+
     /// May have so many descriptors and no more.
     pub fn descriptors(mut self, count: u32) -> Self {
         self.descriptors = Some(count);
@@ -260,8 +288,9 @@ impl Setup {
         let name = self.name().to_owned();
         let runtime_base = self.runtime_base();
         let directory = self.directory;
-        let status = None;
-        let mut server = Server { child, command, status, port, name, runtime_base, directory };
+        let (status, successor) = (None, None);
+        let mut server =
+            Server { successor, child, command, status, port, name, runtime_base, directory };
         server.wait_until_listening();
         if self.is_awaited {
             server.wait_until_ready();
@@ -295,6 +324,7 @@ impl Setup {
     fn master(&self, port: &Port) -> Command {
         let mut command = match self.descriptors {
             Some(count) => tools::rip_master_with_descriptors(count),
+            None if self.has_own_program => tools::program(&self.path(OWN_PROGRAM)),
             None => tools::rip_master(),
         };
         command.arg("start").args(&self.entry);
@@ -316,16 +346,27 @@ impl Setup {
             command.arg("--").args(&self.command);
         }
         command
-            .current_dir(self.path("app"))
             .env(MARK, &self.directory.mark)
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("CACHE_DIRECTORY", self.path("cache"))
             .env("STATE_DIRECTORY", self.path("state"))
             .env("CAROOT", self.path("mkcert"))
             .env("PATH", tools::search_path())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .process_group(0);
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(wrap) = &self.wrapper {
+            let mut wrapped = wrap(&command, port.number);
+            let own: Vec<_> = wrapped.get_envs().map(|(name, _)| name.to_owned()).collect();
+            for (name, value) in
+                command.get_envs().filter(|(name, _)| !own.contains(&(*name).to_owned()))
+            {
+                match value {
+                    Some(value) => wrapped.env(name, value),
+                    None => wrapped.env_remove(name),
+                };
+            }
+            command = wrapped;
+        }
+        command.current_dir(self.path("app")).stdin(Stdio::null()).process_group(0);
         command
     }
 
@@ -357,7 +398,7 @@ impl Server {
 
     /// The master's pid.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.successor.unwrap_or_else(|| self.child.id())
     }
 
     /// A path in the test's directory.
@@ -572,6 +613,9 @@ impl Server {
         if let Some(status) = self.status {
             return status;
         }
+        if self.successor.is_some() {
+            return self.end_of_successor();
+        }
         let status =
             until("the master's end", || self.child.try_wait().expect("the state of the master"));
         self.status = Some(status);
@@ -580,10 +624,39 @@ impl Server {
 
     /// True while the master runs.
     pub fn is_running(&mut self) -> bool {
+        if let Some(pid) = self.successor {
+            return processes::is_alive(pid);
+        }
         if self.status.is_none() {
             self.status = self.child.try_wait().expect("the state of the master");
         }
         self.status.is_none()
+    }
+
+    /// The process whose pid this is has taken the server's place.
+    pub fn is_succeeded_by(&mut self, pid: u32) {
+        self.successor = Some(pid);
+    }
+
+    /// Waits for the end of the process that was started first, which another one has taken the place
+    /// of; its exit code.
+    #[track_caller]
+    pub fn first_exit_code(&mut self) -> i32 {
+        assert!(self.successor.is_some(), "nobody has taken its place");
+        let ended = || self.child.try_wait().expect("the state of the first master");
+        until("the end of the first master", ended).code().expect("an exit code")
+    }
+
+    /// It is nobody's child here: how it ended is what it told last.
+    #[track_caller]
+    fn end_of_successor(&mut self) -> ExitStatus {
+        let pid = self.pid();
+        eventually("the end of the master", || !processes::is_alive(pid));
+        let told = self.told("server_stop");
+        let last = told.last().cloned().unwrap_or_default();
+        let status = ExitStatus::from_raw(i32::from(!last.ends_with(" cut=0")) << 8);
+        self.status = Some(status);
+        status
     }
 
     #[track_caller]

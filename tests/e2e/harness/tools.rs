@@ -13,6 +13,21 @@ pub fn rip_master() -> Command {
     clean(Command::new(PROGRAM))
 }
 
+/// The same program at another place.
+pub fn program(path: &Path) -> Command {
+    clean(Command::new(path))
+}
+
+/// Puts a copy of the program under test there, as a package does: written beside it, then renamed
+/// over whatever is there.
+pub fn copy_program(path: &Path) {
+    let beside = path.with_extension("new");
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+    // As a hard link it would be the very same file.
+    std::fs::copy(PROGRAM, &beside).expect("a copy of the program");
+    std::fs::rename(&beside, path).expect("the copy in its place");
+}
+
 /// The same with a hard limit of descriptors.
 pub fn rip_master_with_descriptors(count: u32) -> Command {
     let mut command = Command::new("prlimit");

@@ -79,6 +79,15 @@ impl MdnsAgent {
         self.is_withdrawn = true;
     }
 
+    /// Another process of this machine tells the names from now on: nothing is taken back, and nothing
+    /// more is told of.
+    pub fn hand_on(&mut self) {
+        self.is_withdrawn = true;
+        // Its end would be told to the network as that of the names. It ends with the process; until
+        // then it answers what the other one does.
+        std::mem::forget(self.running.take());
+    }
+
     /// Takes back what has not been, which takes half a second at most, and ends.
     pub fn stop(self) {}
 }

@@ -1,6 +1,6 @@
 //! The verbs under `ctl`.
 
-use super::{Ask, Drain, Events, ListCerts, OnApp, Order, PlanReload, Scale, Stop};
+use super::{Ask, Drain, Events, ListCerts, OnApp, Order, PlanReload, Scale, Stop, Upgrade};
 use clap::{Args, Subcommand};
 
 /// The verbs under `ctl`.
@@ -12,6 +12,10 @@ pub enum CtlVerb {
     Workers(Ask),
     /// Say whether the master is healthy
     Status(Ask),
+    /// Show how everything is: requests, apps, workers, certificates, configuration
+    Diagnostics(Ask),
+    /// Print what is counted and measured, as Prometheus reads it
+    Metrics(Ask),
     /// Stop the master; returns when its process is gone
     Stop(Stop),
     /// Replace every worker by a fresh one, without losing a request
@@ -34,6 +38,8 @@ pub enum CtlVerb {
     Certs(ListCerts),
     /// Show sessions, their store and their running turns
     Sessions(Ask),
+    /// Have another process of the program take the place of the one that runs, without losing a request
+    Upgrade(Upgrade),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait

@@ -38,6 +38,9 @@ pub struct EdgeFlags {
     /// That window: milliseconds, or 60s, 5m, 1h [default: 60s]
     #[arg(long, value_name = "WINDOW", value_parser = value::window)]
     pub rate_limit_window: Option<Duration>,
+    /// Who the server, started as root, becomes when it listens
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
     /// For bodies that outgrow memory [default: $CACHE_DIRECTORY, else /var/tmp]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<String>,

@@ -5,7 +5,7 @@ use super::{Words, World, checked_name, fallback, name_after, sessions, workers}
 use crate::cli::args::Start;
 use crate::cli::entry;
 use crate::cli::exit::Failure;
-use crate::cli::port::Protocol;
+use crate::cli::port::{Protocol, are_given};
 use rip::contract::config::Config;
 use rip::contract::listen::ListenAddress;
 use rip::contract::overrides::Overrides;
@@ -98,6 +98,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         https: listeners.https,
         only: listeners.only,
         tls,
+        user: edge.user.clone(),
         loops: edge.loops,
         body_bytes: edge.max_body,
         connections: edge.max_connections,
@@ -155,12 +156,13 @@ pub fn settings(
     if config.edge.rate_limit.is_none() && overrides.rate_window.is_some() {
         return Err(super::window_alone());
     }
-    if start.edge.port_fallback && fallback::settle(&mut config.edge)? {
+    if start.edge.port_fallback && !are_given() && fallback::settle(&mut config.edge)? {
         // Reloads listen there as well.
         overrides.http = Some(config.edge.http.clone());
         overrides.https = Some(config.edge.https.clone());
         overrides.only = None;
     }
+    let state_dir = super::state_dir_of(world, config.edge.user.as_deref());
     Ok(Settings {
         name,
         config,
@@ -173,7 +175,7 @@ pub fn settings(
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
         publish_secret: super::publish_secret(start)?,
-        state_dir: world.state_dir.to_string_lossy().into_owned(),
+        state_dir,
     })
 }
 

@@ -1,6 +1,7 @@
 //! `--port-fallback`: other ports in the place of those that cannot be had.
 
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::inherited;
 use crate::sys::listen::tcp_listener_at;
 use rip::contract::config::EdgeConfig;
 use rip::contract::listen::ListenAddress;
@@ -21,7 +22,7 @@ pub(super) fn settle(edge: &mut EdgeConfig) -> Result<bool, Failure> {
         let Some(why) = of_port.iter().find_map(|at| trouble(*at)) else { continue };
         let free = (FIRST..=u16::MAX).find(|port| {
             let moved = |at: &ListenAddress| ListenAddress { port: *port, ..*at };
-            !given.contains(port) && of_port.iter().all(|at| tcp_listener_at(moved(at)).is_ok())
+            !given.contains(port) && of_port.iter().all(|at| is_free(moved(at)))
         });
         let Some(free) = free else {
             return Err(Failure::new(Exit::Unavailable, format!("{why}, and no port is free")));
@@ -38,8 +39,16 @@ pub(super) fn settle(edge: &mut EdgeConfig) -> Result<bool, Failure> {
     Ok(is_changed)
 }
 
+/// A predecessor's is ours.
+fn is_free(at: ListenAddress) -> bool {
+    inherited::has(at) || tcp_listener_at(at).is_ok()
+}
+
 /// Why nobody can listen there, as far as another port would help.
 fn trouble(at: ListenAddress) -> Option<String> {
+    if inherited::has(at) {
+        return None;
+    }
     let error = tcp_listener_at(at).err()?;
     match error.source.kind() {
         ErrorKind::AddrInUse | ErrorKind::PermissionDenied => Some(error.to_string()),

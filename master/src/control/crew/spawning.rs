@@ -102,7 +102,7 @@ impl Crew {
             worker_id: worker,
             generation,
             token: token.to_owned(),
-            control_socket: shop.runtime.control_socket().display().to_string(),
+            control_socket: shop.runtime.worker_control().display().to_string(),
             socket: socket.display().to_string(),
             launch: Launch {
                 setup: app.launch.setup.clone().filter(|_| self.core.needs_setup(generation)),

@@ -12,6 +12,7 @@ use rip::limits;
 use rip::reload::overlay::{Refusal, Target};
 use rip::reload::{Failure, Waiter, Wish};
 use rip::time::Instant;
+use rip::wire::upgrade::AddedHost;
 
 /// A host to be added or removed while the server runs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,6 +68,9 @@ impl Master {
         wish: Wish,
         wait: bool,
     ) -> Option<Answer> {
+        if let Some(refused) = self.refused_by_upgrade() {
+            return Some(refused);
+        }
         let waiter = self.new_waiter();
         let id = self.reload.pipeline.wish(wish, AttemptSource::Api, Some(waiter));
         self.wait_for(waiter, request.from, None, wait, id)
@@ -79,6 +83,9 @@ impl Master {
         change: HostChange,
         wait: bool,
     ) -> Option<Answer> {
+        if let Some(refused) = self.refused_by_upgrade() {
+            return Some(refused);
+        }
         let HostChange { host, target } = change;
         let mut changed = Changed { host: host.clone(), app: None, note: ADDED_NOTE };
         let change = match target {
@@ -104,6 +111,31 @@ impl Master {
         self.reload.pending.push(Pending { waiter, change });
         let id = self.reload.pipeline.wish(Wish::Hosts, AttemptSource::Api, Some(waiter));
         self.wait_for(waiter, request.from, Some(changed), wait, id)
+    }
+
+    /// Adds the hosts that the master before this one had added. What a configuration does not take any
+    /// more is told of and left out; the others are returned.
+    pub(in crate::control) fn inherit_hosts(&mut self, hosts: Vec<AddedHost>) -> Vec<AddedHost> {
+        let mut kept = Vec::new();
+        for added in hosts {
+            let AddedHost { host, app, path } = added.clone();
+            let target = match (app, path) {
+                (Some(app), _) => Target::App(app),
+                (None, Some(path)) => Target::Path { path, app: None },
+                (None, None) => continue,
+            };
+            let change = Change::Add { host: host.clone(), target };
+            match self.check_hosts(&change) {
+                Ok(()) => {
+                    let waiter = self.new_waiter();
+                    self.reload.pending.push(Pending { waiter, change });
+                    self.reload.pipeline.wish(Wish::Hosts, AttemptSource::Api, Some(waiter));
+                    kept.push(added);
+                }
+                Err(refusal) => log::warn!("the added host {host} is left out: {refusal}"),
+            }
+        }
+        kept
     }
 
     /// Where a host shall lead. Where there is one app only it need not be named.

@@ -7,10 +7,11 @@ use crate::control::compiler::Made;
 use crate::control::master::Master;
 use crate::control::server::Asker;
 use crate::shared::draft::{Draft, DraftId};
+use crate::sys::privilege::{self, FOR_OTHERS};
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::config::Config;
-use rip::contract::listen::ListenAddress;
+use rip::contract::listen::{FreePorts, ListenAddress};
 use rip::contract::settings::Source;
 use rip::edgefile::job::{AddedApp, Job};
 use rip::ids::{AppId, Generation, PoolNumber};
@@ -86,9 +87,16 @@ impl Master {
         };
         let name = file.as_deref().map(Path::new).and_then(Path::file_name);
         let file_name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // Ports that others have opened, or that were opened with rights that are gone by now: those
+        // of the reader say nothing of them.
+        let free = match self.listeners.are_given() {
+            true => FreePorts::ALL,
+            false => overrides.as_ref().map(|own| own.free_ports()).unwrap_or_default(),
+        };
         let job = Job {
             added: apps_to_resolve(&overlay, &active.config, file.is_some()),
-            free: overrides.as_ref().map(|overrides| overrides.free_ports()).unwrap_or_default(),
+            free,
+            other_users: privilege::has(&FOR_OTHERS),
             path: file,
         };
         let is_attempt = matches!(self.reload.makings.get(&id), Some(Purpose::Attempt { .. }));

@@ -63,10 +63,8 @@ impl Master {
         self.make_active(Arc::clone(&snapshot), now);
         // Not before: how connections of a listener begin is said by the active configuration.
         for address in &snapshot.config.edge.listeners() {
-            if let Some(listener) = self.reload.bound.remove(address)
-                && let Some(edges) = &self.edges
-            {
-                edges.open(Listening { address: *address, listener });
+            if let Some(listener) = self.reload.bound.remove(address) {
+                self.open_listener(Listening { address: *address, listener });
             }
         }
         self.reload.undo = Some(Undo { previous, certs, crews });
@@ -93,7 +91,9 @@ impl Master {
         let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
         self.shutdown.configure(drain, kill);
         let max_connections = self.capacity.connections(config);
-        self.mdns.tell(local_names(config, &snapshot.table));
+        if self.is_serving() {
+            self.mdns.tell(local_names(config, &snapshot.table));
+        }
         self.shared.activate(snapshot, max_connections, now);
         self.note_configuration();
         if let Some(edges) = &self.edges {
@@ -104,6 +104,7 @@ impl Master {
     /// Gives a listener up: one that never accepted anybody at once, another one when its backlog
     /// is empty.
     pub(super) fn close_listener(&mut self, address: ListenAddress) {
+        self.listeners.close(address);
         if self.reload.bound.remove(&address).is_none()
             && let Some(edges) = &self.edges
         {

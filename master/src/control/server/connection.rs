@@ -15,6 +15,8 @@ use std::time::Duration;
 /// One connection.
 pub(super) struct Connection {
     pub(super) stream: UnixStream,
+    /// It came by the socket that is everybody's.
+    pub(super) is_public: bool,
     peer: Peer,
     pub(super) input: Buffer,
     pub(super) http: Server,
@@ -41,9 +43,10 @@ pub(super) enum Phase {
 }
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream, peer: Peer, now: Instant) -> Self {
+    pub(super) fn new(stream: UnixStream, is_public: bool, peer: Peer, now: Instant) -> Self {
         Self {
             stream,
+            is_public,
             peer,
             input: Buffer::with_capacity(BUFFER_BYTES),
             http: Server::new(),
@@ -80,6 +83,12 @@ impl Connection {
             _ => self.deadline.or(Some(now + REQUEST_TIMEOUT)),
         };
         request
+    }
+
+    /// Its answer, if it waits for one, is its last. False when it need not stay.
+    pub(super) fn take_leave(&mut self) -> bool {
+        self.http.close_after_this();
+        !(self.phase == Phase::Open && !self.awaits && self.is_between_requests())
     }
 
     fn is_between_requests(&self) -> bool {

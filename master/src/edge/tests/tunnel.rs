@@ -2,6 +2,7 @@
 
 use super::proxy::{house as proxying, peer, upstream};
 use super::*;
+use crate::shared::mail::Farewell;
 use rip::pool::Pool;
 
 const ASK: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
@@ -198,7 +199,7 @@ fn a_stop_cuts_a_tunnel() {
     both(|house| {
         let mut client = open(house);
         let edges = house.edges.lock().unwrap().take().unwrap();
-        edges.drain(Clock::read());
+        edges.drain(Farewell::until(Clock::read()));
         client.write_all(b"still").unwrap();
         expect(&mut client, b"still");
         edges.stop();
