@@ -19,6 +19,7 @@ mod crash;
 mod crash_between;
 mod crash_budget;
 mod crashloop;
+mod dashboard;
 mod docs;
 mod drain;
 mod edgefile_cli;

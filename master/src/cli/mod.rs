@@ -12,6 +12,7 @@ pub mod compile;
 pub mod compiler;
 pub mod completions;
 pub mod ctl;
+mod dashboard;
 pub mod diagnostics;
 pub mod entry;
 pub mod env;
@@ -94,6 +95,7 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
         Verb::Ctl { verb: CtlVerb::Sessions(flags) } => sessions::sessions(&flags),
+        Verb::Ctl { verb: CtlVerb::DashboardLogin(flags) } => dashboard::login(&flags),
         Verb::Ctl { verb: CtlVerb::Hosts(flags) } => registry::hosts(&flags),
         Verb::Add(flags) => registry::add(&flags),
         Verb::Remove(flags) => registry::remove(&flags),

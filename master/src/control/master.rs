@@ -521,6 +521,7 @@ impl Master {
             Ok(Verb::Rollback { wait }) => self.reload_on_request(&request, Wish::Rollback, wait),
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
+            Ok(Verb::DashboardLogin) => Some(self.dashboard_login()),
             Ok(Verb::Diagnostics) => Some(self.diagnostics()),
             Ok(Verb::Metrics { format }) => Some(self.metrics(format)),
             Ok(Verb::Config) => {
@@ -691,8 +692,8 @@ impl Master {
         self.explains.chronicle.hear(event, at);
         let frame = self.feed.tell(event, at);
         self.server.publish(&frame);
-        if let Some(json) = self.feed.newest() {
-            self.tell_watchers(json);
+        if let Some((id, json)) = self.feed.newest() {
+            self.tell_watchers(id, json);
         }
     }
 }

@@ -96,6 +96,7 @@ impl Master {
             at: wall.0,
             metrics: numbers.metrics(),
             recent: numbers.recent(),
+            errors: Vec::new(),
             gauges: numbers.gauges(),
             realtime: numbers.realtime(),
             apps: app_reports(apps, &numbers),

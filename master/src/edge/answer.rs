@@ -46,7 +46,13 @@ impl Edge {
     }
 
     /// Refuses what could not be read as a request; `input` is what came of it.
-    pub(super) fn refuse_unread(&mut self, key: Key, reason: Reason, detail: &'static str, input: &[u8]) {
+    pub(super) fn refuse_unread(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        detail: &'static str,
+        input: &[u8],
+    ) {
         self.refuse_changed(key, reason, detail, Refused::Unread(input), (b"", None), None);
     }
 
@@ -487,6 +493,13 @@ pub(super) struct OwnAnswer<'a> {
     pub(super) handler: Handler,
     /// The rule of the active configuration that asks for it.
     pub(super) rule: Option<usize>,
+}
+
+impl<'a> OwnAnswer<'a> {
+    /// An answer that no rule has to do with.
+    pub(super) fn of_edge(status: u16, content_type: &'a str, body: &'a [u8]) -> Self {
+        Self { status, content_type, body, changes: None, handler: Handler::Edge, rule: None }
+    }
 }
 
 impl Record {

@@ -40,6 +40,8 @@ pub enum CtlVerb {
     Sessions(Ask),
     /// Have another process of the program take the place of the one that runs, without losing a request
     Upgrade(Upgrade),
+    /// Print a link that logs in to the dashboard, once and within five minutes
+    DashboardLogin(Ask),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait
