@@ -59,6 +59,8 @@ fn commands(block: &Block) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for line in joined.lines() {
         let line = line.trim().trim_start_matches("$ ").trim_start_matches("sudo ");
+        // What stands far to the right is said of the line.
+        let line = line.split("   ").next().unwrap_or_default();
         let words = words(line);
         let is_assignment = |word: &&String| {
             word.split_once('=')
@@ -137,6 +139,17 @@ fn is_understood(command: &[String], place: &str) {
             assert!(!error.use_stderr(), "{place}: {command:?}: {error}")
         }
         Ok(_) => {}
+    }
+}
+
+#[test]
+fn the_readme_leads_to_every_page() {
+    let readme = fs::read_to_string(tools::repository().join("README.md")).expect("the page");
+    for page in pages() {
+        let name = page.file_name().and_then(|name| name.to_str()).expect("a name");
+        let is_below = page.parent().is_some_and(|place| place.ends_with("migrate"));
+        let is_linked = readme.contains(&format!("](docs/{name})"));
+        assert!(is_linked || is_below || name == "README.md", "{name} is not in the README");
     }
 }
 
