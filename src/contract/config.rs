@@ -85,6 +85,11 @@ impl Config {
                 return Some(format!("{at} cannot be that of HTTPS, and {plain} of plain HTTP"));
             }
         }
+        for at in &self.edge.admin {
+            if let Some(public) = self.edge.public_listeners().find(|public| public.clashes(*at)) {
+                return Some(format!("{at} cannot be the operator's, and {public} everybody's"));
+            }
+        }
         if http.is_empty() && https.is_empty() {
             return Some("there is no address to listen at".to_owned());
         }
@@ -116,11 +121,19 @@ impl Config {
         urls
     }
 
-    /// Where the page that shows the server is: each of its hosts on each listener that serves it, those
-    /// that were named first; none where it is not served.
+    /// Where the page that shows the server is: each of the hosts that were named on each listener that
+    /// serves it, the listeners for the operator, and the server's own name. None where it is not served.
     pub fn dashboard_urls(&self) -> Vec<String> {
+        if !self.edge.dashboard.on {
+            return Vec::new();
+        }
         let hosts = self.dashboard_hosts();
-        self.named_urls(&hosts)
+        let (named, own): (Vec<&str>, Vec<&str>) =
+            hosts.into_iter().partition(|host| *host != SERVER_NAME);
+        let mut urls = self.named_urls(&named);
+        urls.extend(self.admin_urls());
+        urls.extend(self.named_urls(&own));
+        urls
     }
 
     /// The hosts that are the dashboard's: those that were named, then the server's own, unless a rule
@@ -136,6 +149,11 @@ impl Config {
             found.push(SERVER_NAME);
         }
         found
+    }
+
+    /// Where only the operator's endpoints are served.
+    pub fn admin_urls(&self) -> Vec<String> {
+        listen::bare_urls(&self.edge.admin, false)
     }
 
     /// Each listener by its own address, HTTPS first.
@@ -192,12 +210,20 @@ pub struct EdgeConfig {
     /// HTTPS listeners; no address is in both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub https: Vec<ListenAddress>,
+    /// Listeners for who operates the server: nothing else is served there. No address is in two of the
+    /// lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admin: Vec<ListenAddress>,
     /// What is served at `https`.
     #[serde(default, skip_serializing_if = "TlsConfig::is_default")]
     pub tls: TlsConfig,
     /// The names that end in `.local` are told to the local network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mdns: bool,
+    /// Who the server becomes after it listens, by name or number; `None` stays who it is. Read at
+    /// start only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Edge loops; `None` is one per core. Read at start only.
     pub loops: Option<u16>,
     /// Bounds of the edge.
@@ -236,14 +262,24 @@ pub struct EdgeConfig {
 }
 
 impl EdgeConfig {
-    /// Every address that clients connect to: plain HTTP, then HTTPS.
+    /// Every address that is listened at: plain HTTP, then HTTPS, then those for the operator.
     pub fn listeners(&self) -> Vec<ListenAddress> {
-        self.http.iter().chain(&self.https).copied().collect()
+        self.http.iter().chain(&self.https).chain(&self.admin).copied().collect()
+    }
+
+    /// Every address that clients connect to: plain HTTP, then HTTPS.
+    pub fn public_listeners(&self) -> impl Iterator<Item = ListenAddress> {
+        self.http.iter().chain(&self.https).copied()
     }
 
     /// There is a listener.
     pub fn has_listener(&self, at: ListenAddress) -> bool {
-        self.http.contains(&at) || self.https.contains(&at)
+        self.http.contains(&at) || self.https.contains(&at) || self.is_admin(at)
+    }
+
+    /// Only the operator's endpoints are served there, to whoever connects.
+    pub fn is_admin(&self, at: ListenAddress) -> bool {
+        self.admin.contains(&at)
     }
 
     /// TLS is spoken there.
@@ -395,19 +431,76 @@ impl Default for LogConfig {
     }
 }
 
-/// Paths of the edge's own endpoints; `None` is not served.
+/// Paths of the edge's own endpoints; `None` is not served. At the listeners for the operator they are
+/// where they are by default.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Builtin {
     /// `ok`.
     pub server: Option<String>,
     /// Whether it is well.
     pub status: Option<String>,
+    /// `ok` while the loop runs.
+    pub livez: Option<String>,
+    /// Whether every app has a worker, in a line.
+    pub readyz: Option<String>,
+    /// The same.
+    pub healthz: Option<String>,
+    /// What is counted and measured.
+    pub metrics: Option<String>,
+    /// Everything the server says of itself.
+    pub diagnostics: Option<String>,
+    /// The last two are for everybody, and not for requests from this machine alone.
+    pub open: bool,
 }
 
 impl Default for Builtin {
     fn default() -> Self {
-        Self { server: Some("/server".to_owned()), status: Some("/status".to_owned()) }
+        let at = |path: &str| Some(path.to_owned());
+        Self {
+            server: at("/server"),
+            status: at("/status"),
+            livez: at("/livez"),
+            readyz: at("/readyz"),
+            healthz: at("/healthz"),
+            metrics: at("/metrics"),
+            diagnostics: at("/diagnostics"),
+            open: false,
+        }
+    }
+}
+
+impl Builtin {
+    /// None of them is served.
+    pub fn off() -> Self {
+        Self {
+            server: None,
+            status: None,
+            livez: None,
+            readyz: None,
+            healthz: None,
+            metrics: None,
+            diagnostics: None,
+            open: false,
+        }
+    }
+
+    /// Each endpoint by its name in an Edgefile, with its path.
+    pub fn paths(&self) -> [(&'static str, &Option<String>); 7] {
+        [
+            ("server", &self.server),
+            ("status", &self.status),
+            ("livez", &self.livez),
+            ("readyz", &self.readyz),
+            ("healthz", &self.healthz),
+            ("metrics", &self.metrics),
+            ("diagnostics", &self.diagnostics),
+        ]
+    }
+
+    /// The paths that are served.
+    pub fn served(&self) -> impl Iterator<Item = &str> {
+        self.paths().into_iter().filter_map(|(_, path)| path.as_deref())
     }
 }
 
@@ -565,6 +658,12 @@ mod tests {
         assert_eq!(config.listener_trouble().as_deref(), Some(told));
         config.edge.http = at("127.0.0.1:8080");
         assert_eq!(config.listener_trouble(), None);
+        config.edge.admin = at(":8080");
+        let told = "*:8080 cannot be the operator's, and 127.0.0.1:8080 everybody's";
+        assert_eq!(config.listener_trouble().as_deref(), Some(told));
+        config.edge.admin = at("127.0.0.1:9000");
+        assert_eq!(config.listener_trouble(), None);
+        assert_eq!(config.admin_urls(), ["http://127.0.0.1:9000/"]);
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub struct Job {
     /// What of the file's listeners gives way to others.
     #[serde(default)]
     pub free: FreePorts,
+    /// Processes may be started as other users, or it is found out later whether they may.
+    #[serde(default)]
+    pub other_users: bool,
 }
 
 /// An app named by nothing but its entry.

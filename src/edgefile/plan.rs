@@ -66,6 +66,9 @@ pub struct ListenerChanges {
     /// Those of `open` and `close` that are of HTTPS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub https: Vec<ListenAddress>,
+    /// Those of `open` and `close` that are for the operator alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admin: Vec<ListenAddress>,
 }
 
 /// What becomes of an app.
@@ -175,6 +178,13 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     {
         plan.edge.push("https".to_owned());
     }
+    if edge
+        .listeners()
+        .into_iter()
+        .any(|at| new.edge.has_listener(at) && new.edge.is_admin(at) != edge.is_admin(at))
+    {
+        plan.edge.push("admin".to_owned());
+    }
     plan
 }
 
@@ -193,7 +203,7 @@ impl Plan {
             edge,
             restart_needed,
         } = self;
-        let ListenerChanges { open, close, keep: _, https: _ } = listeners;
+        let ListenerChanges { open, close, keep: _, https: _, admin: _ } = listeners;
         open.is_empty()
             && close.is_empty()
             && apps.iter().all(|change| change.fate == Fate::Same)
@@ -218,8 +228,11 @@ impl Plan {
         let mut all = |said: &str, names: &[String]| {
             lines.extend(names.iter().map(|name| format!("{said}{name}")));
         };
-        let protocol =
-            |at: &ListenAddress| if self.listeners.https.contains(at) { "https" } else { "http" };
+        let protocol = |at: &ListenAddress| match &self.listeners {
+            listeners if listeners.https.contains(at) => "https",
+            listeners if listeners.admin.contains(at) => "admin",
+            _ => "http",
+        };
         let texts = |addresses: &[ListenAddress]| {
             addresses.iter().map(|at| format!("{} {at}", protocol(at))).collect::<Vec<_>>()
         };
@@ -302,9 +315,12 @@ fn listener_changes(old: &EdgeConfig, new: &EdgeConfig) -> ListenerChanges {
     let (before, after) = (old.listeners(), new.listeners());
     let (keep, open): (Vec<_>, Vec<_>) = after.iter().partition(|at| before.contains(at));
     let close: Vec<_> = before.into_iter().filter(|at| !after.contains(at)).collect();
-    let opened = open.iter().filter(|at| new.is_secure(**at));
-    let https = opened.chain(close.iter().filter(|at| old.is_secure(**at))).copied().collect();
-    ListenerChanges { open, close, keep, https }
+    let of = |is: fn(&EdgeConfig, ListenAddress) -> bool| {
+        let opened = open.iter().filter(|at| is(new, **at));
+        opened.chain(close.iter().filter(|at| is(old, **at))).copied().collect()
+    };
+    let (https, admin) = (of(EdgeConfig::is_secure), of(EdgeConfig::is_admin));
+    ListenerChanges { open, close, keep, https, admin }
 }
 
 fn cert_changes(old: &[CertFiles], new: &[CertFiles]) -> NamedChanges {

@@ -250,11 +250,6 @@ fn known_property(
     checked: &mut Checked,
     report: &mut Report<'_>,
 ) {
-    if !rule.is_served && checked.rule.is_served && checked.is_served {
-        let message = format!("`{}=` is not served by this version", rule.name);
-        report.error(property.name_span, &path, message, "leave it out");
-        checked.has_gaps = true;
-    }
     match rule.kind.read(&property.value) {
         Ok(typed) => {
             checked.properties.push((rule.name, Given { typed, span: property.span }));

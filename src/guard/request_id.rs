@@ -20,6 +20,11 @@ impl RequestId {
         }
     }
 
+    /// Whether `id` is one that a request may have.
+    pub fn is_one(id: &[u8]) -> bool {
+        is_acceptable(id)
+    }
+
     /// The id as it is sent.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]

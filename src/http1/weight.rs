@@ -27,31 +27,9 @@ pub fn weight(parameter: &[u8]) -> Option<u32> {
     }
 }
 
-/// How much `accept`, the value of an `Accept`, wants what is exactly `media`, in thousandths. Ranges such as
-/// `*/*` name nothing; of several that name it the last one counts.
-pub fn quality(accept: &[u8], media: &str) -> u32 {
-    let of = |range: &[u8]| {
-        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let is_meant = parts.next()?.eq_ignore_ascii_case(media.as_bytes());
-        is_meant.then(|| parts.find_map(weight).unwrap_or(FULL))
-    };
-    accept.split(|byte| *byte == b',').filter_map(of).next_back().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_named_is_wanted_as_much_as_it_says() {
-        const SCRAPER: &[u8] = b"application/openmetrics-text;version=1.0.0;q=0.6,\
-            text/plain;version=0.0.4; q=0.5,*/*;q=0.1";
-        assert_eq!(quality(SCRAPER, "application/openmetrics-text"), 600);
-        assert_eq!(quality(SCRAPER, "text/plain"), 500);
-        assert_eq!(quality(SCRAPER, "text/html"), 0);
-        assert_eq!(quality(b"Text/HTML", "text/html"), 1000);
-        assert_eq!(quality(b"", "text/html"), 0);
-    }
 
     #[test]
     fn weights_are_thousandths_and_broken_ones_are_none_at_all() {

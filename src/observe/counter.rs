@@ -20,8 +20,6 @@ pub enum Counter {
     Resumptions,
     /// Something the edge itself refused or ended.
     Refusal(Reason),
-    /// An answer with this status.
-    Response(u16),
     /// Turns of sessions that were begun.
     SessionTurns,
     /// Those of them that were committed.
@@ -57,7 +55,6 @@ impl Counter {
             Self::Connections => 2,
             Self::Handshakes => 3,
             Self::Resumptions => 4,
-            Self::Response(status) => FIRST_RESPONSE + class_of(status),
             Self::Refusal(reason) => FIRST_REFUSAL + reason.index(),
             Self::SocketDeliveries => FIRST_SOCKET,
             Self::SocketDropped => FIRST_SOCKET + 1,
@@ -104,16 +101,6 @@ impl Counters {
         self.numbers[counter.index()]
     }
 
-    /// Answers by the first digit of their status: `responses()[1]` are the 2xx.
-    pub fn responses(&self) -> [u64; CLASS_COUNT] {
-        std::array::from_fn(|class| self.numbers[FIRST_RESPONSE + class])
-    }
-
-    /// Answers of every status.
-    pub fn requests(&self) -> u64 {
-        self.responses().iter().sum()
-    }
-
     /// WebSocket clients that left, by code; 0 stands for every code without a place of its own.
     pub fn closes(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
         CLOSE_CODES.into_iter().map(|code| (code, self.value(Counter::SocketClosed(code))))
@@ -133,10 +120,7 @@ impl Default for Counters {
 
 /// Numbers in all.
 pub const COUNTER_COUNT: usize = FIRST_SESSION + 4;
-/// Classes of statuses, 1xx to 5xx.
-pub const CLASS_COUNT: usize = 5;
-const FIRST_RESPONSE: usize = 5;
-const FIRST_REFUSAL: usize = FIRST_RESPONSE + CLASS_COUNT;
+const FIRST_REFUSAL: usize = 5;
 const FIRST_SOCKET: usize = FIRST_REFUSAL + Reason::ALL.len();
 const FIRST_CLOSE: usize = FIRST_SOCKET + 7;
 const FIRST_SESSION: usize = FIRST_CLOSE + CLOSE_CODES.len();
@@ -153,14 +137,6 @@ const fn close_of(code: u16) -> usize {
     place
 }
 
-/// A status outside 100 to 599 is the server's own mistake.
-pub(super) const fn class_of(status: u16) -> usize {
-    match status {
-        100..=599 => status as usize / 100 - 1,
-        _ => CLASS_COUNT - 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +151,6 @@ mod tests {
             Counter::Handshakes,
             Counter::Resumptions,
         ];
-        let responses = (1..=5).map(|class| Counter::Response(class * 100));
         let refusals = Reason::ALL.into_iter().map(Counter::Refusal);
         let sockets = [
             Counter::SocketDeliveries,
@@ -194,7 +169,7 @@ mod tests {
             Counter::SessionRefused,
         ];
         let sockets = sockets.into_iter().chain(closes).chain(sessions);
-        for counter in plain.into_iter().chain(responses).chain(refusals).chain(sockets) {
+        for counter in plain.into_iter().chain(refusals).chain(sockets) {
             assert!(places.insert(counter.index()), "{counter:?}");
         }
         assert_eq!(places.len(), COUNTER_COUNT);
@@ -203,13 +178,8 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_counted_by_class() {
+    fn refusals_are_counted_by_reason() {
         let mut counters = Counters::new();
-        for status in [200, 204, 404, 503, 0, 999] {
-            counters.add(Counter::Response(status), 1);
-        }
-        assert_eq!(counters.responses(), [0, 2, 0, 1, 3]);
-        assert_eq!(counters.requests(), 6);
         counters.add(Counter::Refusal(Reason::QueueFull), 4);
         counters.add_at(COUNTER_COUNT, 9);
         let counted: Vec<_> = counters.refusals().filter(|(_, count)| *count > 0).collect();

@@ -4,7 +4,6 @@
 //! apps and upstreams are those of the configuration, methods those of the standard and `other`,
 //! statuses have three digits.
 
-use super::counter::class_of;
 use super::spread::Spread;
 use super::timings::Timings;
 use crate::http1::method::Method;
@@ -66,8 +65,8 @@ pub struct RecentTally {
 
 impl Tally {
     /// Exchanges by the first digit of their status: the first number is that of 1xx.
-    pub fn classes(&self) -> [u64; 5] {
-        let mut classes = [0; 5];
+    pub fn classes(&self) -> [u64; CLASS_COUNT] {
+        let mut classes = [0; CLASS_COUNT];
         for (&(_, status), count) in self.apps.values().flat_map(|app| &app.answers) {
             classes[class_of(status)] += count;
         }
@@ -109,6 +108,17 @@ pub const fn label_of(method: Method) -> usize {
         Method::Put => 7,
         Method::Trace => 8,
         Method::Other => 9,
+    }
+}
+
+/// Classes of statuses, 1xx to 5xx.
+pub const CLASS_COUNT: usize = 5;
+
+/// A status outside 100 to 599 is the server's own mistake.
+const fn class_of(status: u16) -> usize {
+    match status {
+        100..=599 => status as usize / 100 - 1,
+        _ => CLASS_COUNT - 1,
     }
 }
 

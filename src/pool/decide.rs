@@ -78,10 +78,7 @@ impl Choice {
         SchedulerDecision {
             app_id: app_id.clone(),
             selected_worker: self.worker,
-            algorithm: match self.select {
-                Select::LeastInflight => "least-inflight",
-                Select::Lifo => "lifo",
-            },
+            algorithm: ALGORITHMS[algorithm_of(self.select)],
             fallback: self.fallback.map(Fallback::as_str),
             queue_position: self.queue_position,
         }
@@ -101,7 +98,49 @@ pub enum Fallback {
     Shed,
 }
 
+/// How often each rule decided, and why the first choice was not taken.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Decisions {
+    counts: [[u64; 1 + Fallback::ALL.len()]; ALGORITHMS.len()],
+}
+
+impl Decisions {
+    /// Counts one more.
+    pub(super) fn add(&mut self, select: Select, fallback: Option<Fallback>) {
+        let fallback = fallback.map_or(0, |fallback| 1 + fallback as usize);
+        self.counts[algorithm_of(select)][fallback] += 1;
+    }
+
+    /// Counts what `other` counted as well.
+    pub fn merge(&mut self, other: &Self) {
+        let ours = self.counts.as_flattened_mut().iter_mut();
+        ours.zip(other.counts.as_flattened()).for_each(|(ours, theirs)| *ours += theirs);
+    }
+
+    /// Those that were made: the rule, the fallback as records name it, and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Option<&'static str>, u64)> + '_ {
+        let fallbacks = || std::iter::once(None).chain(Fallback::ALL.map(Some));
+        ALGORITHMS.into_iter().zip(&self.counts).flat_map(move |(algorithm, counts)| {
+            let counts = fallbacks().zip(counts).filter(|(_, count)| **count > 0);
+            counts.map(move |(fallback, count)| (algorithm, fallback.map(Fallback::as_str), *count))
+        })
+    }
+}
+
+/// Rules as records name them.
+const ALGORITHMS: [&str; 2] = ["least-inflight", "lifo"];
+
+const fn algorithm_of(select: Select) -> usize {
+    match select {
+        Select::LeastInflight => 0,
+        Select::Lifo => 1,
+    }
+}
+
 impl Fallback {
+    /// All of them, in the order of their discriminants.
+    const ALL: [Self; 4] = [Self::Bounced, Self::Queued, Self::Retried, Self::Shed];
+
     /// Its name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -136,4 +175,27 @@ pub struct PoolCounters {
     pub retried: u64,
     /// Leases whose client left first.
     pub abandoned: u64,
+    /// Decisions about tickets: one when a ticket asks, another one when it had to wait and is granted.
+    pub decisions: Decisions,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_are_counted_by_rule_and_fallback() {
+        for (index, fallback) in Fallback::ALL.into_iter().enumerate() {
+            assert_eq!(fallback as usize, index);
+        }
+        let (mut decisions, mut others) = (Decisions::default(), Decisions::default());
+        decisions.add(Select::Lifo, None);
+        decisions.add(Select::Lifo, Some(Fallback::Shed));
+        others.add(Select::Lifo, None);
+        others.add(Select::LeastInflight, Some(Fallback::Bounced));
+        decisions.merge(&others);
+        let expected =
+            [("least-inflight", Some("bounced"), 1), ("lifo", None, 2), ("lifo", Some("shed"), 1)];
+        assert_eq!(decisions.iter().collect::<Vec<_>>(), expected);
+    }
 }

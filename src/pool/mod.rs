@@ -35,7 +35,7 @@ mod select;
 mod tests;
 mod worker;
 
-pub use decide::{Choice, Decision, Fallback, Output, PoolCounters};
+pub use decide::{Choice, Decision, Decisions, Fallback, Output, PoolCounters};
 pub use lease::{Bounce, Lease, Outcome, TicketId, Tunnel};
 pub use pool::{Pool, PoolSettings};
 pub use worker::WorkerView;

@@ -611,6 +611,7 @@ impl Pool {
 
     fn note(&mut self, worker: Option<WorkerId>, fallback: Option<Fallback>, at: Option<u32>) {
         let select = self.settings.select;
+        self.counters.decisions.add(select, fallback);
         self.choice = Some(Choice { worker, select, fallback, queue_position: at });
     }
 

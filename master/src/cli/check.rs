@@ -49,7 +49,7 @@ pub fn check(flags: &Check) -> Result<Exit, Failure> {
 /// It is wrong, and how has been told (exit 78).
 pub fn accepted(path: &Path, free: FreePorts) -> Result<Config, Failure> {
     let shown = path.display().to_string();
-    let mut outcome = compile::compile(&Job { free, ..job(path)? })?;
+    let mut outcome = compile::compile(&Job { free, other_users: true, ..job(path)? })?;
     tell(&outcome.diagnostics, &shown);
     let is_rejected = outcome.is_rejected();
     match outcome.take_config() {
@@ -135,7 +135,8 @@ fn rejected(shown: &str, found: &[Diagnostic]) -> Failure {
 pub(super) fn listeners(config: &Config) -> String {
     let secure = config.edge.https.iter().map(|at| format!("https {at}"));
     let plain = config.edge.http.iter().map(|at| format!("http {at}"));
-    secure.chain(plain).collect::<Vec<_>>().join(", ")
+    let admin = config.edge.admin.iter().map(|at| format!("admin {at}"));
+    secure.chain(plain).chain(admin).collect::<Vec<_>>().join(", ")
 }
 
 fn praise(shown: &str, config: &Config) -> String {

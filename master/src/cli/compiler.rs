@@ -86,7 +86,8 @@ fn compile(job: &Job, world: &World) -> Report {
     let outcome = job.path.as_deref().map(|path| match read(path) {
         Ok((text, mode)) => {
             let directory = directory_of(path);
-            let machine = Machine::new(world, directory, mode, job.free, now());
+            let machine = Machine::new(world, directory, mode, job.free, now())
+                .with_other_users(job.other_users);
             edgefile::compile(&text, &machine)
         }
         Err(unreadable) => Outcome { diagnostics: vec![unreadable], ..Outcome::default() },

@@ -9,12 +9,15 @@ use super::args::Start;
 use super::entry::{self, Entry, Files, Found, Places};
 use super::exit::Failure;
 use super::port::{Protocol, Rights, are_given};
+use super::value::is_host;
 use super::{changes, env, python, value};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
     Recycle, RestartPolicy, Runtime, Select, TURN_PATH,
 };
-use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases, RateLimit};
+use rip::contract::config::{
+    DashboardConfig, EdgeConfig, EdgeLimits, LogConfig, Phases, RateLimit,
+};
 use rip::contract::https_flags::HttpsFlags;
 use rip::contract::overrides::Overrides;
 use rip::contract::realtime::RealtimeConfig;
@@ -46,6 +49,8 @@ pub struct World {
     pub cache_directory: Option<String>,
     /// Where what outlives a master is kept: `$STATE_DIRECTORY`, else `~/.rip`.
     pub state_dir: PathBuf,
+    /// Nothing but the home of this process's user says so.
+    pub is_state_at_home: bool,
 }
 
 impl World {
@@ -83,6 +88,7 @@ impl World {
             port: text("PORT"),
             web_concurrency: text("WEB_CONCURRENCY"),
             cache_directory: text("CACHE_DIRECTORY"),
+            is_state_at_home: said_state(text("STATE_DIRECTORY").as_deref()).is_none(),
             state_dir: state_dir(text("STATE_DIRECTORY"), text("HOME")),
         }
     }
@@ -92,15 +98,29 @@ impl World {
 /// where the system's list of users says it is when nobody else does. Never a place where others may
 /// write as well: keys are kept there.
 fn state_dir(said: Option<String>, home: Option<String>) -> PathBuf {
-    let said =
-        said.as_deref().and_then(|paths| paths.split(':').find(|path| path.starts_with('/')));
-    if let Some(path) = said {
-        return PathBuf::from(path);
+    if let Some(path) = said_state(said.as_deref()) {
+        return path;
     }
     let own = || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
     let home = home.map(PathBuf::from).or_else(|| Some(own()?.dir));
     home.filter(|home| home.is_absolute()).unwrap_or_else(|| "/nonexistent".into()).join(".rip")
 }
+
+fn said_state(said: Option<&str>) -> Option<PathBuf> {
+    said?.split(':').find(|path| path.starts_with('/')).map(PathBuf::from)
+}
+
+/// Where a master keeps what outlives it that becomes `user`: at home it would be that of who starts
+/// it, where another may not go.
+fn state_dir_of(world: &World, user: Option<&str>) -> String {
+    match user {
+        Some(user) if world.is_state_at_home => format!("{STATE_OF_USERS}/{user}"),
+        _ => world.state_dir.to_string_lossy().into_owned(),
+    }
+}
+
+/// Below it, a directory for each user that a master becomes.
+const STATE_OF_USERS: &str = "/var/lib/rip";
 
 /// The settings `start` stands for.
 ///
@@ -140,6 +160,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         https: https::addresses(ports.https, Protocol::Https, start, world)?,
         http: https::addresses(ports.http, Protocol::Http, start, world)?,
         mdns: true,
+        user: start.edge.user.clone(),
         loops: start.edge.loops,
         limits: edge_limits(start),
         rate_limit: rate_limit(start)?,
@@ -147,6 +168,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         log: LogConfig { access: !start.output.no_access_log, json: start.output.json_logging },
         spool_dir: spool_directory(start, world)?,
         store: sessions::store(start, world)?,
+        dashboard: DashboardConfig { on: true, hosts: start.edge.dashboard.clone() },
         ..EdgeConfig::default()
     };
     let mut config = match found {
@@ -171,6 +193,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
     if start.edge.port_fallback && !are_given() {
         fallback::settle(&mut config.edge)?;
     }
+    let state_dir = state_dir_of(world, config.edge.user.as_deref());
     Ok(Settings {
         name,
         config,
@@ -179,7 +202,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
         publish_secret: publish_secret(start)?,
-        state_dir: world.state_dir.to_string_lossy().into_owned(),
+        state_dir,
     })
 }
 
@@ -271,16 +294,6 @@ fn split_aliases<'a>(word: &'a str, places: &Places) -> (&'a str, Option<&'a str
         Some((path, aliases)) if !places.cwd.join(word).exists() => (path, Some(aliases)),
         _ => (word, None),
     }
-}
-
-fn is_host(text: &str) -> bool {
-    text.len() <= 253
-        && text.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        })
 }
 
 fn checked_name(name: &str) -> Result<String, Failure> {

@@ -24,6 +24,8 @@ pub struct Machine<'w> {
     directory: String,
     /// Listeners of the file that will not be listened at.
     free: FreePorts,
+    /// Whatever the rights of this process are, those of the server allow it to become others.
+    other_users: bool,
     /// Others may read the Edgefile.
     is_open: bool,
     now: UnixMillis,
@@ -39,8 +41,15 @@ impl<'w> Machine<'w> {
         free: FreePorts,
         now: UnixMillis,
     ) -> Self {
-        let is_open = mode & BY_OTHERS != 0;
-        Self { world, directory: directory.to_owned(), free, is_open, now }
+        let (is_open, other_users) = (mode & BY_OTHERS != 0, world.rights.change_user);
+        Self { world, directory: directory.to_owned(), free, other_users, is_open, now }
+    }
+
+    /// The same, where the server can become other users though this process may not.
+    #[must_use]
+    pub fn with_other_users(mut self, other_users: bool) -> Self {
+        self.other_users |= other_users;
+        self
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -194,7 +203,7 @@ impl Surroundings for Machine<'_> {
                 format!("there is no user '{name}'"),
                 "make one: sudo useradd --system NAME",
             )),
-            Some(user) if self.world.rights.change_user || user.uid == geteuid() => Ok(()),
+            Some(user) if self.other_users || user.uid == geteuid() => Ok(()),
             Some(_) => Err(invalid(
                 format!("to run processes as '{name}' needs root, which this process is not"),
                 "start rip-master as root, or leave `user` out",

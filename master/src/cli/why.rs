@@ -79,13 +79,9 @@ impl Request {
 /// The name of the server's own endpoint that gets the request before any rule, as it does in the
 /// edge.
 fn own_endpoint(config: &Config, host: &[u8], path: &[u8]) -> Option<&'static str> {
-    let builtin = &config.edge.builtin;
-    let is = |own: &Option<String>| own.as_ref().is_some_and(|own| own.as_bytes() == path);
-    let name = match () {
-        () if is(&builtin.server) => "server",
-        () if is(&builtin.status) => "status",
-        () => return None,
-    };
+    let paths = config.edge.builtin.paths().into_iter();
+    let mut own = paths.filter_map(|(name, own)| Some((name, own.as_deref()?)));
+    let (name, _) = own.find(|(_, own)| own.as_bytes() == path)?;
     let knows = |rule: &str| HostPattern::new(rule).takes(host);
     let is_served = config.routes.iter().any(|rule| knows(&rule.host)) || is_ip_or_localhost(host);
     is_served.then_some(name)

@@ -5,12 +5,16 @@ use super::certs::CertAsks;
 use super::compiler::Compiler;
 use super::crew::Gear;
 use super::crews::Crews;
+use super::demotion::{Demotion, warn_of_unreadable};
+use super::explain::Explains;
 use super::feed::Feed;
 use super::listeners::Listeners;
 use super::master::{Master, State};
 use super::notify::Notifier;
+use super::numbers::Past;
 use super::orders::Orders;
 use super::orphans::Orphans;
+use super::program::Program;
 use super::reload::{Reloads, longest};
 use super::runtime_dir::RuntimeDir;
 use super::server::ControlServer;
@@ -36,6 +40,7 @@ use crate::shared::diagnostics;
 use crate::shared::hub::Hubs;
 use crate::shared::log::LogSettings;
 use crate::shared::mail::{ControlMessage, Listening};
+use crate::shared::notes::LoopNotes;
 use crate::shared::pages::Pages;
 use crate::shared::pools::AppPool;
 use crate::shared::renewals::Renewals;
@@ -75,9 +80,13 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     ignore_sigpipe().map_err(step("signals"))?;
     set_child_subreaper().map_err(step("becoming the reaper of our workers' orphans"))?;
     let descriptors = raise_nofile();
+    // Before rights are given up: who has done that may not look at its own program.
+    let program = Program::of_this_process();
     // Before anything is opened that could have the number of a descriptor that was not left us.
     let mut inheritance = Inheritance::receive()?;
     let mut listeners = Listeners::of_init()?;
+    let demotion = Demotion::plan(&settings)?;
+
     let runtime = match &mut inheritance {
         None => RuntimeDir::claim(&settings.name)?,
         Some(inheritance) => {
@@ -92,6 +101,16 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let (certs, watch) = load_certs(&settings, &tls, control.clone())?;
     let listening = open_all(&mut listeners, &settings.config.edge)?;
     let of_workers = control_socket(&runtime.worker_control())?;
+
+    // What is read here is read again at a reload, by who we become.
+    let upstreams = prepare(&settings.config, &[], &control).map_err(StartError::configuration)?;
+    let secrets = Secrets::read(&settings.config)
+        .map_err(|wrong| StartError::configuration(wrong.join("; ")))?;
+    if let Some(demotion) = demotion {
+        demotion.hand_over(&runtime, &settings)?;
+        demotion.drop_rights(&runtime)?;
+        warn_of_unreadable(&settings);
+    }
 
     let mut signals = Signals::new().map_err(step("signals"))?;
     poll.registry()
@@ -130,9 +149,6 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let cap = capacity.connections(&settings.config);
     let gear = Gear { registry: registry()?, log: log.sink(), mail: control.clone() };
     let mut crews = Crews::new(gear);
-    let upstreams = prepare(&settings.config, &[], &control).map_err(StartError::configuration)?;
-    let secrets = Secrets::read(&settings.config)
-        .map_err(|wrong| StartError::configuration(wrong.join("; ")))?;
     let snapshot = first_snapshot(&settings.config, &mut crews, &control, clock.now())
         .map_err(step("the control loop"))?
         .with_upstreams(upstreams)
@@ -142,6 +158,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         access_log: edge.log.access && !settings.quiet,
         json: edge.log.json,
         stats: Stats::new(usize::from(loops)),
+        notes: LoopNotes::new(usize::from(loops)),
         connections: Connections::new(Caps::new(cap, edge.limits.per_address), usize::from(loops)),
         spool_memory: Budget::new(edge.limits.spool_memory_bytes),
         spool_disk: Budget::new(edge.limits.spool_disk_bytes),
@@ -150,6 +167,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         publish_secret: settings.publish_secret.clone(),
         hubs: Hubs::default(),
         sessions: Sessions::default(),
+        logins: Default::default(),
         tls: Arc::new(tls),
         renewals: Renewals::default(),
         files: files.queue(),
@@ -177,7 +195,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
             .map_err(step("the running server"))?;
     }
     let edges = Edges::start(&shared, listening, loops, seed).map_err(step("the edge loops"))?;
-    let upgrade = Handover::new(registry()?, clock.now());
+    let upgrade = Handover::new(registry()?, program, clock.now());
     let acme = super::acme::agent(&shared, &certs, &settings.state_dir, seed);
     let config = &settings.config;
     let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));
@@ -214,9 +232,11 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         acme,
         mdns: MdnsAgent::new(),
         feed: Feed::default(),
+        explains: Explains::default(),
         orders: Orders::default(),
         reload,
         capacity,
+        past: Past::new(clock.now(), clock.wall()),
         succession,
         upgrade,
         farewell: None,
@@ -326,10 +346,15 @@ fn cannot_listen(address: ListenAddress, is_secure: bool, error: &ListenError) -
 }
 
 fn spool_dir(chosen: Option<&str>) -> PathBuf {
-    // The init system may list several cache directories, separated by colons.
-    let cache = std::env::var("CACHE_DIRECTORY").ok();
-    let cache = cache.as_deref().and_then(|list| list.split(':').find(|path| !path.is_empty()));
-    chosen.or(cache).unwrap_or("/var/tmp").into()
+    let chosen = chosen.map(PathBuf::from).or_else(cache_directory);
+    chosen.unwrap_or_else(|| "/var/tmp".into())
+}
+
+/// The directory that the init system made for what may be lost; it may list several, separated by
+/// colons.
+pub(super) fn cache_directory() -> Option<PathBuf> {
+    let listed = std::env::var("CACHE_DIRECTORY").ok()?;
+    listed.split(':').find(|path| path.starts_with('/')).map(PathBuf::from)
 }
 
 fn cores() -> u16 {

@@ -11,6 +11,7 @@ pub use hosted::{Hosted, Watched};
 pub use news::News;
 
 use super::health::Probes;
+use super::runtime_dir::take_socket;
 use super::workshop::Workshop;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Sender;
@@ -19,7 +20,7 @@ use crate::shared::mail::{ControlMessage, StuckExchange};
 use crate::shared::pools::AppPool;
 use mio::Registry;
 use nix::sys::signal::Signal;
-use rip::contract::app::AppDescriptor;
+use rip::contract::app::{AppDescriptor, Listen};
 use rip::contract::event::Event;
 use rip::entropy::Xoshiro;
 use rip::ids::{AppId, Generation, WorkerId};
@@ -376,6 +377,11 @@ impl Crew {
         let hosted = self.workers.get_mut(&join.worker_id).ok_or(Refusal::Unknown)?;
         hosted.app_pid = Some(join.app_pid);
         hosted.keep_alive = join.keep_alive;
+        if self.app.user.is_some() && self.app.launch.listen == Listen::Path {
+            // Whoever cannot connect then tells why.
+            let taken = take_socket(&hosted.socket);
+            taken.unwrap_or_else(|error| log::warn!("{}: {error}", hosted.socket.display()));
+        }
         self.core.join(join.worker_id, now)
     }
 

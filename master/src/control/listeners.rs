@@ -104,7 +104,8 @@ impl Listeners {
     }
 
     /// Who opened the socket of a listener, where it was not us.
-    pub fn origin(&self, address: ListenAddress) -> Option<Origin> {
+    #[cfg(test)]
+    fn origin(&self, address: ListenAddress) -> Option<Origin> {
         self.handed.iter().find(|handed| handed.of == Some(address)).map(|handed| handed.origin)
     }
 
@@ -207,7 +208,8 @@ fn wanted(edge: &EdgeConfig) -> Vec<Wanted> {
     let of = |role, all: &[ListenAddress]| {
         all.iter().map(move |address| Wanted { address: *address, role }).collect::<Vec<_>>()
     };
-    [of(Role::Http, &edge.http), of(Role::Https, &edge.https)].concat()
+    let public = [of(Role::Http, &edge.http), of(Role::Https, &edge.https)];
+    [public.concat(), of(Role::Admin, &edge.admin)].concat()
 }
 
 #[cfg(test)]

@@ -11,11 +11,13 @@ use super::certs::CertAsks;
 use super::crew::{Crew, News, Watched};
 use super::crews::Crews;
 use super::door::Watchers;
+use super::explain::Explains;
 use super::feed::Feed;
 use super::follow::Pages;
 use super::listeners::Listeners;
 use super::listing::{AppNotes, Apps, Registry, Upstreams, Workers};
 use super::notify::Notifier;
+use super::numbers::Past;
 use super::orders::{self, Orders};
 use super::orphans::Orphans;
 use super::outcome::Outcome;
@@ -91,9 +93,11 @@ pub struct Master {
     pub(super) acme: AcmeAgent,
     pub(super) mdns: MdnsAgent,
     pub(super) feed: Feed,
+    pub(super) explains: Explains,
     pub(super) orders: Orders,
     pub(super) reload: Reloads,
     pub(super) capacity: Capacity,
+    pub(super) past: Past,
     /// What this master is to succeed, until that has ended.
     pub(super) succession: Option<Succession>,
     /// What is to succeed this master.
@@ -154,6 +158,9 @@ impl Master {
     /// # Errors
     /// When the app turned out to be impossible to start, or the event loop itself failed.
     pub fn run(mut self) -> Result<Outcome, StartError> {
+        // Booting has taken its time.
+        self.clock.refresh();
+        self.note_configuration();
         let apps = &self.settings.config.apps;
         let app = apps.first().map_or_else(|| AppId::new(""), |app| app.id.clone());
         let workers = apps.iter().map(|app| app.workers).sum();
@@ -198,6 +205,7 @@ impl Master {
             self.server.next_deadline(),
             self.watcher.next_deadline(self.clock.now()),
             self.reload.next_deadline(),
+            self.explains.next_deadline(),
             self.upgrade.next_deadline(),
             self.state.tidy_at,
             self.succession.as_ref().and_then(Succession::next_deadline),
@@ -293,6 +301,9 @@ impl Master {
             Happening::Mail(ControlMessage::SessionsCounted { ticket, sessions }) => {
                 self.sessions_counted(ticket, sessions);
             }
+            Happening::Mail(ControlMessage::Recalled { ticket, index, notes }) => {
+                self.explains.recalled(ticket, index, notes);
+            }
             Happening::Mail(ControlMessage::Tell(event)) => self.tell(&event),
             Happening::Mail(ControlMessage::ListenerClosed(address)) => {
                 self.reload.closing.remove(&address);
@@ -326,6 +337,7 @@ impl Master {
 
     /// Lets the cores act on the facts, and carries out what they want.
     fn settle(&mut self) {
+        self.state.reports.forget();
         let now = self.clock.now();
         self.shutdown.settle(self.crews.is_gone(), now);
         while let Some(order) = self.shutdown.poll_order() {
@@ -345,6 +357,7 @@ impl Master {
         self.drive_upgrade();
         self.tidy_up();
         self.tell_pages();
+        self.settle_explains();
         self.keep_init_told();
         self.report_to_watchers();
         self.server.expire(now);
@@ -466,6 +479,8 @@ impl Master {
     pub(super) fn begin_end(&mut self, reason: &'static str, now: Instant) {
         if self.state.stop_reason.is_none() {
             self.state.stop_reason = Some(reason);
+            let at = self.clock.wall();
+            self.explains.chronicle.stops(at);
             self.reload.pipeline.stop();
             self.reload.closing.clear();
             self.acme.stop();
@@ -483,6 +498,9 @@ impl Master {
         let from = request.from;
         let verb = Verb::of(&mut request);
         let audit = verb.as_ref().ok().and_then(Audit::of);
+        if audit.is_some() {
+            self.state.reports.forget();
+        }
         let answer = match verb {
             Err(refused) => Some(refused),
             Ok(verb) if self.upgrade.is_over() && !matches!(verb, Verb::Worker { .. }) => {
@@ -511,11 +529,16 @@ impl Master {
             Ok(Verb::Rollback { wait }) => self.reload_on_request(&request, Wish::Rollback, wait),
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
+            Ok(Verb::DashboardLogin) => Some(self.dashboard_login()),
             Ok(Verb::Diagnostics) => Some(self.diagnostics()),
-            Ok(Verb::Metrics { is_open }) => Some(self.metrics(is_open)),
+            Ok(Verb::Metrics { format }) => Some(self.metrics(format)),
             Ok(Verb::Config) => {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
+            }
+            Ok(Verb::Explain { id }) => {
+                self.explain(from, &id);
+                None
             }
             Ok(Verb::History) => {
                 Some(history(&self.reload.history, self.reload.pipeline.version()))
@@ -669,14 +692,16 @@ impl Master {
 
     pub(super) fn tell(&mut self, event: &Event) {
         let at = self.clock.wall();
+        self.past.tell(event);
         self.shared.log.event(event, at);
         if let Event::WorkerExit { app, worker_id, status, expected: false, .. } = event {
             self.state.last_exits.insert(app.clone(), format!("{worker_id} {status}"));
         }
+        self.explains.chronicle.hear(event, at);
         let frame = self.feed.tell(event, at);
         self.server.publish(&frame);
-        if let Some(json) = self.feed.newest() {
-            self.tell_watchers(json);
+        if let Some((id, json)) = self.feed.newest() {
+            self.tell_watchers(id, json);
         }
     }
 }

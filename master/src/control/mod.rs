@@ -20,7 +20,10 @@ mod certs;
 mod compiler;
 mod crew;
 mod crews;
+mod dashboard;
+mod demotion;
 mod door;
+mod explain;
 mod feed;
 mod follow;
 mod health;
@@ -29,6 +32,7 @@ mod listeners;
 mod listing;
 mod master;
 mod notify;
+mod numbers;
 mod orders;
 mod orphans;
 mod outcome;
@@ -49,6 +53,7 @@ mod watcher;
 mod workshop;
 
 pub use outcome::Outcome;
+pub use runtime_dir::is_trusted;
 pub use start_error::StartError;
 pub use successor::summons;
 

@@ -134,6 +134,8 @@ impl Master {
             Order::Pause(_) | Order::Resume(_) => {
                 let held = matches!(order, Order::Pause(_));
                 crew.pool.hold(held, now);
+                let app = crew.descriptor().id.clone();
+                self.explains.chronicle.held(&app, held, self.clock.wall());
                 Goal::Held(held)
             }
             Order::Drain(worker) => match crew.drain(*worker, now) {

@@ -4,67 +4,72 @@
 use super::listing::{self, AppNotes};
 use super::master::Master;
 use super::server::Answer;
+use crate::shared::door::JSON;
 use crate::shared::upstreams::UpstreamView;
 use rip::contract::cert::TlsCertRecord;
-use rip::observe::counter::Counter;
-use rip::observe::report::{
-    AppReport, CertReport, ConfigReport, Gauges, Metrics, RealtimeReport, Report, SessionMetrics,
-    UpstreamReport, Version, WebsocketMetrics, WorkerMetrics,
-};
+use rip::observe::lives::AppLives;
+use rip::observe::numbers::Numbers;
+use rip::observe::prometheus::Format;
+use rip::observe::report::{AppReport, CertReport, ConfigReport, Report, UpstreamReport};
 use rip::reload::History;
-use rip::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The report of one turn of the main loop: whoever asks in the same turn gets the same.
+/// What was made for who asked, as long as nothing can have changed since: many may ask at once.
 #[derive(Default)]
 pub(super) struct Reports {
-    last: Option<(Instant, Arc<[u8]>)>,
+    made: Vec<(Form, Arc<[u8]>)>,
+}
+
+/// How everything is written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Report,
+    Metrics(Format),
+}
+
+impl Reports {
+    /// Something may have changed.
+    pub(super) fn forget(&mut self) {
+        self.made.clear();
+    }
 }
 
 impl Master {
     /// `GET /diagnostics`.
     pub(super) fn diagnostics(&mut self) -> Answer {
-        Answer::of(200, crate::shared::door::JSON, self.report_json().to_vec())
+        Answer::of(200, JSON, self.report_json().to_vec())
     }
 
     /// `GET /metrics`.
-    pub(super) fn metrics(&self, is_open: bool) -> Answer {
-        let report = self.current_report();
-        let mut text = String::new();
-        let mut line = |name: &str, value: &dyn std::fmt::Display| {
-            text.push_str(&format!("{name} {value}\n"));
-        };
-        for (class, count) in &report.metrics.responses {
-            line(&format!("rip_http_requests_total{{code=\"{class}\"}}"), count);
-        }
-        line("rip_config_version", &report.config.version);
-        if is_open {
-            text.push_str("# EOF\n");
-        }
-        let content_type = match is_open {
-            true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            false => "text/plain; version=0.0.4; charset=utf-8",
-        };
-        Answer::of(200, content_type, text.into_bytes())
+    pub(super) fn metrics(&mut self, format: Format) -> Answer {
+        let text = self.written(Form::Metrics(format), |master| {
+            let mut text = Vec::new();
+            master.numbers().exposition(format, &mut text);
+            text
+        });
+        Answer::of(200, format.content_type(), text.to_vec())
     }
 
     /// The report as JSON.
     pub(super) fn report_json(&mut self) -> Arc<[u8]> {
-        let now = self.clock.now();
-        if let Some((at, json)) = &self.state.reports.last
-            && *at == now
-        {
-            return Arc::clone(json);
+        self.written(Form::Report, |master| {
+            serde_json::to_vec(&master.current_report()).unwrap_or_else(|error| {
+                log::error!("the report cannot be written: {error}");
+                b"{}".to_vec()
+            })
+        })
+    }
+
+    fn written(&mut self, form: Form, write: impl FnOnce(&Self) -> Vec<u8>) -> Arc<[u8]> {
+        let made = &self.state.reports.made;
+        if let Some((_, text)) = made.iter().find(|(found, _)| *found == form) {
+            return Arc::clone(text);
         }
-        let json = serde_json::to_vec(&self.current_report()).unwrap_or_else(|error| {
-            log::error!("the report cannot be written: {error}");
-            b"{}".to_vec()
-        });
-        let json: Arc<[u8]> = json.into();
-        self.state.reports.last = Some((now, Arc::clone(&json)));
-        json
+        let text: Arc<[u8]> = write(self).into();
+        self.state.reports.made.push((form, Arc::clone(&text)));
+        text
     }
 
     /// How everything is at this moment.
@@ -83,80 +88,38 @@ impl Master {
                 listing::app_report(crew, all, &notes, wall)
             })
             .collect();
-        let mut report = Report {
+        let numbers = self.numbers();
+        Report {
             status: status.health,
-            version: version(),
+            version: numbers.version.clone(),
             uptime: status.uptime,
             at: wall.0,
-            gauges: self.gauges(&apps),
-            apps,
+            metrics: numbers.metrics(),
+            recent: numbers.recent(),
+            errors: Vec::new(),
+            gauges: numbers.gauges(),
+            realtime: numbers.realtime(),
+            apps: app_reports(apps, &numbers),
             config: config(&self.reload.history, active.version, self.edgefile()),
             certs: certs(self.certs.report().records, wall.0 / 1000),
             upstreams: self.shared.upstreams(now).into_iter().map(UpstreamReport::from).collect(),
             hosts: status.hosts,
             urls: active.config.urls(),
-            ..Report::default()
-        };
-        self.count(&mut report);
-        report
-    }
-
-    fn gauges(&self, apps: &[AppReport]) -> Gauges {
-        Gauges {
-            workers_active: apps.iter().map(|app| app.ready).sum(),
-            inflight: apps.iter().map(|app| app.inflight).sum(),
-            queue_depth: apps.iter().map(|app| app.queue_depth).sum(),
-            connections: u64::from(self.shared.connections.open()),
         }
-    }
-
-    fn count(&self, report: &mut Report) {
-        let counters = self.shared.stats.read();
-        let classes = (1..).zip(counters.responses());
-        let rejects = counters.refusals().filter(|(_, count)| *count > 0);
-        report.metrics = Metrics {
-            requests: counters.requests(),
-            responses: classes.map(|(class, count)| (format!("{class}xx"), count)).collect(),
-            workers: WorkerMetrics {
-                restarts: report.apps.iter().map(|app| app.restarts).sum(),
-                ..WorkerMetrics::default()
-            },
-            websocket: WebsocketMetrics {
-                connections: counters.value(Counter::SocketOpened),
-                messages: counters.value(Counter::SocketMessagesIn),
-                deliveries: counters.value(Counter::SocketDeliveries),
-            },
-            sessions: SessionMetrics {
-                active: self.shared.sessions.table().running_count() as u64,
-                turns: counters.value(Counter::SessionTurns),
-                committed: counters.value(Counter::SessionCommitted),
-                refused: counters.value(Counter::SessionRefused),
-            },
-            bytes_in: counters.value(Counter::BytesIn),
-            bytes_out: counters.value(Counter::BytesOut),
-            rejects: rejects.map(|(reason, count)| (reason.code().to_owned(), count)).collect(),
-            ..Metrics::default()
-        };
-        let websocket = &report.metrics.websocket;
-        let hubs = self.shared.hubs.all();
-        let counts: Vec<_> = hubs.iter().map(|hub| hub.counts()).collect();
-        report.realtime = RealtimeReport {
-            clients: counts.iter().map(|count| count.clients as u64).sum(),
-            groups: counts.iter().map(|count| count.groups as u64).sum(),
-            deliveries: websocket.deliveries,
-            messages: websocket.messages,
-            connections: websocket.connections,
-        };
     }
 }
 
-/// What this is.
-fn version() -> Version {
-    Version {
-        server: env!("CARGO_PKG_VERSION").to_owned(),
-        rip: rip::VERSION.to_owned(),
-        git: option_env!("RIP_GIT_COMMIT").filter(|commit| !commit.is_empty()).map(str::to_owned),
+/// What is said of an app is what its numbers say: restarts are those of the process, whichever crew the
+/// app had.
+fn app_reports(mut apps: Vec<AppReport>, numbers: &Numbers) -> Vec<AppReport> {
+    for app in &mut apps {
+        app.restarts = numbers.lives.apps.get(&app.id).map_or(0, AppLives::restarted);
+        if let Some(found) = numbers.apps.iter().find(|found| found.id == app.id) {
+            app.inflight = u32::try_from(found.inflight).unwrap_or(u32::MAX);
+            app.queue_depth = u32::try_from(found.queue_depth).unwrap_or(u32::MAX);
+        }
     }
+    apps
 }
 
 /// `active` is the version that is; `path` is the Edgefile's.

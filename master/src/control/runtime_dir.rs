@@ -6,8 +6,11 @@
 
 use super::start_error::StartError;
 use crate::sys::lock::{LockError, PidFile};
+use crate::sys::privilege::Identity;
 use crate::sys::proc::is_alive;
-use nix::unistd::{Uid, User, chown, geteuid};
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{Gid, Uid, chown, fchownat, geteuid};
 use rip::ids::{PoolNumber, WorkerId};
 use rip::limits;
 use rip::wire::runtime_dir::{CONTROL_SOCKET, PID_FILE, Places, worker_socket};
@@ -38,16 +41,24 @@ impl RuntimeDir {
             xdg_runtime_dir: user.as_deref(),
             uid: geteuid().as_raw(),
         };
-        Self::claim_at(Path::new(&places.directory(name)), name)
+        // The parents of a directory that the init system made are its own.
+        let shares_parent = places.runtime_directory.is_none_or(str::is_empty);
+        Self::claim_in(Path::new(&places.directory(name)), name, shares_parent)
     }
 
+    #[cfg(test)]
     fn claim_at(path: &Path, name: &str) -> Result<Self, StartError> {
+        Self::claim_in(path, name, true)
+    }
+
+    fn claim_in(path: &Path, name: &str, shares_parent: bool) -> Result<Self, StartError> {
         let pid = std::process::id();
         let sockets = path.join(pid.to_string());
         check_length(&sockets.join(worker_socket(WorkerId(WIDEST_WORKER_ID))))?;
         check_length(&path.join(CONTROL_SOCKET))?;
         // A predictable place under /tmp may have been taken by somebody else before.
         if let Some(parent) = path.parent()
+            && shares_parent
             && is_ours_by_name(parent)
         {
             own_directory(parent)?;
@@ -63,6 +74,9 @@ impl RuntimeDir {
             }
             LockError::Io(error) => StartError::system(path.join(PID_FILE).display(), &error),
         })?;
+        // One that a master left which had become somebody else.
+        let trouble = |error: nix::Error| StartError::system(path.display(), &error.into());
+        chown(path, Some(geteuid()), None).map_err(trouble)?;
         remove_leftovers(path)?;
         make_sockets(&sockets)?;
         Ok(Self { path: path.to_owned(), sockets, claim })
@@ -171,22 +185,39 @@ impl RuntimeDir {
         }
         let socket = directory.join(worker_socket(worker));
         check_length(&socket).map_err(io::Error::other)?;
-        chown(&directory, Some(user.uid), None)?;
-        fs::set_permissions(&directory, Permissions::from_mode(OF_USER))?;
+        // What is somebody else's only root may change.
+        if fs::metadata(&directory)?.uid() != user.uid.as_raw() {
+            fs::set_permissions(&directory, Permissions::from_mode(OF_USER))?;
+            chown(&directory, Some(user.uid), None)?;
+        }
         let parent = self.path.parent().filter(|parent| is_ours_by_name(parent));
-        for step in parent.into_iter().chain([self.path.as_path(), &self.sockets]) {
-            let mode = fs::metadata(step)?.mode() & 0o7777;
-            if mode & PASSABLE != PASSABLE {
-                fs::set_permissions(step, Permissions::from_mode(mode | PASSABLE))?;
+        parent.into_iter().chain([self.path.as_path(), &self.sockets]).try_for_each(open_way)?;
+        Ok(socket)
+    }
+
+    /// Makes it and all that is in it the property of who this process becomes, and opens the way to
+    /// it.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn hand_over(&self, uid: Uid, gid: Gid) -> io::Result<()> {
+        let parent = self.path.parent().filter(|parent| is_ours_by_name(parent));
+        parent.into_iter().try_for_each(open_way)?;
+        let inside = [self.path.join(PID_FILE), self.control_socket(), self.worker_control()];
+        for path in inside.iter().map(PathBuf::as_path).chain([self.sockets(), &self.path]) {
+            match chown(path, Some(uid), Some(gid)) {
+                // It is made by who this process becomes.
+                Ok(()) | Err(nix::Error::ENOENT) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
-        Ok(socket)
+        Ok(())
     }
 
     /// The pool has no worker any more.
     pub fn forget_pool(&self, pool: PoolNumber) {
         let directory = self.sockets.join(pool.to_string());
-        if let Err(error) = fs::remove_dir_all(&directory)
+        if let Err(error) = take_back(&directory).and_then(|()| fs::remove_dir_all(&directory))
             && error.kind() != io::ErrorKind::NotFound
         {
             log::warn!("{} stays behind: {error}", directory.display());
@@ -199,16 +230,55 @@ fn make_sockets(path: &Path) -> Result<(), StartError> {
     made.map_err(|error| StartError::system(path.display(), &error))
 }
 
-fn find_user(name: &str) -> io::Result<User> {
-    let found = match (User::from_name(name)?, name.parse()) {
-        (None, Ok(number)) => User::from_uid(Uid::from_raw(number))?,
-        (found, _) => found,
-    };
-    found.ok_or_else(|| io::Error::other(format!("there is no user {name}")))
+/// Makes a socket ours that an app has bound as another user, with whatever mode: else who has given
+/// up being root could not connect to it. The app still accepts there.
+///
+/// # Errors
+/// It is not there, is no socket, or cannot be taken.
+pub fn take_socket(path: &Path) -> io::Result<()> {
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    // The directory is the app's: what the name leads to may change between any two looks.
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let socket = open(path, flags, Mode::empty())?;
+    let found = fstat(&socket)?;
+    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
+        return Err(io::Error::other("the app has put something else where its socket belongs"));
+    }
+    Ok(fchownat(&socket, "", Some(geteuid()), None, AtFlags::AT_EMPTY_PATH)?)
+}
+
+fn find_user(name: &str) -> io::Result<Identity> {
+    Identity::find(name)?.ok_or_else(|| io::Error::other(format!("there is no user {name}")))
+}
+
+/// Lets everybody go through a directory who knows a name in it.
+fn open_way(step: &Path) -> io::Result<()> {
+    let mode = fs::metadata(step)?.mode() & 0o7777;
+    if mode & PASSABLE != PASSABLE {
+        fs::set_permissions(step, Permissions::from_mode(mode | PASSABLE))?;
+    }
+    Ok(())
+}
+
+/// Makes a directory ours that was given to the user of an app: what is in it can be removed then.
+fn take_back(directory: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(directory)?.uid() != geteuid().as_raw() {
+        chown(directory, Some(geteuid()), None)?;
+        fs::set_permissions(directory, Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(())
 }
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
+        for pool in fs::read_dir(&self.sockets).into_iter().flatten().flatten() {
+            if pool.file_type().is_ok_and(|kind| kind.is_dir()) {
+                // If it does not work its removal tells why.
+                let _ = take_back(&pool.path());
+            }
+        }
         let sockets = fs::remove_dir_all(&self.sockets);
         // Somebody may have removed the directory, and another master have made it its own.
         let control =
@@ -235,7 +305,7 @@ fn own_directory(path: &Path) -> Result<(), StartError> {
         .create(path)
         .map_err(|error| trouble(&error))?;
     let found = fs::symlink_metadata(path).map_err(|error| trouble(&error))?;
-    if !found.is_dir() || found.uid() != geteuid().as_raw() {
+    if !found.is_dir() || !is_trusted(path, found.uid()) {
         return Err(StartError::permission(format!(
             "the runtime directory {} belongs to somebody else",
             path.display()
@@ -248,6 +318,16 @@ fn own_directory(path: &Path) -> Result<(), StartError> {
             .map_err(|error| trouble(&error))?;
     }
     Ok(())
+}
+
+/// Whether a directory at `path` that is the user `owner`'s can be our master's: our own, and for root
+/// also one where only root could have put it, made for a master that has become somebody else.
+pub fn is_trusted(path: &Path, owner: u32) -> bool {
+    let is_by_root = || {
+        let parent = path.parent().and_then(|parent| fs::metadata(parent).ok());
+        parent.is_some_and(|parent| parent.uid() == 0 && parent.mode() & WRITABLE_BY_OTHERS == 0)
+    };
+    owner == geteuid().as_raw() || (geteuid().is_root() && is_by_root())
 }
 
 /// Whether a parent directory is one that masters share, made by whichever came first.
@@ -291,6 +371,7 @@ const PRIVATE: u32 = 0o700;
 const OF_USER: u32 = 0o710;
 /// Whoever knows a name below may go there.
 const PASSABLE: u32 = 0o011;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Workers get no wider ids than this within any life of a master.
 const WIDEST_WORKER_ID: u64 = 999_999_999;
 
@@ -339,7 +420,7 @@ mod tests {
         let path = place.0.join("rip/api");
         let claimed = RuntimeDir::claim_at(&path, "api").expect("a claim");
         let (pool, worker) = (PoolNumber(2), WorkerId(3));
-        let own = User::from_uid(geteuid()).expect("users").expect("ourselves");
+        let own = find_user(&geteuid().to_string()).expect("ourselves");
         let socket = claimed.socket_of_user(pool, &own.name, worker).expect("a path");
         assert_eq!(socket, claimed.worker_socket(worker));
         assert!(claimed.socket_of_user(pool, "no such user", worker).is_err());

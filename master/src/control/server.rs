@@ -23,7 +23,6 @@ use rip::http1::{Limits, Method};
 use rip::limits;
 use rip::time::Instant;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -57,16 +56,6 @@ impl By {
         match self {
             Self::Process(peer) => Some(*peer),
             Self::Client(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for By {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Process(peer) => write!(out, "process {} of user {}", peer.pid, peer.uid),
-            Self::Client(Some(ip)) => write!(out, "a client at {ip}"),
-            Self::Client(None) => out.write_str("a client"),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::source::{Source, Successor};
 use crate::shared::mail::Farewell;
 use crate::sys::child::{Child, ExitStatus};
 use crate::sys::fd::{memfd, pipe_cloexec, set_nonblocking};
+use crate::sys::privilege;
 use crate::sys::scm::Channel;
 use crate::sys::spawn::{self, Spawn};
 use mio::unix::SourceFd;
@@ -87,11 +88,11 @@ pub struct UpgradeOrder {
 }
 
 impl Handover {
-    /// Nobody has asked. What is watched is watched with `registry`.
-    pub(super) fn new(registry: Registry, now: Instant) -> Self {
+    /// Nobody has asked. What is watched is watched with `registry`; `program` is ours.
+    pub(super) fn new(registry: Registry, program: Program, now: Instant) -> Self {
         Self {
             core: Upgrade::new(now),
-            program: Program::of_this_process(),
+            program,
             registry,
             asked: None,
             successor: None,
@@ -256,7 +257,9 @@ impl Master {
         let path = text(binary.into_os_string().into_vec())?;
         let fds = [(2, words_end.as_fd()), (SUCCESSOR_FD, far.as_fd())];
         let exe = spawn::Program::At(&path);
-        let spawn = Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true };
+        // Who has given up being root could not come by them again.
+        let capabilities = &privilege::kept();
+        let spawn = Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true, capabilities };
         let child = spawn.spawn()?;
         let words = Words { pipe: Some(words.into()), line: Vec::new(), last: VecDeque::new() };
         let (version, listeners) = (None, Vec::new());

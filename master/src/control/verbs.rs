@@ -5,9 +5,10 @@ use super::orders::Order;
 use super::reload::{Destination, HostChange};
 use super::server::{Answer, Request};
 use super::upgrade::UpgradeOrder;
+use rip::guard::request_id::RequestId;
 use rip::http1::Method;
-use rip::http1::weight::quality;
 use rip::ids::{AppId, WorkerId};
+use rip::observe::prometheus::Format;
 use rip::reload::overlay::Target;
 use rip::supervise::supervisor;
 use rip::wire::admit;
@@ -35,10 +36,17 @@ pub enum Verb {
     Config,
     /// Everything the server says of itself.
     Diagnostics,
+    /// A link into the dashboard is wanted.
+    DashboardLogin,
     /// What happens, as it happens.
     Events {
         /// The last event the follower has seen.
         seen: Option<u64>,
+    },
+    /// What became of a request.
+    Explain {
+        /// Its id.
+        id: String,
     },
     /// The attempts to change the configuration.
     History,
@@ -51,8 +59,8 @@ pub enum Verb {
     },
     /// What is counted and measured, as text.
     Metrics {
-        /// In the text format of OpenMetrics, else in the older one.
-        is_open: bool,
+        /// How it is written.
+        format: Format,
     },
     /// Something is to be made true.
     Order {
@@ -112,7 +120,7 @@ impl Verb {
     /// # Errors
     /// The answer to a request that is not understood.
     pub fn of(request: &mut Request) -> Result<Self, Answer> {
-        let routes = || ROUTES.iter().filter(|route| route.path == request.path);
+        let routes = || ROUTES.iter().filter(|route| route.is_at(&request.path));
         if let Some(route) = routes().find(|route| route.takes(request.method)) {
             return (route.understand)(request);
         }
@@ -178,6 +186,14 @@ struct Route {
 }
 
 impl Route {
+    /// Whether `path` is its own; what ends with a slash is so with a name behind it.
+    fn is_at(&self, path: &str) -> bool {
+        match self.path.ends_with('/') {
+            true => path.strip_prefix(self.path).is_some_and(|name| !name.contains('/')),
+            false => path == self.path,
+        }
+    }
+
     fn takes(&self, method: Method) -> bool {
         match self.allow {
             "DELETE" => method == Method::Delete,
@@ -188,12 +204,17 @@ impl Route {
 }
 
 /// Those of one path stand together.
-const ROUTES: [Route; 28] = [
+const ROUTES: [Route; 30] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
     Route { path: "/certs", allow: "GET", understand: |_| Ok(Verb::Certs) },
     Route { path: "/config", allow: "GET", understand: |_| Ok(Verb::Config) },
     Route { path: "/control/certs/reload", allow: "POST", understand: reload_certs },
     Route { path: "/control/certs/renew", allow: "POST", understand: renew_cert },
+    Route {
+        path: "/control/dashboard-login",
+        allow: "POST",
+        understand: |asked| body_or_default(asked).map(|Nothing {}| Verb::DashboardLogin),
+    },
     Route { path: "/control/drain", allow: "POST", understand: drain },
     Route {
         path: "/control/pause",
@@ -218,6 +239,7 @@ const ROUTES: [Route; 28] = [
     Route { path: "/control/upgrade", allow: "POST", understand: upgrade },
     Route { path: "/diagnostics", allow: "GET", understand: |_| Ok(Verb::Diagnostics) },
     Route { path: "/events", allow: "GET", understand: events },
+    Route { path: "/explain/", allow: "GET", understand: explain },
     Route { path: "/history", allow: "GET", understand: |_| Ok(Verb::History) },
     Route { path: "/metrics", allow: "GET", understand: metrics },
     Route { path: "/registry", allow: "GET", understand: |_| Ok(Verb::Registry) },
@@ -232,9 +254,7 @@ const ROUTES: [Route; 28] = [
 ];
 
 fn metrics(request: &mut Request) -> Result<Verb, Answer> {
-    let wanted = |media| quality(&request.accept, media);
-    let open = wanted("application/openmetrics-text");
-    Ok(Verb::Metrics { is_open: open > 0 && open >= wanted("text/plain") })
+    Ok(Verb::Metrics { format: Format::preferred(&request.accept) })
 }
 
 fn worker(request: &mut Request) -> Result<Verb, Answer> {
@@ -272,6 +292,16 @@ fn events(request: &mut Request) -> Result<Verb, Answer> {
     Ok(Verb::Events { seen })
 }
 
+fn explain(request: &mut Request) -> Result<Verb, Answer> {
+    let id = request.path.strip_prefix("/explain/").unwrap_or_default();
+    if !RequestId::is_one(id.as_bytes()) {
+        let hint = "1 to 128 of the letters, digits and . _ - that a request's id is made of: \
+                    /explain/req-0123456789ab";
+        return Err(Answer::refused(400, format!("'{id}' is no request's id"), hint));
+    }
+    Ok(Verb::Explain { id: id.to_owned() })
+}
+
 fn on_app(request: &mut Request, order: fn(Option<String>) -> Order) -> Result<Verb, Answer> {
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -282,6 +312,11 @@ fn on_app(request: &mut Request, order: fn(Option<String>) -> Order) -> Result<V
     let OnApp { app, wait } = body_or_default(request)?;
     Ok(Verb::Order { order: order(app), wait: wait.unwrap_or(true) })
 }
+
+/// Nothing is to be said.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@ use super::runtime_dir::RuntimeDir;
 use super::start_error::StartError;
 use crate::sys::child::Child;
 use crate::sys::fd::{memfd, own_executable, pipe_cloexec, set_nonblocking};
+use crate::sys::privilege::{self, FOR_OTHERS, Identity};
 use crate::sys::spawn::Spawn;
 use rip::edgefile::job::Job;
 use rip::wire::spec::{BOOT_FD, LIFELINE_FD, SPEC_FD, WorkerSpec};
@@ -65,6 +66,12 @@ impl Workshop {
     /// # Errors
     /// When the system refuses a descriptor, the fork or the exec.
     pub fn hatch(&self, spec: &WorkerSpec) -> io::Result<Hatched> {
+        // A shim that becomes somebody else needs for it what a master that is not root has kept.
+        let other = spec.user.as_deref().map(Identity::find).transpose()?.flatten();
+        let capabilities: &[_] = match other.is_some_and(|other| !other.is_own()) {
+            true if !privilege::is_root() => &FOR_OTHERS,
+            _ => &[],
+        };
         let spec = memfd(c"worker-spec", &serde_json::to_vec(spec)?)?;
         let (boot, boot_end) = pipe_cloexec()?;
         let (stdout, stdout_end) = pipe_cloexec()?;
@@ -83,6 +90,7 @@ impl Workshop {
                 (LIFELINE_FD, self.lifeline.0.as_fd()),
             ],
             own_group: false,
+            capabilities,
         }
         .spawn()?;
         Ok(Hatched { child, boot: boot.into(), stdout, stderr })
@@ -103,6 +111,7 @@ impl Workshop {
             env: &self.env,
             fds: &[(0, job.as_fd()), (1, report_end.as_fd()), (2, self.null.as_fd())],
             own_group: false,
+            capabilities: &[],
         }
         .spawn()?;
         Ok((child, report.into()))

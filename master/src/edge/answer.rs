@@ -4,6 +4,7 @@
 use super::exchange::{Exchange, Record};
 use super::front::Front;
 use super::request::AddressText;
+use super::routing::Errand;
 use super::secure::{add_hsts, hsts};
 use super::turn::Edge;
 use crate::reactor::buffers::Blocks;
@@ -16,10 +17,14 @@ use rip::http1::changes::Changes;
 use rip::http1::fields::Signals;
 use rip::http1::head::{RequestHead, ResponseHead};
 use rip::http1::known::Known;
+use rip::http1::method::Method;
+use rip::http1::opening::opening;
 use rip::http1::server::After;
 use rip::http1::{FieldWriter, ResponseLength, encode};
 use rip::observe::access::Access;
 use rip::observe::counter::Counter;
+use rip::observe::note::Handler;
+use rip::observe::tally::{Done, is_endless};
 use rip::pool::Outcome;
 use rip::session;
 use rip::time::{Instant, UnixMillis};
@@ -33,10 +38,31 @@ impl Edge {
         &mut self,
         key: Key,
         reason: Reason,
-        detail: &str,
+        detail: &'static str,
         head: Option<(&RequestHead, &[u8])>,
     ) {
-        self.refuse_changed(key, reason, detail, head, b"", None);
+        let request = head.map_or(Refused::Unread(b""), |(head, buf)| Refused::Read(head, buf, ""));
+        self.refuse_changed(key, reason, detail, request, (b"", None), None);
+    }
+
+    /// Refuses what could not be read as a request; `input` is what came of it.
+    pub(super) fn refuse_unread(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        detail: &'static str,
+        input: &[u8],
+    ) {
+        self.refuse_changed(key, reason, detail, Refused::Unread(input), (b"", None), None);
+    }
+
+    /// What came is not HTTP at all: the connection ends without a word, but not untold.
+    pub(super) fn refuse_silently(&mut self, key: Key, reason: Reason) {
+        let id = RequestId::new(None, &mut self.entropy);
+        let mut record = Record { status: reason.status(), ..Record::default() };
+        (record.began, record.wall) = (self.clock.now(), self.clock.wall());
+        self.tell(key, &id, "", &record, Some(reason));
+        self.close_front(key);
     }
 
     /// Refuses a request with further fields in the answer, `fields`, as whole lines.
@@ -47,7 +73,8 @@ impl Edge {
         head: (&RequestHead, &[u8]),
         fields: &[u8],
     ) {
-        self.refuse_changed(key, reason, "", Some(head), fields, None);
+        let request = Refused::Read(head.0, head.1, "");
+        self.refuse_changed(key, reason, "", request, (fields, None), None);
     }
 
     /// The same for a request that a rule has taken: its answer is changed as all of that route are.
@@ -56,44 +83,55 @@ impl Edge {
         key: Key,
         reason: Reason,
         head: (&RequestHead, &[u8]),
-        rule: usize,
+        errand: &Errand,
     ) {
         let snapshot = Arc::clone(self.snapshots.active());
+        let pool = self.seats.pool(errand.pool).cloned();
+        let upstream = errand.upstream.and_then(|upstream| snapshot.config.upstreams.get(upstream));
+        let app = pool.as_ref().map(|pool| pool.id.as_str());
+        let app = app.or(upstream.map(|upstream| upstream.id.as_str())).unwrap_or_default();
         let mut rules = Vec::new();
-        self.collect_changes(rule, &mut rules);
+        self.collect_changes(errand.rule, &mut rules);
         let changes = snapshot.table.headers().response(&rules);
         let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
-        self.refuse_changed(key, reason, "", Some(head), b"", changes);
+        let request = Refused::Read(head.0, head.1, app);
+        self.refuse_changed(key, reason, "", request, (b"", changes), Some(errand.rule));
     }
 
     fn refuse_changed(
         &mut self,
         key: Key,
         reason: Reason,
-        detail: &str,
-        head: Option<(&RequestHead, &[u8])>,
-        fields: &[u8],
-        changes: Option<&dyn Changes>,
+        detail: &'static str,
+        request: Refused<'_>,
+        (fields, changes): (&[u8], Option<&dyn Changes>),
+        rule: Option<usize>,
     ) {
-        let (id, accept) = match head {
-            Some((head, buf)) => {
-                (self.request_id(head, buf), head.find(Known::Accept).unwrap_or_default().of(buf))
+        let mut record = Record::default();
+        let (id, accept, app, head) = match request {
+            Refused::Read(head, buf, app) => {
+                record.begin(head, buf, self.clock.now(), self.clock.wall());
+                let accept = head.find(Known::Accept).unwrap_or_default().of(buf);
+                (self.request_id(head, buf), accept, app, Some((head, buf)))
             }
-            None => (RequestId::new(None, &mut self.entropy), &b""[..]),
+            Refused::Unread(input) => {
+                let (method, target) = opening(input);
+                (record.began, record.wall) = (self.clock.now(), self.clock.wall());
+                record.method.extend_from_slice(method);
+                record.path.extend_from_slice(target);
+                (RequestId::new(None, &mut self.entropy), &b""[..], "", None)
+            }
         };
         if !detail.is_empty() {
             log::debug!("{id}: refused as {}: {detail}", reason.code());
         }
-        let mut record = Record::default();
-        match head {
-            Some((head, buf)) => record.begin(head, buf, self.clock.now(), self.clock.wall()),
-            None => record.began = self.clock.now(),
-        }
         record.peer = self.client_ip(key, head);
+        record.trail.detail = detail;
+        self.note_rule(&mut record, rule);
         let refusal =
             Refusal { reason, accept, retry_after_secs: None, fields, size: None, changes };
         self.write_refusal(key, &id, &refusal, &mut record);
-        self.tell(key, &id, "", &record, Some(reason));
+        self.tell(key, &id, app, &record, Some(reason));
     }
 
     /// Answers the exchange with `reason`, or cuts its answer off where one has begun.
@@ -176,7 +214,9 @@ impl Edge {
         record.status = reason.status();
         record.media_type.clear();
         record.media_type.extend_from_slice(content_type.as_bytes());
-        let own = OwnAnswer { status: reason.status(), content_type, body: &body, changes };
+        let status = reason.status();
+        let (handler, rule) = (Handler::Edge, None);
+        let own = OwnAnswer { status, content_type, body: &body, changes, handler, rule };
         let after = self.write_answer(key, id, &own, |fields| {
             if let Some(seconds) = retry_after_secs {
                 fields.raw(format!("Retry-After: {seconds}\r\n").as_bytes());
@@ -255,10 +295,10 @@ impl Edge {
         let id = self.request_id(head, buf);
         let mut record = std::mem::take(&mut self.record);
         record.clear();
-        if self.shared.access_log {
-            record.begin(head, buf, self.clock.now(), self.clock.wall());
-            record.peer = self.client_ip(front, Some((head, buf)));
-        }
+        record.begin(head, buf, self.clock.now(), self.clock.wall());
+        record.peer = self.client_ip(front, Some((head, buf)));
+        record.trail.handler = own.handler;
+        self.note_rule(&mut record, own.rule);
         record.status = own.status;
         record.media_type.extend_from_slice(own.content_type.as_bytes());
         if let Some((after, body_bytes)) = self.write_answer(front, &id, own, more) {
@@ -321,6 +361,7 @@ impl Edge {
             // Nobody was left to be answered.
             exchange.record.status = reason.status();
         }
+        exchange.note_end(reason);
         if let Some(own) = exchange.own.take() {
             self.answer_own(*own, &mut exchange, reason);
         }
@@ -366,17 +407,28 @@ impl Edge {
         record: &Record,
         reason: Option<Reason>,
     ) {
+        let now = self.clock.now();
+        let queued = record.queued.map(|at| record.leased.unwrap_or(now).since(at));
+        let total = now.since(record.began);
+        let done = Done {
+            app,
+            method: Method::of(&record.method),
+            status: record.status,
+            took: (!is_endless(record.status, &record.media_type)).then_some(total),
+            waited: queued.filter(|_| record.waited),
+        };
+        let index = usize::from(self.index.0);
+        self.teller.tell(self.shared.stats.tally(index), &done, now);
         let shard = self.shard();
-        shard.add(Counter::Response(record.status), 1);
         shard.add(Counter::BytesIn, record.bytes_in);
         shard.add(Counter::BytesOut, record.bytes_out);
         if let Some(reason) = reason {
             shard.add(Counter::Refusal(reason), 1);
         }
+        self.note(front, id, app, record, reason);
         if !self.shared.access_log || (record.silent && reason.is_none()) {
             return;
         }
-        let now = self.clock.now();
         let mut address = AddressText::default();
         let peer = record.peer.or_else(|| self.fronts.get(front).map(|front| front.peer.ip()));
         let access = Access {
@@ -389,8 +441,8 @@ impl Edge {
             method: &record.method,
             path: &record.path,
             status: record.status,
-            total: now.since(record.began),
-            queued: record.queued.map(|at| record.leased.unwrap_or(now).since(at)),
+            total,
+            queued,
             served: record.leased.map(|at| now.since(at)),
             content_type: &record.media_type,
             bytes_in: record.bytes_in,
@@ -404,6 +456,15 @@ impl Edge {
             access.write_human(&mut self.lines);
         }
     }
+}
+
+/// What is refused.
+#[derive(Clone, Copy)]
+enum Refused<'a> {
+    /// A request, and the app or upstream it was for, if that is known.
+    Read(&'a RequestHead, &'a [u8], &'a str),
+    /// Bytes that are none, or not yet one.
+    Unread(&'a [u8]),
 }
 
 /// Why and how a request is refused.
@@ -428,6 +489,17 @@ pub(super) struct OwnAnswer<'a> {
     pub(super) body: &'a [u8],
     /// What the operator changes of its head.
     pub(super) changes: Option<&'a dyn Changes>,
+    /// What makes it.
+    pub(super) handler: Handler,
+    /// The rule of the active configuration that asks for it.
+    pub(super) rule: Option<usize>,
+}
+
+impl<'a> OwnAnswer<'a> {
+    /// An answer that no rule has to do with.
+    pub(super) fn of_edge(status: u16, content_type: &'a str, body: &'a [u8]) -> Self {
+        Self { status, content_type, body, changes: None, handler: Handler::Edge, rule: None }
+    }
 }
 
 impl Record {
@@ -441,8 +513,15 @@ impl Record {
     }
 
     /// A worker's answer began.
-    pub(super) fn answer_begins(&mut self, head: &ResponseHead, buf: &[u8], signals: &Signals) {
+    pub(super) fn answer_begins(
+        &mut self,
+        head: &ResponseHead,
+        buf: &[u8],
+        signals: &Signals,
+        now: Instant,
+    ) {
         self.status = head.status();
+        (self.trail.answered, self.trail.first_byte) = (head.status(), now);
         self.silent = signals.no_log;
         let media_type = head.find(Known::ContentType).unwrap_or_default().of(buf);
         self.media_type.extend_from_slice(media_type);

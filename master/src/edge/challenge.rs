@@ -7,6 +7,7 @@ use super::turn::Edge;
 use crate::reactor::slab::Key;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
+use rip::observe::note::Handler;
 
 impl Edge {
     /// Answers the request if it is for a token that is being asked for. Anything else below that
@@ -21,6 +22,8 @@ impl Edge {
             return false;
         };
         let own = OwnAnswer {
+            handler: Handler::Edge,
+            rule: None,
             status: 200,
             content_type: "application/octet-stream",
             body: text.as_bytes(),

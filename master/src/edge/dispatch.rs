@@ -9,6 +9,7 @@ use rip::guard::phase::Phase;
 use rip::http1::head::BodyLength;
 use rip::http1::{fields, upgrade};
 use rip::ids::PoolNumber;
+use rip::observe::note::TryEnd;
 use rip::pool::{Bounce, Decision, Lease, Outcome, TicketId};
 use rip::time::Instant;
 use std::time::Duration;
@@ -39,6 +40,7 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let Some(lease) = exchange.lease.take() else { return };
         exchange.rewind();
+        exchange.record.leased = None;
         exchange.state = State::Waiting;
         self.rest_upload(key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
@@ -59,6 +61,7 @@ impl Edge {
         let Some(lease) = exchange.lease.take() else { return };
         exchange.retried = true;
         exchange.rewind();
+        exchange.record.leased = None;
         exchange.state = State::Waiting;
         let number = exchange.pool;
         self.rest_upload(key);
@@ -71,13 +74,17 @@ impl Edge {
     fn decided(&mut self, key: Key, decision: Decision) {
         match decision {
             Decision::Assigned(lease) => self.leased(key, lease),
-            Decision::Queued { .. } => self.queued(key),
+            Decision::Queued { position } => self.queued(key, position),
             Decision::Shed { reason, retry_after_secs } => self.shed(key, reason, retry_after_secs),
         }
     }
 
-    fn queued(&mut self, key: Key) {
-        let Some(exchange) = self.exchanges.get(key) else { return };
+    fn queued(&mut self, key: Key, position: u32) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.record.waited = true;
+        if exchange.record.trail.try_count() == 0 {
+            exchange.record.trail.position = position;
+        }
         let front = exchange.front;
         if let Some(front) = front
             && self.fronts.get(front).is_some_and(|front| front.read_closed)
@@ -158,6 +165,7 @@ impl Edge {
                 // A worker that just died is refused to us a moment before its end is known here.
                 // It is left alone for a moment; the request keeps its place and was not sent.
                 exchange.bounces = 0;
+                exchange.note_try(TryEnd::Connect, now);
                 self.bounce(key, Bounce::Busy);
             }
             _ => self.fail(key, Reason::WorkerConnect),

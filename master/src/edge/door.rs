@@ -16,6 +16,7 @@ use rip::http1::Method;
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::known::Known;
 use rip::limits;
+use rip::observe::note::Handler;
 use std::time::Duration;
 
 /// What is asked of the control loop for a client.
@@ -112,7 +113,14 @@ impl Edge {
         let Some(front) = exchange.front.filter(|_| exchange.door.is_some()) else { return };
         let id = exchange.request_id;
         let Answer { status, content_type, ref body, ref allow } = *answer;
-        let own = OwnAnswer { status, content_type, body, changes: None };
+        let own = OwnAnswer {
+            status,
+            content_type,
+            body,
+            changes: None,
+            handler: Handler::Edge,
+            rule: None,
+        };
         let written = self.write_answer(front, &id, &own, |fields| {
             fields.field(b"Cache-Control", b"no-store");
             if let Some(allow) = allow {

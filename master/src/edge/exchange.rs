@@ -28,6 +28,7 @@ use rip::files::compress::Wish;
 use rip::guard::phase::BodyRate;
 use rip::guard::request_id::RequestId;
 use rip::ids::{PoolNumber, WorkerId};
+use rip::observe::note::Trail;
 use rip::pool::{Bounce, Lease};
 use rip::time::{Instant, UnixMillis};
 use std::net::IpAddr;
@@ -153,7 +154,7 @@ pub(super) enum State {
     Tunnelling,
 }
 
-/// What the access line will say.
+/// What the access line will say, and what is noted of it.
 #[derive(Default)]
 pub(super) struct Record {
     pub(super) method: Vec<u8>,
@@ -172,8 +173,14 @@ pub(super) struct Record {
     pub(super) wall: UnixMillis,
     pub(super) began: Instant,
     pub(super) queued: Option<Instant>,
+    /// No worker was free at once.
+    pub(super) waited: bool,
     /// When a worker got it; `None` when none did.
     pub(super) leased: Option<Instant>,
+    /// The upstream's server that got it last.
+    pub(super) server: Vec<u8>,
+    /// What the access line does not say.
+    pub(super) trail: Trail,
 }
 
 impl Exchange {
@@ -277,8 +284,8 @@ impl Exchange {
 impl Record {
     /// Makes a used record blank again, keeping small buffers.
     pub(super) fn clear(&mut self) {
-        let Self { method, path, host, media_type, mark, .. } = self;
-        for buffer in [&mut *method, path, host, media_type, mark] {
+        let Self { method, path, host, media_type, mark, server, .. } = self;
+        for buffer in [&mut *method, path, host, media_type, mark, server] {
             reuse(buffer);
         }
         *self = Self {
@@ -287,6 +294,7 @@ impl Record {
             host: std::mem::take(host),
             media_type: std::mem::take(media_type),
             mark: std::mem::take(mark),
+            server: std::mem::take(server),
             ..Self::default()
         };
     }

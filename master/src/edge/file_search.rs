@@ -61,6 +61,7 @@ pub(super) struct FileWait {
     snapshot: Arc<Snapshot>,
     site: Arc<Site>,
     changes: Vec<usize>,
+    rule: usize,
     search: Search,
     root: Root,
 }
@@ -92,8 +93,16 @@ impl Edge {
         changes.clear();
         self.collect_changes(rule, &mut changes);
         let began = self.clock.now();
-        let answer =
-            FileAnswer { key, head, buf, began, snapshot: &snapshot, site, changes: &changes };
+        let answer = FileAnswer {
+            key,
+            head,
+            buf,
+            began,
+            snapshot: &snapshot,
+            site,
+            changes: &changes,
+            rule,
+        };
         let request = request_of(&answer);
         let mut search = Search::new(std::mem::take(&mut self.files.path));
         let next = search.begin(&request, &site.options);
@@ -114,6 +123,7 @@ impl Edge {
                                 snapshot: Arc::clone(&snapshot),
                                 site: Arc::clone(site),
                                 changes: changes.clone(),
+                                rule,
                                 search: search.clone(),
                                 root,
                             });
@@ -146,8 +156,9 @@ impl Edge {
             }
             None => return,
         };
-        let FileWait { head, buf, began, snapshot, site, changes, search, root } = &mut *wait;
-        let answer = FileAnswer { key, head, buf, began: *began, snapshot, site, changes };
+        let FileWait { head, buf, began, snapshot, site, changes, rule, search, root } = &mut *wait;
+        let (began, rule) = (*began, *rule);
+        let answer = FileAnswer { key, head, buf, began, snapshot, site, changes, rule };
         let outcome = match done.result {
             Ok(Beneath::Looked(looked)) => {
                 let now = self.clock.now();

@@ -54,6 +54,8 @@ pub(super) struct FileAnswer<'a> {
     pub(super) site: &'a Site,
     /// The rules that change the answer's head.
     pub(super) changes: &'a [usize],
+    /// The rule that asks for it.
+    pub(super) rule: usize,
 }
 
 /// A file on its way to a client.
@@ -259,6 +261,7 @@ impl Edge {
         let mut record = Record::default();
         record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
         record.peer = self.fronts.get(ask.key).map(|front| front.peer.ip());
+        self.note_file(ask, &mut record);
         let changes = ask.snapshot.table.headers().response(ask.changes);
         let refusal = Refusal {
             fields: b"",
@@ -277,17 +280,16 @@ impl Edge {
         record.status = answer.status();
         record.began = ask.began;
         record.peer = self.fronts.get(ask.key).map(|front| front.peer.ip());
-        if self.shared.access_log {
-            record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
-            let media_type = match answer {
-                Answer::Whole(found) | Answer::Partial(found, _) => found.media_type,
-                Answer::Compressed { plain, .. } => plain.media_type,
-                Answer::Multi(..) => "multipart/byteranges",
-                Answer::Listing => listing::MEDIA_TYPE,
-                _ => "",
-            };
-            record.media_type.extend_from_slice(media_type.as_bytes());
-        }
+        record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
+        self.note_file(ask, record);
+        let media_type = match answer {
+            Answer::Whole(found) | Answer::Partial(found, _) => found.media_type,
+            Answer::Compressed { plain, .. } => plain.media_type,
+            Answer::Multi(..) => "multipart/byteranges",
+            Answer::Listing => listing::MEDIA_TYPE,
+            _ => "",
+        };
+        record.media_type.extend_from_slice(media_type.as_bytes());
     }
 
     /// Writes the head of the answer. False when the client is gone.

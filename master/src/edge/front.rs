@@ -15,6 +15,7 @@ use super::exchange::State;
 use super::file_search::FileWork;
 use super::identity::Entry;
 use super::live_reload::LiveStream;
+use super::snapshots::Beginning;
 use super::speech::Speaker;
 use super::transport::Transport;
 use super::turn::{Edge, Timer};
@@ -26,10 +27,12 @@ use crate::shared::mail::Arrival;
 use mio::Interest;
 use rip::contract::reason::Reason;
 use rip::guard::phase::{BodyRate, Deadlines, Phase};
+use rip::http1::Malformed;
 use rip::http1::head::RequestHead;
 use rip::http1::server::{After, Read as Step, Server};
 use rip::limits;
 use rip::observe::counter::Counter;
+use rip::observe::note::Connection;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
@@ -40,6 +43,8 @@ pub(super) struct Front {
     /// Who is at the other end: who connected, or whom its PROXY header names.
     pub(super) peer: SocketAddr,
     pub(super) entry: Entry,
+    /// It came by a listener for the operator.
+    pub(super) is_admin: bool,
     /// The address it was counted for.
     counted: Option<IpAddr>,
     pub(super) server: Server,
@@ -63,6 +68,8 @@ pub(super) struct Front {
     pub(super) runs_later: bool,
     /// It is told to come back over HTTPS only, if anybody is.
     pub(super) is_to_come_back: bool,
+    /// What is noted of it with each of its requests.
+    pub(super) connection: Connection,
 }
 
 /// How the connection ends.
@@ -134,7 +141,7 @@ impl Edge {
             return self.shared.connections.leave(arrival.counted, usize::from(self.index.0));
         };
         let Arrival { stream, peer, counted, at } = arrival;
-        let is_secure = self.snapshots.beginning(at).is_secure;
+        let Beginning { is_secure, is_admin, .. } = self.snapshots.beginning(at);
         let come_back = self.snapshots.active().come_back.as_ref();
         let is_to_come_back = come_back.is_none_or(|come_back| come_back.is_for(None));
         let mut transport = Transport::new(stream, is_secure);
@@ -145,6 +152,7 @@ impl Edge {
             transport,
             peer,
             entry,
+            is_admin,
             counted,
             server: Server::new(),
             input: None,
@@ -161,6 +169,11 @@ impl Edge {
             read_closed: false,
             runs_later: false,
             is_to_come_back,
+            connection: Connection {
+                peer: Some(peer),
+                listener: Some(at),
+                ..Connection::default()
+            },
         });
         if is_secure || entry == Entry::HeaderAwaited {
             self.front_deadline(key, Phase::Head, self.clock.now() + self.phases().head);
@@ -385,7 +398,8 @@ impl Edge {
                     // An empty buffer has no memory of its own yet: reading lends it a block.
                     let is_full = !input.is_empty() && input.space().is_empty();
                     if is_full && !input.grow(limits::HEAD_BYTES + 4) {
-                        self.refuse(key, Reason::HeadTooLarge, "head over the limit", None);
+                        let (reason, detail) = (Reason::HeadTooLarge, "head over the limit");
+                        self.refuse_unread(key, reason, detail, input.filled());
                         return false;
                     }
                     return true;
@@ -393,6 +407,7 @@ impl Edge {
                 Ok(Step::Head { consumed }) => {
                     front.deadlines.clear(Phase::Head);
                     front.deadlines.clear(Phase::Idle);
+                    front.connection.request = front.connection.request.saturating_add(1);
                     self.begin(key, head, &input.filled()[..consumed]);
                     input.consume(consumed);
                 }
@@ -422,19 +437,21 @@ impl Edge {
                 }
                 Ok(Step::Blocked) => return false,
                 Err(malformed) if malformed.silent => {
-                    self.shard().add(Counter::Refusal(malformed.reason), 1);
-                    self.close_front(key);
+                    self.refuse_silently(key, malformed.reason);
                     return false;
                 }
                 Err(malformed) => {
                     match front.exchange {
                         Some(exchange) => self.fail(exchange, malformed.reason),
                         None => {
+                            let Malformed { reason, detail, .. } = malformed;
                             let head = head.is_complete().then(|| (&*head, input.filled()));
-                            if malformed.reason != Reason::BodyTooLarge
+                            if head.is_none() {
+                                self.refuse_unread(key, reason, detail, input.filled());
+                            } else if reason != Reason::BodyTooLarge
                                 || !head.is_some_and(|head| self.refuse_large_asking(key, head))
                             {
-                                self.refuse(key, malformed.reason, malformed.detail, head);
+                                self.refuse(key, reason, detail, head);
                             }
                         }
                     }
@@ -630,7 +647,14 @@ impl Edge {
             (Phase::Head, None) if front.transport.is_handshaking() => {
                 self.cut_front(key, Reason::TlsTimeout);
             }
-            (Phase::Head, None) => self.refuse(key, Reason::HeadTimeout, "head too slow", None),
+            (Phase::Head, None) => {
+                let input = front.input.take();
+                let came = input.as_ref().map_or(&b""[..], Buffer::filled);
+                self.refuse_unread(key, Reason::HeadTimeout, "head too slow", came);
+                if let Some(input) = input {
+                    self.blocks.give(input);
+                }
+            }
             (Phase::Body, Some(exchange)) => self.fail(exchange, Reason::BodyTimeout),
             (Phase::BodyRate, Some(exchange)) => self.check_body_rate(key, exchange),
             (Phase::Connect, Some(exchange)) => self.link_exchange(exchange),

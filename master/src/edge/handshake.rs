@@ -38,6 +38,7 @@ impl Edge {
             return;
         }
         let is_resumed = stream.is_resumed();
+        front.connection.tls = stream.facts();
         front.deadlines.clear(Phase::Head);
         self.front_idles(key);
         let shard = self.shard();

@@ -88,6 +88,7 @@ impl Edge {
         front.entry = Entry::Proxied;
         if let Source::Client { from, .. } = source {
             front.peer = from;
+            front.connection.peer = Some(from);
         }
         if front.transport.is_tls() {
             // Its deadline is that of the handshake as well. What came behind it is its beginning.

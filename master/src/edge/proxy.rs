@@ -18,6 +18,7 @@ use crate::shared::upstreams::Upstream;
 use rip::contract::reason::Reason;
 use rip::guard::phase::Phase;
 use rip::http1::Method;
+use rip::observe::note::TryEnd;
 use rip::time::Instant;
 use rip::upstream::{Claim, Failure, Outcome, Tries};
 use std::sync::Arc;
@@ -64,6 +65,11 @@ impl Proxied {
         }
     }
 
+    /// The number of the target that has it, or had it last.
+    pub(super) fn target_number(&self) -> Option<u64> {
+        self.target.as_ref().map(|target| target.number)
+    }
+
     /// The exchange with the target ended so.
     pub(super) fn end(&mut self, outcome: Outcome, now: Instant) {
         if let Some(claim) = self.claim.take() {
@@ -107,6 +113,8 @@ impl Edge {
                 proxied.since = now;
                 proxied.addresses_left = None;
                 proxied.only_new = false;
+                exchange.record.server.clear();
+                exchange.record.server.extend_from_slice(target.name.as_bytes());
                 exchange.set_prefix(target.prefix.as_bytes());
                 self.link_to_target(key);
             }
@@ -163,6 +171,7 @@ impl Edge {
             }
             Err(ConnectError::Failed(error)) => {
                 log::debug!("cannot connect to {}: {error}", target.name);
+                self.note_unreached(key, &error);
                 self.upstream_failed(key, Failure::Connect, Reason::UpstreamConnect);
             }
         }
@@ -206,6 +215,7 @@ impl Edge {
             return false;
         }
         proxied.only_new = true;
+        exchange.note_try(TryEnd::Stale, self.clock.now());
         exchange.rewind();
         exchange.state = State::Linking;
         self.close_stale_links(link_key);
@@ -230,6 +240,17 @@ impl Edge {
             at_hand,
             answered || proxied.said_interim,
         );
+        if again {
+            exchange.note_try(
+                match reason {
+                    Reason::UpstreamConnect => TryEnd::Connect,
+                    Reason::UpstreamTimeout => TryEnd::Timeout,
+                    Reason::UpstreamMalformed => TryEnd::Malformed,
+                    _ => TryEnd::Gone,
+                },
+                now,
+            );
+        }
         exchange.rewind();
         if let Some(link) = link {
             self.close_link(link);

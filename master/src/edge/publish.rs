@@ -6,7 +6,6 @@
 
 use super::answer::OwnAnswer;
 use super::exchange::State;
-use super::identity::Entry;
 use super::turn::Edge;
 use crate::reactor::slab::Key;
 use crate::shared::hub::AppHub;
@@ -14,10 +13,10 @@ use crate::shared::mail::EdgeMessage;
 use rip::contract::realtime::RealtimeConfig;
 use rip::contract::reason::Reason;
 use rip::entropy::Entropy;
-use rip::guard::client_ip::is_local;
 use rip::http1::Method;
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::limits;
+use rip::observe::note::Handler;
 use rip::realtime::publish::{self, Tally, bearer, is_same_secret};
 use rip::realtime::{Count, CountFor};
 use std::sync::Arc;
@@ -112,13 +111,7 @@ impl Edge {
             (Some(file), ..) | (None, None, Some(file)) => active.secrets.is_in(file, given),
             (None, Some(secret), _) => is_same_secret(given, secret.expose().as_bytes()),
             (None, None, None) => {
-                let may = publish.open
-                    || self.fronts.get(key).is_some_and(|front| {
-                        // Whoever a PROXY header stands for does not ask from here.
-                        let scheme = front.client(head, buf, active).scheme;
-                        front.entry == Entry::Direct
-                            && is_local(head, buf, front.peer.ip(), scheme, &active.config.hosts())
-                    });
+                let may = publish.open || self.is_local(key, head, buf);
                 return if may { Ok(()) } else { Err(Reason::NoSecret) };
             }
         };
@@ -137,6 +130,7 @@ impl Edge {
         let hub = self.shared.hubs.of(&config.app_id, settings, seed);
         let mut exchange = self.poolless(key, head, buf);
         exchange.body_limit = limits::PUBLISH_BYTES as u64;
+        exchange.record.trail.handler = Handler::Realtime;
         exchange.publishing =
             Some(Box::new(Publishing { hub, body: Vec::new(), tally: Tally::new() }));
         self.enter(key, head, exchange);
@@ -195,7 +189,14 @@ impl Edge {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let Some(front) = exchange.front else { return };
         let id = exchange.request_id;
-        let own = OwnAnswer { status, content_type, body, changes: None };
+        let own = OwnAnswer {
+            status,
+            content_type,
+            body,
+            changes: None,
+            handler: Handler::Realtime,
+            rule: None,
+        };
         let Some((after, body_bytes)) = self.write_answer(front, &id, &own, |_| {}) else { return };
         if let Some(exchange) = self.exchanges.get_mut(key) {
             let record = &mut exchange.record;

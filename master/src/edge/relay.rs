@@ -20,6 +20,7 @@ use rip::http1::fields::{self, Signals};
 use rip::http1::head::ResponseHead;
 use rip::http1::server::Server;
 use rip::limits;
+use rip::observe::note::TryEnd;
 use rip::pool::{Bounce, Outcome};
 use rip::upstream::{Failure, Outcome as UpstreamOutcome};
 use std::io::{self, IoSlice, Write};
@@ -121,6 +122,7 @@ impl Edge {
         let seasoned = link.seasoned;
         self.close_stale_links(link_key);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.note_try(if seasoned { TryEnd::Stale } else { TryEnd::Gone }, now);
         if seasoned {
             // It closed the link, and may well be there: a new one will tell.
             exchange.link = None;
@@ -301,6 +303,7 @@ impl Edge {
                     }
                     Err(malformed) => {
                         log::debug!("{}: {}", exchange.request_id, malformed.detail);
+                        exchange.record.trail.detail = malformed.detail;
                         return Pause::Failed(malformed.reason);
                     }
                 }
@@ -359,7 +362,7 @@ impl Edge {
             return;
         }
         exchange.streaming = signals.unbuffered;
-        exchange.record.answer_begins(head, buf, &signals);
+        exchange.record.answer_begins(head, buf, &signals, self.clock.now());
         let born_with = self.snapshots.get(exchange.snapshot);
         let changes =
             born_with.and_then(|snapshot| snapshot.table.headers().response(&exchange.changes));
@@ -442,6 +445,11 @@ impl Edge {
 
     /// The worker did not take the request: it goes to another, unless some of its body is gone.
     fn bounce_if_at_hand(&mut self, key: Key, bounce: Bounce) {
+        let now = self.clock.now();
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            let busy = bounce == Bounce::Busy;
+            exchange.note_try(if busy { TryEnd::Busy } else { TryEnd::Draining }, now);
+        }
         if self.exchanges.get(key).is_some_and(|exchange| exchange.is_at_hand()) {
             return self.bounce(key, bounce);
         }
@@ -470,8 +478,10 @@ impl Edge {
             return self.fail(key, reason);
         }
         exchange.link = None;
+        let was_seasoned = self.links.slab.get(link_key).is_some_and(|link| link.seasoned);
         self.close_link(link_key);
         self.take_back_head(key);
+        let now = self.clock.now();
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         if let Some(bounce) = exchange.bounce {
             // It had said that it did not take the request.
@@ -483,6 +493,7 @@ impl Edge {
         if again && reason == Reason::WorkerGone {
             // The worker is left alone for a moment: most likely it has died.
             exchange.retried = true;
+            exchange.note_try(if was_seasoned { TryEnd::Stale } else { TryEnd::Gone }, now);
             return self.bounce(key, Bounce::Busy);
         }
         if let Some(lease) = exchange.lease.take() {

@@ -16,6 +16,7 @@ use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::known::Known;
 use rip::http1::{encode, upgrade};
 use rip::ids::PoolNumber;
+use rip::observe::note::Handler;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -28,7 +29,7 @@ impl Edge {
             front.server.close_after_this();
         }
         self.look_at_configuration();
-        if self.answer_challenge(front, head, buf) {
+        if self.answer_admin(front, head, buf) || self.answer_challenge(front, head, buf) {
             return;
         }
         self.note_host(head, buf);
@@ -36,6 +37,8 @@ impl Edge {
         if self.send_to_https(front, head, buf)
             || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
+            || self.answer_operator(front, head, buf)
+            || self.begin_dashboard(front, head, buf)
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)
             || self.begin_publish(front, head, buf)
@@ -49,18 +52,23 @@ impl Edge {
             }
             Way::App(errand) | Way::Proxy(errand) => match head.body() {
                 BodyLength::Length(length) if length > errand.body_limit => {
-                    self.refuse_on_route(front, Reason::BodyTooLarge, (head, buf), errand.rule);
+                    self.refuse_on_route(front, Reason::BodyTooLarge, (head, buf), &errand);
                 }
                 _ => self.begin_exchange(front, head, buf, &errand),
             },
             Way::Redirect(rule) => self.redirect(front, head, buf, rule),
             Way::Static(rule) => self.answer_with_file(front, head, buf, rule),
-            // Another connection may lead to whoever is for the host (RFC 9110 §15.5.20).
-            Way::Refused(Reason::HostNotFound) if self.is_secure(front) => {
-                self.refuse(front, Reason::Misdirected, "", Some((head, buf)));
+            Way::Refused(Reason::HostNotFound) => {
+                self.refuse(front, self.unknown_host(front), "", Some((head, buf)));
             }
             Way::Refused(reason) => self.refuse(front, reason, "", Some((head, buf))),
         }
+    }
+
+    /// How a request is refused whose host is none of ours: another connection may lead to whoever is for
+    /// it (RFC 9110 §15.5.20).
+    pub(super) fn unknown_host(&self, front: Key) -> Reason {
+        if self.is_secure(front) { Reason::Misdirected } else { Reason::HostNotFound }
     }
 
     /// The request's id: the client's own when it is fit to be one.
@@ -84,6 +92,7 @@ impl Edge {
         exchange.head_only = head.method_kind() == rip::http1::method::Method::Head;
         exchange.record.begin(head, buf, self.clock.now(), self.clock.wall());
         exchange.record.peer = peer;
+        self.note_connection(key, &mut exchange.record);
         exchange
     }
 
@@ -154,10 +163,15 @@ impl Edge {
         let client = front.client(head, buf, self.snapshots.active());
         exchange.record.peer = Some(client.ip);
         exchange.record.begin(head, buf, now, self.clock.wall());
+        exchange.record.trail.connection = front.connection;
+        exchange.record.trail.select = errand.select;
+        exchange.record.trail.handler =
+            if errand.upstream.is_some() { Handler::Upstream } else { Handler::App };
 
         let mut address = AddressText::default();
         let peer = address.of(front.peer.ip());
         self.collect_changes(errand.rule, &mut exchange.changes);
+        self.note_rule(&mut exchange.record, Some(errand.rule));
         let active = self.snapshots.active();
         let changes = active.table.headers().request(&exchange.changes);
         let upstream = errand.upstream.and_then(|index| active.upstreams.get(index));
@@ -189,6 +203,7 @@ impl Edge {
             Box::new(Proxied::new(upstream, head.method_kind(), path_at))
         });
         exchange.upgrade = upgrade::wants_websocket(head, buf);
+        exchange.record.trail.upgrade = exchange.upgrade;
         exchange.wish = (active.config.routes.get(errand.rule))
             .filter(|_| !exchange.upgrade)
             .and_then(|rule| Wish::of(rule.compress, head, buf));

@@ -3,6 +3,7 @@
 use super::exchange::Patience;
 use super::turn::Edge;
 use crate::shared::snapshot::Snapshot;
+use rip::contract::app::Select;
 use rip::contract::reason::Reason;
 use rip::contract::route::{RouteAction, RouteRule};
 use rip::contract::sessions::SessionsConfig;
@@ -93,6 +94,8 @@ pub(super) struct Errand {
     pub(super) body_limit: u64,
     /// Its body is passed on as it comes.
     pub(super) streams: bool,
+    /// How its app's workers are chosen.
+    pub(super) select: Option<Select>,
 }
 
 impl Edge {
@@ -229,7 +232,8 @@ fn way_of(snapshot: &Snapshot, index: usize) -> Way {
             Some((app, pool)) => {
                 let errand = Errand::new(snapshot, index, rule, Patience::from(&app.timeouts));
                 let streams = rule.stream_request.unwrap_or(app.stream_request);
-                Way::App(Errand { pool: pool.number, streams, ..errand })
+                let select = Some(app.select);
+                Way::App(Errand { pool: pool.number, streams, select, ..errand })
             }
         },
     }
@@ -246,6 +250,7 @@ impl Errand {
         let limits = &snapshot.config.edge.limits;
         let body_limit = rule.body_limit.unwrap_or(limits.body_bytes);
         let pool = PoolNumber::NONE;
-        Self { pool, upstream: None, rule: index, patience, body_limit, streams: false }
+        let (upstream, streams, select) = (None, false, None);
+        Self { pool, upstream, rule: index, patience, body_limit, streams, select }
     }
 }

@@ -15,6 +15,7 @@ use rip::guard::request_id::RequestId;
 use rip::http1::changes::Changes;
 use rip::http1::{FieldWriter, ResponseLength};
 use rip::observe::counter::Counter;
+use rip::observe::note::Handler;
 use rip::session::claim::Run;
 use rip::session::encode::{self, Field};
 use rip::session::look::{Cancel, Delete};
@@ -166,14 +167,17 @@ impl Edge {
 
     /// Refuses what was asked.
     pub(super) fn refuse_asking(&mut self, key: Key, refusal: &Refusal) {
-        let Some(exchange) = self.exchanges.get(key) else { return };
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let Some(asking) = &exchange.asking else { return };
         let fields = refusal.fields(&asking.place.mount);
-        if asking.begins_turn {
+        let begins_turn = asking.begins_turn;
+        exchange.record.trail.detail = refusal.code();
+        if begins_turn {
             self.shard().add(Counter::SessionRefused, 1);
         }
+        let front = self.exchanges.get(key).and_then(|exchange| exchange.front);
         if refusal.status() == 426
-            && let Some(front) = exchange.front.and_then(|front| self.fronts.get_mut(front))
+            && let Some(front) = front.and_then(|front| self.fronts.get_mut(front))
         {
             front.server.close_offering_upgrade();
         }
@@ -251,6 +255,8 @@ impl Edge {
             content_type: told.content_type,
             body: told.body,
             changes: changes.as_ref().map(|changes| changes as &dyn Changes),
+            handler: Handler::Session,
+            rule: None,
         };
         let written = write(self, front, &id, &own)?;
         Some((front, written))

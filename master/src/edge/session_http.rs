@@ -20,6 +20,7 @@ use rip::contract::sessions::{OnDisconnect, SessionsConfig};
 use rip::http1::head::{BodyLength, RequestHead};
 use rip::http1::upgrade;
 use rip::limits;
+use rip::observe::note::Handler;
 use rip::session::access::check_query;
 use rip::session::claim::{MessageOrder, Right, StartOrder, WakeOrder};
 use rip::session::look::{CancelOrder, DeleteOrder, LookOrder};
@@ -198,6 +199,8 @@ impl Edge {
     ) {
         let Wish { path, begins_turn, found } = wish;
         let mut exchange = self.poolless(key, head, buf);
+        exchange.record.trail.handler = Handler::Session;
+        self.note_rule(&mut exchange.record, rule);
         self.collect_changes_of(rule, &mut exchange.changes);
         // There may be a token in it.
         let query = exchange.record.path.iter().position(|byte| *byte == b'?');

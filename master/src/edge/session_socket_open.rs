@@ -11,6 +11,7 @@ use rip::contract::sessions::SessionsConfig;
 use rip::guard::phase::Phase;
 use rip::http1::head::RequestHead;
 use rip::limits;
+use rip::observe::note::Handler;
 use rip::session::request;
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ impl Edge {
         record.begin(head, buf, now, self.clock.wall());
         record.peer = ip;
         record.status = 101;
+        record.trail.handler = Handler::Session;
         self.tell(key, &id, app.as_str(), &record, None);
     }
 

@@ -23,11 +23,17 @@ pub(super) struct Beginning {
     pub(super) has_header: bool,
     /// With the hello of TLS.
     pub(super) is_secure: bool,
+    /// Only the operator's endpoints are served.
+    pub(super) is_admin: bool,
 }
 
 impl Beginning {
     fn of(edge: &EdgeConfig, at: ListenAddress) -> Self {
-        Self { has_header: edge.proxy_protocol.contains(&at), is_secure: edge.is_secure(at) }
+        Self {
+            has_header: edge.proxy_protocol.contains(&at),
+            is_secure: edge.is_secure(at),
+            is_admin: edge.is_admin(at),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use rip::http1::known::Known;
 use rip::http1::{FieldWriter, ResponseLength, encode, upgrade};
 use rip::ids::AppId;
 use rip::observe::counter::Counter;
+use rip::observe::note::Handler;
 use rip::realtime::lane::Lane;
 use rip::realtime::recover;
 use rip::realtime::{ClientId, GroupName, Item, Position, instruct, origin};
@@ -195,6 +196,9 @@ impl Edge {
         opening.wanted = head.find(Known::Accept).unwrap_or_default().of(buf).into();
         opening.record.begin(head, buf, self.clock.now(), self.clock.wall());
         opening.record.peer = self.client_ip(key, Some((head, buf)));
+        opening.record.trail.handler = Handler::Realtime;
+        self.note_connection(key, &mut opening.record);
+        self.note_rule(&mut opening.record, rule);
         let seed = self.entropy.next_u64();
         let settings = || self.snapshots.active().realtime.settings_of(&config.app_id);
         let hub = self.shared.hubs.of(&config.app_id, settings, seed);

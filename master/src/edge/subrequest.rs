@@ -21,6 +21,7 @@ use rip::contract::app::AppTimeouts;
 use rip::contract::reason::Reason;
 use rip::guard::request_id::RequestId;
 use rip::ids::{AppId, PoolNumber};
+use rip::observe::note::Handler;
 use rip::time::Instant;
 use std::mem::take;
 use std::net::IpAddr;
@@ -173,6 +174,9 @@ impl Edge {
         record.begin_own(ask.method, ask.target, field_of(ask.head, b"host"));
         (record.began, record.wall) = (self.clock.now(), self.clock.wall());
         record.peer = ask.client;
+        record.trail.own = true;
+        record.trail.handler = Handler::App;
+        record.trail.config = self.snapshots.active().version;
         record.bytes_in = ask.body.len() as u64;
         // What a WebSocket client says is bounded where it comes in.
         let has_room = !is_turn || exchange.spool.reserve(ask.body.len() as u64, &self.shared);

@@ -145,6 +145,7 @@ impl Edge {
                     }
                     Err(malformed) => {
                         log::debug!("{}: {}", exchange.request_id, malformed.detail);
+                        exchange.record.trail.detail = malformed.detail;
                         return Pause::Failed(malformed.reason);
                     }
                 }
@@ -188,7 +189,7 @@ impl Edge {
             return;
         }
         exchange.streaming = signals.unbuffered;
-        exchange.record.answer_begins(head, buf, &signals);
+        exchange.record.answer_begins(head, buf, &signals, self.clock.now());
         if let Some(OwnRequest { answer, .. }) = exchange.own.as_deref_mut() {
             answer.status = head.status();
             for (name, value) in fields::response_fields(head, buf) {

@@ -2,6 +2,7 @@
 
 mod clients;
 mod compression;
+mod dashboard;
 mod proxy;
 mod publish;
 mod secure;
@@ -105,6 +106,7 @@ impl House {
             access_log: true,
             json: true,
             stats: Stats::new(1),
+            notes: crate::shared::notes::LoopNotes::new(1),
             connections: Connections::new(Caps::new(100, None), 1),
             spool_memory: Budget::new(limits.spool_memory_bytes),
             spool_disk: Budget::new(limits.spool_disk_bytes),
@@ -114,6 +116,7 @@ impl House {
             publish_secret: None,
             hubs: Default::default(),
             sessions: Default::default(),
+            logins: Default::default(),
             files,
             log,
             control,
@@ -170,6 +173,13 @@ impl House {
 
     pub(super) fn count(&self, counter: Counter) -> u64 {
         self.shared.stats.read().value(counter)
+    }
+
+    /// Exchanges that ended with this status.
+    pub(super) fn answers(&self, status: u16) -> u64 {
+        let tally = self.shared.stats.read_tallies(Clock::read());
+        let answers = tally.apps.values().flat_map(|app| &app.answers);
+        answers.filter(|((_, found), _)| *found == status).map(|(_, count)| count).sum()
     }
 }
 

@@ -45,6 +45,14 @@ impl Transport {
         matches!(self, Self::Tls(stream) if stream.awaits_hello())
     }
 
+    /// The name that the client's hello asked for, where one had to be looked at.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.server_name(),
+        }
+    }
+
     /// The socket.
     pub(super) fn socket(&self) -> &TcpStream {
         match self {

@@ -29,6 +29,7 @@ use crate::shared::Shared;
 use crate::shared::mail::{ControlMessage, EdgeMessage};
 use crate::shared::pools::Settled;
 use crate::shared::stats::Shard;
+use crate::shared::tallies::Teller;
 use mio::{Events, Poll, Registry};
 use rip::contract::config::Phases;
 use rip::entropy::Xoshiro;
@@ -134,6 +135,8 @@ pub(super) struct Edge {
     pub(super) compressor: Compressor,
     /// Files that requests are answered with.
     pub(super) files: Files,
+    /// Counts exchanges that end.
+    pub(super) teller: Teller,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
     stopped: bool,
@@ -194,6 +197,7 @@ impl Edge {
             routing: Routing::default(),
             compressor: Compressor::default(),
             files: Files::default(),
+            teller: Teller::default(),
             lines: Vec::new(),
             stopped: false,
             shared,
@@ -306,6 +310,7 @@ impl Edge {
             }
             EdgeMessage::Store(mail) => self.take_store_mail(*mail),
             EdgeMessage::Session(mail) => self.take_session_mail(mail),
+            EdgeMessage::Recall { ticket, id } => self.recall(ticket, &id),
             EdgeMessage::Live(round) => self.shared.control.send(ControlMessage::Alive(round)),
             EdgeMessage::Open(listening) => self.open_listener(listening),
             EdgeMessage::Close(address) => self.close_listener(address),

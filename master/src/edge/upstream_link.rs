@@ -55,6 +55,7 @@ impl Edge {
         match &link.duty {
             Duty::Busy { exchange } => {
                 let exchange = *exchange;
+                self.note_unreached(exchange, error);
                 self.target_unreached(exchange, key);
             }
             Duty::Checking(_) => self.check_answered(key, false),

@@ -19,6 +19,7 @@
 use super::buffers::Buffer;
 use mio::net::TcpStream;
 use rip::limits::BLOCK_BYTES;
+use rip::observe::note::TlsFacts;
 use rustls::server::{Acceptor, ClientHello, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
@@ -43,6 +44,8 @@ pub struct TlsStream {
     is_ended: bool,
     /// The client was told to say another hello.
     is_asked_again: bool,
+    /// Whom its hello asked for.
+    server_name: Option<Box<str>>,
 }
 
 enum Stage {
@@ -107,6 +110,7 @@ impl TlsStream {
             unsent: Buffer::default(),
             is_ended: false,
             is_asked_again: false,
+            server_name: None,
         }
     }
 
@@ -149,6 +153,22 @@ impl TlsStream {
     pub fn is_resumed(&self) -> bool {
         let session = self.session.as_ref();
         session.and_then(|session| session.handshake_kind()) == Some(HandshakeKind::Resumed)
+    }
+
+    /// How it is sealed; `None` while that is not settled.
+    pub fn facts(&self) -> Option<TlsFacts> {
+        let session = self.session.as_ref()?;
+        let suite = session.negotiated_cipher_suite();
+        Some(TlsFacts {
+            version: session.protocol_version()?.into(),
+            suite: suite.and_then(|suite| suite.suite().as_str()).unwrap_or_default(),
+            resumed: self.is_resumed(),
+        })
+    }
+
+    /// The name that the client's hello asked for, where one had to be looked at.
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
     }
 
     /// Bytes of records that are not the kernel's yet.
@@ -281,7 +301,11 @@ impl TlsStream {
                 }
                 match acceptor.accept() {
                     Ok(None) => return Ok(false),
-                    Ok(Some(accepted)) => handshakes.for_one(&accepted.client_hello()),
+                    Ok(Some(accepted)) => {
+                        let hello = accepted.client_hello();
+                        self.server_name = hello.server_name().map(Box::from);
+                        handshakes.for_one(&hello)
+                    }
                     // The session will say what is wrong with it.
                     Err(_) => match handshakes.for_all() {
                         Some(config) => config,

@@ -11,6 +11,7 @@ use rip::contract::event::Event;
 use rip::contract::listen::ListenAddress;
 use rip::contract::reason::Reason;
 use rip::ids::{LoopIndex, PoolNumber, WorkerId};
+use rip::observe::note::Note;
 use rip::pool::Lease;
 use rip::realtime::{Count, Letter};
 use rip::time::Instant;
@@ -74,6 +75,14 @@ pub enum EdgeMessage {
     Store(Box<StoreMail>),
     /// Something of a session concerns this loop.
     Session(SessionMail),
+    /// Somebody wants to know of the requests called `id` that have not ended:
+    /// [`ControlMessage::Recalled`] follows.
+    Recall {
+        /// Who asks.
+        ticket: u64,
+        /// The id.
+        id: Arc<[u8]>,
+    },
     /// Say that this loop lives: [`ControlMessage::Alive`] with this number.
     Live(u64),
     /// Accept at one more address: to the loop that accepts.
@@ -109,6 +118,11 @@ pub struct Farewell {
 }
 
 impl Farewell {
+    /// Nothing comes after this server, and idle connections are closed at `idle_until`.
+    pub fn until(idle_until: Instant) -> Self {
+        Self { idle_until, left_to: None }
+    }
+
     /// Whether who waits at `address` is another server's to accept.
     pub fn leaves(&self, address: ListenAddress) -> bool {
         self.left_to.as_ref().is_some_and(|left| left.contains(&address))
@@ -230,6 +244,15 @@ pub enum ControlMessage {
         index: LoopIndex,
         /// Exchanges it cut off.
         cut: u64,
+    },
+    /// What a loop knows of requests that somebody asks about and that have not ended.
+    Recalled {
+        /// Who asks.
+        ticket: u64,
+        /// Which loop.
+        index: LoopIndex,
+        /// What they met so far.
+        notes: Vec<Note>,
     },
     /// The last stderr lines of a worker, its pipes read to what was there.
     LastLines {

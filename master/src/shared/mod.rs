@@ -13,8 +13,10 @@ pub mod draft;
 pub mod files;
 pub mod hub;
 pub mod log;
+pub mod logins;
 pub mod mail;
 pub mod names;
+pub mod notes;
 pub mod pages;
 pub mod pools;
 pub mod private_path;
@@ -30,6 +32,7 @@ pub mod stats;
 pub mod store;
 pub mod store_state;
 pub mod stored;
+pub mod tallies;
 pub mod target;
 pub mod tls;
 pub mod upstream_tls;
@@ -40,6 +43,7 @@ use crate::shared::log::LogSink;
 use connections::Connections;
 use mail::ControlMessage;
 use rip::contract::secret::Secret;
+use rip::ids::AppId;
 use rip::observe::status::{Health, Status};
 use rip::pool::Pool;
 use rip::time::Instant;
@@ -58,6 +62,8 @@ pub struct Shared {
     pub json: bool,
     /// Counters, a shard for each loop.
     pub stats: Stats,
+    /// What is remembered of the last requests.
+    pub notes: notes::LoopNotes,
     /// Client connections of the whole process.
     pub connections: Connections,
     /// Request bodies waiting in memory.
@@ -78,6 +84,8 @@ pub struct Shared {
     pub hubs: hub::Hubs,
     /// Turns that run, who looks on, and where the store gets its orders.
     pub sessions: sessions::Sessions,
+    /// Who may order something from the dashboard.
+    pub logins: logins::SharedLogins,
     /// Jobs for the files agent.
     pub files: files::FileQueue,
     /// Lines for the log agent.
@@ -114,6 +122,14 @@ impl Shared {
         self.current.activate(snapshot)
     }
 
+    /// The apps without a worker that is ready.
+    pub fn unready(&self) -> Vec<AppId> {
+        let snapshot = self.current.load();
+        let is_ready = |pool: &pools::AppPool| pool.view(Pool::ready_count) > 0;
+        let unready = snapshot.pools.iter().filter(|pool| !is_ready(pool));
+        unready.map(|pool| pool.id.clone()).collect()
+    }
+
     /// The short answer to "is it well?".
     pub fn status(&self, now: Instant) -> Status {
         let snapshot = self.current.load();
@@ -128,7 +144,7 @@ impl Shared {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             app: config.apps.first().map(|app| app.id.clone()),
             workers,
-            ports: config.edge.listeners().iter().map(|listener| listener.port).collect(),
+            ports: config.edge.public_listeners().map(|listener| listener.port).collect(),
             uptime: now.since(Instant::default()).as_secs(),
             hosts: config.hosts(),
         }

@@ -4,7 +4,7 @@
 //! ending processes ([`spawn`], [`child`], [`signals`]), what we were left ([`inherited`]), what the system knows about processes
 //! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`], [`multicast`]), writing
 //! without waiting ([`outlet`]), handing descriptors over ([`scm`]), what changes below directories ([`watch`]) and on the way to a file
-//! ([`places`]), giving up rights ([`confine`]) and
+//! ([`places`]), giving up rights ([`confine`], [`privilege`]) and
 //! files that may not be left ([`beneath`]).
 
 pub mod beneath;
@@ -19,6 +19,7 @@ pub mod multicast;
 pub mod outlet;
 pub mod peer;
 pub mod places;
+pub mod privilege;
 pub mod proc;
 pub mod regular;
 pub mod scm;

@@ -8,6 +8,7 @@
 
 use super::child::{Child, destroy};
 use super::fd::pipe_cloexec;
+use super::privilege::{Capability, Sets, hand_over, mask};
 use super::proc::first_nofile;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -29,6 +30,9 @@ pub struct Spawn<'a> {
     pub fds: &'a [(RawFd, BorrowedFd<'a>)],
     /// It leads a process group of its own, and can be killed with all it starts.
     pub own_group: bool,
+    /// Capabilities that it has from us; a process that is not given them has none of them, unless it
+    /// is the superuser's.
+    pub capabilities: &'a [Capability],
 }
 
 /// What is executed.
@@ -53,7 +57,7 @@ impl Spawn<'_> {
     /// with the thread that forked it.
     pub fn spawn(&self) -> Result<Child, SpawnError> {
         let (report_read, report_write) = pipe_cloexec().map_err(at(Stage::Prepare))?;
-        let mut plan = Plan::new(self, &report_write);
+        let mut plan = Plan::new(self, &report_write).map_err(at(Stage::Prepare))?;
         let blocked = SigSet::all()
             .thread_swap_mask(SigmaskHow::SIG_SETMASK)
             .map_err(|errno| at(Stage::Prepare)(errno.into()))?;
@@ -125,6 +129,8 @@ pub enum Stage {
     Descriptors,
     /// Executing the program.
     Exec,
+    /// Handing capabilities over.
+    Capabilities,
 }
 
 impl fmt::Display for Stage {
@@ -135,6 +141,7 @@ impl fmt::Display for Stage {
             Self::Watch => "open a pidfd",
             Self::Descriptors => "pass descriptors",
             Self::Exec => "exec",
+            Self::Capabilities => "pass capabilities",
         })
     }
 }
@@ -158,18 +165,24 @@ struct Plan {
     ceiling: RawFd,
     /// How many descriptors it may have, if that is not what we may.
     nofile: Option<libc::rlimit>,
+    /// What it is handed over, and what we have.
+    capabilities: Option<(u32, Sets)>,
 }
 
 impl Plan {
     /// The pointers are valid as long as `spawn` is.
-    fn new(spawn: &Spawn<'_>, report: &OwnedFd) -> Self {
+    fn new(spawn: &Spawn<'_>, report: &OwnedFd) -> io::Result<Self> {
         let moves: Vec<_> =
             spawn.fds.iter().map(|(target, source)| (*target, source.as_raw_fd())).collect();
         let (exe, path) = match spawn.exe {
             Program::Open(file) => (Some(file.as_raw_fd()), std::ptr::null()),
             Program::At(path) => (None, path.as_ptr()),
         };
-        Self {
+        let capabilities = match spawn.capabilities {
+            [] => None,
+            wanted => Some((mask(wanted), Sets::of_this_thread()?)),
+        };
+        Ok(Self {
             exe,
             path,
             own_group: spawn.own_group,
@@ -180,7 +193,8 @@ impl Plan {
             moves,
             nofile: first_nofile()
                 .map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard }),
-        }
+            capabilities,
+        })
     }
 
     /// Runs in the child, where only async-signal-safe calls are allowed: no allocation, no lock,
@@ -196,7 +210,10 @@ impl Plan {
                     unsafe { libc::setpgid(0, 0) };
                 }
                 reset_signals();
-                (Stage::Exec, self.exec())
+                match self.hand_over() {
+                    Err(errno) => (Stage::Capabilities, errno),
+                    Ok(()) => (Stage::Exec, self.exec()),
+                }
             }
         };
         let [a, b, c, d] = failed.1.to_ne_bytes();
@@ -249,6 +266,10 @@ impl Plan {
             // is no reason not to start.
             unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) };
         }
+    }
+
+    fn hand_over(&self) -> Result<(), c_int> {
+        self.capabilities.as_ref().map_or(Ok(()), |(wanted, own)| hand_over(*wanted, own))
     }
 
     /// Returns only when it fails, with the error number.
@@ -319,7 +340,8 @@ fn read_report(pipe: OwnedFd) -> Option<SpawnError> {
     let mut report = [0; 5];
     File::from(pipe).read_exact(&mut report).ok()?;
     let [stage, errno @ ..] = report;
-    let stage = if stage == Stage::Descriptors as u8 { Stage::Descriptors } else { Stage::Exec };
+    let known = [Stage::Descriptors, Stage::Capabilities];
+    let stage = known.into_iter().find(|known| *known as u8 == stage).unwrap_or(Stage::Exec);
     Some(at(stage)(io::Error::from_raw_os_error(c_int::from_ne_bytes(errno))))
 }
 
@@ -350,6 +372,7 @@ mod tests {
             env: &strings(&["GREETING=hello", "PATH=/usr/bin:/bin"]),
             fds: &fds,
             own_group: false,
+            capabilities: &[],
         };
         let mut child = spawn.spawn().unwrap();
         drop(write);
@@ -415,6 +438,7 @@ mod tests {
                 env: &[],
                 fds: &[],
                 own_group: false,
+                capabilities: &[],
             };
             let error = spawn.spawn().unwrap_err();
             assert_eq!(error.stage, Stage::Exec);
@@ -432,7 +456,8 @@ mod tests {
         let env = strings(&["PATH=/usr/bin:/bin"]);
         let fds = [(1, write.as_fd())];
         let exe = Program::At(c"/bin/sh");
-        let spawn = Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true };
+        let spawn =
+            Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true, capabilities: &[] };
         let mut child = spawn.spawn().unwrap();
         drop(write);
         let mut said = String::new();
@@ -441,7 +466,9 @@ mod tests {
         let words: Vec<_> = said.split_whitespace().collect();
         assert_eq!(words, [child.pid().to_string().as_str(), "sh"]);
         let exe = Program::At(c"/nowhere/at/all");
-        let error = Spawn { exe, argv: &argv, env: &env, fds: &[], own_group: true }.spawn();
+        let error =
+            Spawn { exe, argv: &argv, env: &env, fds: &[], own_group: true, capabilities: &[] }
+                .spawn();
         assert_eq!(error.unwrap_err().source.kind(), io::ErrorKind::NotFound);
     }
 

@@ -232,7 +232,8 @@ fn workers(node: &Checked, bench: &Bench<'_, '_>) -> u32 {
     }
 }
 
-fn user(node: &Checked, bench: &mut Bench<'_, '_>) -> Option<String> {
+/// Who `node` says that processes run as.
+pub(super) fn user(node: &Checked, bench: &mut Bench<'_, '_>) -> Option<String> {
     let child = node.child("user")?;
     let given = child.argument()?;
     let name = given.text()?;

@@ -40,6 +40,7 @@ pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeCon
     if let Some(on) = node.child("underscores").and_then(|it| it.argument()?.flag()) {
         edge.underscores = on;
     }
+    edge.user = super::app::user(node, bench);
     edge.loops = node
         .child("loops")
         .and_then(|loops| loops.argument()?.number())
@@ -52,6 +53,9 @@ pub(super) fn edge(node: Option<&Checked>, bench: &mut Bench<'_, '_>) -> EdgeCon
     }
     if let Some(found) = node.child("publish") {
         edge.publish = super::realtime::publish(found, bench);
+    }
+    if let Some(dashboard) = node.child("dashboard") {
+        edge.dashboard.on = dashboard.argument().and_then(Given::flag).unwrap_or(true);
     }
     if let Some(found) = node.child("builtin") {
         builtin(found, &mut edge.builtin, bench);
@@ -142,23 +146,39 @@ fn builtin(node: &Checked, builtin: &mut Builtin, bench: &mut Bench<'_, '_>) {
             let hint = "leave \"off\" or the paths out";
             bench.report.error(off.span, &node.path, "\"off\" and paths contradict", hint);
         }
-        *builtin = Builtin { server: None, status: None };
+        *builtin = Builtin::off();
         return;
     }
-    let path = |given: &Given| match &given.typed {
+    let Builtin { server, status, livez, readyz, healthz, metrics, diagnostics, open } = builtin;
+    let paths = [
+        ("server", server),
+        ("status", status),
+        ("livez", livez),
+        ("readyz", readyz),
+        ("healthz", healthz),
+        ("metrics", metrics),
+        ("diagnostics", diagnostics),
+    ];
+    for (name, path) in paths {
+        if let Some(given) = node.property(name) {
+            *path = path_of(given);
+        }
+    }
+    *open = node.property("open").and_then(Given::flag).unwrap_or(*open);
+    let paths = builtin.paths();
+    for (index, (name, path)) in paths.iter().enumerate() {
+        let same = |(_, other): &&(&str, &Option<String>)| path.is_some() && other == path;
+        let Some((first, _)) = paths.iter().take(index).find(same) else { continue };
+        let span = node.property(name).or(node.property(first)).map_or(node.span, |it| it.span);
+        let message = format!("`{first}` and `{name}` have the same path");
+        bench.report.error(span, &node.path, message, "choose another path for one of them");
+    }
+}
+
+/// None where the word says so.
+fn path_of(given: &Given) -> Option<String> {
+    match &given.typed {
         Typed::Text(path) => Some(path.clone()),
         _ => None,
-    };
-    if let Some(given) = node.property("server") {
-        builtin.server = path(given);
-    }
-    if let Some(given) = node.property("status") {
-        builtin.status = path(given);
-    }
-    if builtin.server.is_some() && builtin.server == builtin.status {
-        let span =
-            node.property("status").or(node.property("server")).map_or(node.span, |it| it.span);
-        let message = "`server` and `status` have the same path";
-        bench.report.error(span, &node.path, message, "choose another path for one of them");
     }
 }

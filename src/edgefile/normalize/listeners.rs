@@ -1,4 +1,4 @@
-//! `http` and `https`: where clients connect.
+//! `http` and `https`: where clients connect. `admin`: where the operator does.
 
 use super::Bench;
 use super::https::Origin;
@@ -7,11 +7,12 @@ use crate::edgefile::kind::Typed;
 use crate::edgefile::span::Span;
 use crate::edgefile::validate::Checked;
 
-/// Addresses of plain HTTP and of HTTPS.
+/// Addresses of plain HTTP, of HTTPS, and for the operator.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Listeners {
     pub http: Vec<ListenAddress>,
     pub https: Vec<ListenAddress>,
+    pub admin: Vec<ListenAddress>,
 }
 
 /// Where `node`, which is `edge`, says that clients connect, else where they look first. HTTPS can
@@ -24,6 +25,12 @@ pub(super) fn listeners(
     let mut list = List::default();
     let http = said(node, HTTP, &mut list, bench);
     let https = said(node, HTTPS, &mut list, bench);
+    said(node, ADMIN, &mut list, bench);
+    for found in list.of(ADMIN).filter(|found| !found.is_of_this_machine()) {
+        let message = "whoever can connect there sees everything: paths, names, workers";
+        let hint = format!("admin \"127.0.0.1:{}\" is for this machine alone", found.address.port);
+        bench.report.warning(found.span, "edge › admin", message, hint);
+    }
     let has_gaps = node.is_some_and(|edge| edge.has_gaps);
     if let (Said::Addresses, None, false) = (https, origin, bench.report.has_errors())
         && let Some(first) = list.of(HTTPS).next()
@@ -48,7 +55,7 @@ pub(super) fn listeners(
         list.add_default(HTTP, (span, path), bench);
     }
     if let Said::Off(span) = http
-        && list.found.is_empty()
+        && list.of(HTTP).chain(list.of(HTTPS)).next().is_none()
         && !has_gaps
     {
         let message = "\"off\" leaves the server without any address";
@@ -56,7 +63,7 @@ pub(super) fn listeners(
         bench.report.error(span, "edge › http", message, hint);
     }
     let of = |protocol| list.of(protocol).map(|found| found.address).collect();
-    Listeners { http: of(HTTP), https: of(HTTPS) }
+    Listeners { http: of(HTTP), https: of(HTTPS), admin: of(ADMIN) }
 }
 
 /// Those of the addresses that are behind proxies which say for whom they connect.
@@ -134,6 +141,12 @@ struct Found {
     protocol: &'static str,
 }
 
+impl Found {
+    fn is_of_this_machine(&self) -> bool {
+        self.address.ip.is_some_and(|ip| ip.is_loopback())
+    }
+}
+
 impl List {
     fn of(&self, protocol: &'static str) -> impl Iterator<Item = &Found> {
         self.found.iter().filter(move |found| found.protocol == protocol)
@@ -145,7 +158,11 @@ impl List {
             let line = bench.report.line(first.span);
             let other = first.address;
             let message = if first.protocol != protocol {
-                let told = if protocol == HTTPS { "plain HTTP" } else { "HTTPS" };
+                let told = match first.protocol {
+                    HTTPS => "HTTPS",
+                    ADMIN => "the operator",
+                    _ => "plain HTTP",
+                };
                 format!("{address} is that of {told} already: {other} on line {line}")
             } else if other == address {
                 format!("{address} is listened at twice; first on line {line}")
@@ -187,6 +204,7 @@ impl List {
 
 const HTTP: &str = "http";
 const HTTPS: &str = "https";
+const ADMIN: &str = "admin";
 const DEFAULT_HTTP: u16 = 80;
 const DEFAULT_HTTPS: u16 = 443;
 const SOURCES: &str = "give a site tls cert=\"site.crt\" key=\"site.key\" or tls \"auto\"; or `edge` a line \

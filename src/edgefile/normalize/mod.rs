@@ -116,7 +116,7 @@ pub(super) fn config(file: &[Checked], bench: &mut Bench<'_, '_>) -> Config {
         }
     }
     let listeners = listeners::listeners(edge_node, secure.origin.as_ref(), bench);
-    (edge.http, edge.https) = (listeners.http, listeners.https);
+    (edge.http, edge.https, edge.admin) = (listeners.http, listeners.https, listeners.admin);
     let of_apps = app_nodes.iter().flat_map(|app| hosts::once(app, "hosts"));
     let of_sites = site_nodes.iter().flat_map(|site| site.texts());
     let all: Vec<&str> = of_apps.chain(of_sites).map(|(host, _)| host).collect();

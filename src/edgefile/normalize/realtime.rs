@@ -31,8 +31,7 @@ pub(super) fn endpoints(
             bench.report.error(span, &endpoint.path, message, "choose another one");
             continue;
         }
-        let own = [&edge.builtin.server, &edge.builtin.status, &edge.publish.path];
-        if own.into_iter().flatten().any(|own| own == path) {
+        if edge.builtin.served().chain(edge.publish.path.as_deref()).any(|own| own == path) {
             let message = format!("the server answers {path} itself");
             bench.report.error(span, &endpoint.path, message, "choose another one");
         }

@@ -46,8 +46,8 @@ pub(super) fn mounts(
             bench.report.error(span, &mount.path, message, "choose another one");
             continue;
         }
-        let own = [&edge.builtin.server, &edge.builtin.status, &edge.publish.path];
-        if let Some(own) = own.into_iter().flatten().find(|own| sessions.owns(own)) {
+        let mut own = edge.builtin.served().chain(edge.publish.path.as_deref());
+        if let Some(own) = own.find(|own| sessions.owns(own)) {
             let message = format!("the server answers {own} itself");
             bench.report.error(span, &mount.path, message, "choose another one");
         }

@@ -1,17 +1,17 @@
 //! What of the edge changes at once, and what needs a restart.
 
 use super::{Names, Plan};
-use crate::contract::config::{
-    Builtin, EdgeConfig, EdgeLimits, LogConfig, Phases, TlsConfig, Verify,
-};
+use crate::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases, TlsConfig, Verify};
 
 /// Enters which settings change, and when. `has_store`: the store of sessions is open by now.
 pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, plan: &mut Plan) {
     let EdgeConfig {
         http: _,
         https: _,
+        admin: _,
         tls,
         mdns,
+        user,
         loops,
         limits,
         phases,
@@ -29,6 +29,7 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
     } = old;
     let LogConfig { access, json } = log;
     let mut late = Names::default();
+    late.note("user", *user != new.user);
     late.note("loops", *loops != new.loops);
     late.note("log.access", *access != new.log.access);
     late.note("log.json", *json != new.log.json);
@@ -40,7 +41,6 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
         limits;
     let Phases { head, body, idle, write, linger } = phases;
     let Verify { healthy_apps, healthy_upstreams, within } = verify;
-    let Builtin { server, status } = builtin;
     let TlsConfig { redirect_http, cert_dirs, acme, hsts } = tls;
     let mut live = Names::default();
     live.note("limits.bodyBytes", *body_bytes != new.limits.body_bytes);
@@ -61,8 +61,10 @@ pub(super) fn edge_changes(old: &EdgeConfig, new: &EdgeConfig, has_store: bool, 
     live.note("verify.healthyUpstreams", *healthy_upstreams != new.verify.healthy_upstreams);
     live.note("verify.withinMs", *within != new.verify.within);
     live.note("publish", *publish != new.publish);
-    live.note("builtin.server", *server != new.builtin.server);
-    live.note("builtin.status", *status != new.builtin.status);
+    for ((name, old), (_, new)) in builtin.paths().into_iter().zip(new.builtin.paths()) {
+        live.note(&format!("builtin.{name}"), old != new);
+    }
+    live.note("builtin.open", builtin.open != new.builtin.open);
     live.note("dashboard", *dashboard != new.dashboard);
     live.note("tls.redirectHttp", *redirect_http != new.tls.redirect_http);
     live.note("tls.certDirs", *cert_dirs != new.tls.cert_dirs);

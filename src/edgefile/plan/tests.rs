@@ -187,7 +187,7 @@ fn apps_and_listeners_come_and_go_in_any_order() {
     let expected =
         [("d", &Fate::Started), ("c", &Fate::Same), ("a", &Fate::Same), ("b", &Fate::Removed)];
     assert_eq!(fates.collect::<Vec<_>>(), expected);
-    let ListenerChanges { open, close, keep, https } = &plan.listeners;
+    let ListenerChanges { open, close, keep, https, admin: _ } = &plan.listeners;
     assert!(https.is_empty());
     assert_eq!(open, &["*:82".parse().unwrap()]);
     assert_eq!(close, &["127.0.0.1:8080".parse().unwrap()]);
@@ -314,6 +314,7 @@ fn the_edge_changes_at_once_or_after_a_restart() {
     let live = |name: &str| (text(&[name]), Vec::new());
     let late = |name: &str| (Vec::new(), text(&[name]));
     assert_eq!(change(|edge| edge.loops = Some(3)), late("loops"));
+    assert_eq!(change(|edge| edge.user = Some("www".to_owned())), late("user"));
     assert_eq!(change(|edge| edge.log.json = true), late("log.json"));
     assert_eq!(change(|edge| edge.log.access = false), late("log.access"));
     assert_eq!(change(|edge| edge.spool_dir = Some("/x".to_owned())), late("spoolDir"));

@@ -23,10 +23,9 @@ fn table(title: &str, rules: &[NodeRule], out: &mut String) {
         }
         row(&written(rule), &doc, &told_argument(rule), rule.default, rule.is_served, out);
         for property in rule.properties {
-            let served = property.is_served || !rule.is_served;
             let written = format!("{} {}=", rule.name, property.name);
             let kind = property.kind.brief();
-            row(&written, property.doc, &kind, property.default, served, out);
+            row(&written, property.doc, &kind, property.default, true, out);
         }
     }
     out.push('\n');

@@ -41,7 +41,6 @@ pub(in crate::edgefile) struct PropertyRule {
     pub doc: &'static str,
     /// What holds without it, in words.
     pub default: &'static str,
-    pub is_served: bool,
 }
 
 /// Values whose names the file chooses.
@@ -125,15 +124,10 @@ impl NodeRule {
 
 /// A property that may be left out.
 pub(super) const fn property(name: &'static str, kind: Kind, doc: &'static str) -> PropertyRule {
-    PropertyRule { name, kind, doc, default: "", is_served: true }
+    PropertyRule { name, kind, doc, default: "" }
 }
 
 impl PropertyRule {
-    pub(super) const fn later(mut self) -> Self {
-        self.is_served = false;
-        self
-    }
-
     pub(super) const fn default(mut self, default: &'static str) -> Self {
         self.default = default;
         self

@@ -37,9 +37,13 @@ const EDGE: &[NodeRule] = &[
         .many()
         .properties(&[PROXY_PROTOCOL])
         .default("\":443\" where there is a certificate, or something that makes one"),
-    node("admin", "an address for the server's own endpoints alone")
-        .one("ADDRESS", Kind::Address)
-        .later(),
+    node(
+        "admin",
+        "an address for who operates the server: its endpoints alone, for all who connect",
+    )
+    .list("ADDRESS", Kind::Address)
+    .many()
+    .default("none"),
     node("acme", "an authority that makes certificates for public hosts, over ACME").properties(&[
         property("email", Kind::Text, "who is told of trouble").default("nobody"),
         property("directory", Kind::HttpsUrl, "the URL of the authority's directory")
@@ -102,7 +106,9 @@ const EDGE: &[NodeRule] = &[
     node("underscores", "client fields whose names contain _ reach the apps")
         .one("ON", Kind::Bool)
         .default("#false"),
-    node("user", "who the server becomes after it listens").one("USER", Kind::User).later(),
+    node("user", "who the server, started as root, becomes when it listens; read at start only")
+        .one("USER", Kind::User)
+        .default("it stays who it is"),
     node("loops", "event loops; read at start only")
         .one("LOOPS", Kind::NumberOr { least: 1, most: 1024, words: &["auto"] })
         .default("\"auto\", one per core"),
@@ -125,7 +131,12 @@ const EDGE: &[NodeRule] = &[
     node("mdns", "hosts that end in .local are told to the local network")
         .maybe("ON", Kind::Bool)
         .default("#true"),
-    node("dashboard", "the page that shows the server").maybe("ON", Kind::Bool).later(),
+    node(
+        "dashboard",
+        "the page that shows the server, at http://rip.local/ and where `admin` says",
+    )
+    .maybe("ON", Kind::Bool)
+    .default("#true"),
     node(
         "store",
         "the file where sessions are kept, or \":memory:\"; read when they are served first",
@@ -144,8 +155,17 @@ const EDGE: &[NodeRule] = &[
             property("server", Kind::UrlPathOr(&["off"]), "answers `ok`").default("/server"),
             property("status", Kind::UrlPathOr(&["off"]), "says whether the server is well")
                 .default("/status"),
-            property("metrics", Kind::UrlPathOr(&["off"]), "counters for Prometheus").later(),
-            property("diagnostics", Kind::UrlPathOr(&["off"]), "what is going on").later(),
+            property("livez", Kind::UrlPathOr(&["off"]), "answers `ok` while the server runs")
+                .default("/livez"),
+            property("readyz", Kind::UrlPathOr(&["off"]), "200 while every app has a worker")
+                .default("/readyz"),
+            property("healthz", Kind::UrlPathOr(&["off"]), "the same").default("/healthz"),
+            property("metrics", Kind::UrlPathOr(&["off"]), "counters for Prometheus")
+                .default("/metrics"),
+            property("diagnostics", Kind::UrlPathOr(&["off"]), "everything about the server")
+                .default("/diagnostics"),
+            property("open", Kind::Bool, "those two are for everybody, not for this machine alone")
+                .default("#false"),
         ]),
 ];
 

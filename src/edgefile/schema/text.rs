@@ -49,12 +49,7 @@ fn collect(rules: &[NodeRule], depth: usize, rows: &mut Vec<Row>) {
         for property in rule.properties {
             rows.push(Row {
                 written: format!("{indent}        {}=", property.name),
-                told: told(
-                    property.doc,
-                    &property.kind.brief(),
-                    property.default,
-                    &[(!property.is_served, "not served by this version")],
-                ),
+                told: told(property.doc, &property.kind.brief(), property.default, &[]),
             });
         }
         collect(rule.children, depth + 1, rows);
@@ -140,7 +135,6 @@ fn property_json(property: &PropertyRule) -> Value {
         "name": property.name,
         "doc": property.doc,
         "type": property.kind.told(),
-        "served": property.is_served,
     });
     if !property.default.is_empty() {
         object["default"] = property.default.into();

@@ -1,7 +1,7 @@
 //! The verbs under `ctl`.
 
 use super::{Ask, Drain, Events, ListCerts, OnApp, Order, PlanReload, Scale, Stop, Upgrade};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 /// The verbs under `ctl`.
 #[derive(Debug, Subcommand)]
@@ -12,6 +12,10 @@ pub enum CtlVerb {
     Workers(Ask),
     /// Say whether the master is healthy
     Status(Ask),
+    /// Show how everything is: requests, apps, workers, certificates, configuration
+    Diagnostics(Ask),
+    /// Print what is counted and measured, as Prometheus reads it
+    Metrics(Ask),
     /// Stop the master; returns when its process is gone
     Stop(Stop),
     /// Replace every worker by a fresh one, without losing a request
@@ -26,6 +30,8 @@ pub enum CtlVerb {
     Config(Ask),
     /// Show the last attempts to change the configuration
     History(Ask),
+    /// Say what became of a request, and why
+    Explain(Explain),
     /// Show which hosts are served, and by whom
     Hosts(Ask),
     /// Show the certificates that are served, or load or renew them
@@ -34,6 +40,8 @@ pub enum CtlVerb {
     Sessions(Ask),
     /// Have another process of the program take the place of the one that runs, without losing a request
     Upgrade(Upgrade),
+    /// Print a link that logs in to the dashboard, once and within five minutes
+    DashboardLogin(Ask),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait
@@ -44,4 +52,14 @@ pub enum CtlVerb {
     Drain(Drain),
     /// Show what happened last, or what happens
     Events(Events),
+}
+
+/// `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct Explain {
+    /// The request's id: the answer's X-Request-Id, the last word of its access line
+    #[arg(value_name = "REQUEST-ID")]
+    pub id: String,
+    #[command(flatten)]
+    pub ask: Ask,
 }

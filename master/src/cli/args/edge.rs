@@ -32,12 +32,18 @@ pub struct EdgeFlags {
     /// Largest request body; more gets 413 [default: 100MiB]
     #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     pub max_body: Option<u64>,
+    /// A host where the dashboard is, beside rip.local; repeatable
+    #[arg(long, value_name = "HOST", value_delimiter = ',', value_parser = value::host)]
+    pub dashboard: Vec<String>,
     /// Requests of one client address within the window; more get 429 [default: no limit]
     #[arg(long, value_name = "N", value_parser = value::positive)]
     pub rate_limit: Option<u32>,
     /// That window: milliseconds, or 60s, 5m, 1h [default: 60s]
     #[arg(long, value_name = "WINDOW", value_parser = value::window)]
     pub rate_limit_window: Option<Duration>,
+    /// Who the server, started as root, becomes when it listens
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
     /// For bodies that outgrow memory [default: $CACHE_DIRECTORY, else /var/tmp]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<String>,

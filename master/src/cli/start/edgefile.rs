@@ -98,6 +98,7 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         https: listeners.https,
         only: listeners.only,
         tls,
+        user: edge.user.clone(),
         loops: edge.loops,
         body_bytes: edge.max_body,
         connections: edge.max_connections,
@@ -110,9 +111,9 @@ pub fn overrides(start: &Start, world: &World) -> Result<Overrides, Failure> {
         body_timeout: deadlines.body_timeout_ms,
         idle_timeout: deadlines.idle_timeout_ms,
         write_timeout: deadlines.write_timeout_ms,
+        dashboard: Some(edge.dashboard.clone()).filter(|hosts| !hosts.is_empty()),
         access_log: start.output.no_access_log.then_some(false),
         json: start.output.json_logging.then_some(true),
-        dashboard: None,
         workers,
         concurrency: start.app.concurrency,
         max_queue: edge.max_queue,
@@ -161,6 +162,7 @@ pub fn settings(
         overrides.https = Some(config.edge.https.clone());
         overrides.only = None;
     }
+    let state_dir = super::state_dir_of(world, config.edge.user.as_deref());
     Ok(Settings {
         name,
         config,
@@ -173,7 +175,7 @@ pub fn settings(
         debug: start.output.debug,
         watch_poll: start.changes.watch_poll,
         publish_secret: super::publish_secret(start)?,
-        state_dir: world.state_dir.to_string_lossy().into_owned(),
+        state_dir,
     })
 }
 

@@ -29,7 +29,8 @@ pub(super) fn settle(edge: &mut EdgeConfig) -> Result<bool, Failure> {
         };
         eprintln!("warning: {why}: port {free} takes its place");
         given.push(free);
-        let all = edge.http.iter_mut().chain(&mut edge.https).chain(&mut edge.proxy_protocol);
+        let EdgeConfig { http, https, admin, proxy_protocol, .. } = edge;
+        let all = http.iter_mut().chain(https).chain(admin).chain(proxy_protocol);
         for at in all.filter(|at| at.port == port) {
             at.port = free;
         }

@@ -16,6 +16,7 @@ fn world(tree: &Tree) -> World {
         web_concurrency: None,
         cache_directory: None,
         state_dir: "/state".into(),
+        is_state_at_home: false,
     }
 }
 

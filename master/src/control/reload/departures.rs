@@ -80,6 +80,9 @@ impl Master {
         }
         for pool in gone {
             self.reload.departures.remove(&pool);
+            if let Some(crew) = self.crews.get(pool) {
+                self.past.remember(&crew.pool);
+            }
             self.crews.disband(pool);
             self.shop.runtime.forget_pool(pool);
             if let Some(edges) = &self.edges {

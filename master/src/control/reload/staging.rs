@@ -7,6 +7,7 @@ use crate::control::compiler::Made;
 use crate::control::master::Master;
 use crate::control::server::Asker;
 use crate::shared::draft::{Draft, DraftId};
+use crate::sys::privilege::{self, FOR_OTHERS};
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::config::Config;
@@ -95,6 +96,7 @@ impl Master {
         let job = Job {
             added: apps_to_resolve(&overlay, &active.config, file.is_some()),
             free,
+            other_users: privilege::has(&FOR_OTHERS),
             path: file,
         };
         let is_attempt = matches!(self.reload.makings.get(&id), Some(Purpose::Attempt { .. }));

@@ -95,6 +95,7 @@ impl Master {
             self.mdns.tell(local_names(config, &snapshot.table));
         }
         self.shared.activate(snapshot, max_connections, now);
+        self.note_configuration();
         if let Some(edges) = &self.edges {
             edges.tell(|| EdgeMessage::Activated);
         }

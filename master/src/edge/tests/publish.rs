@@ -2,6 +2,7 @@
 
 use super::socket::{Posted, hear, house, is_closed, next, ok, open_at, say, wait_until_told};
 use super::*;
+use crate::shared::mail::Farewell;
 use rip::contract::realtime::{HistoryRule, RealtimeConfig};
 
 /// An app whose clients join the groups that their query names, and which `/realtime` belongs to.
@@ -209,7 +210,7 @@ fn a_group_is_read_as_events_and_read_on() {
     assert!(!seen.contains("\"n\":1"), "{seen}");
     assert!(!told.try_iter().any(|posted| posted.word() == "close"), "it was no client");
     let edges = house.edges.lock().unwrap().take().unwrap();
-    edges.drain(Clock::read());
+    edges.drain(Farewell::until(Clock::read()));
     assert_eq!(chunk(&mut reader), "");
     edges.stop();
 }

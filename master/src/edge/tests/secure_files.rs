@@ -2,6 +2,7 @@
 
 use super::secure::{Client, connect, ends, secure};
 use super::*;
+use crate::shared::mail::Farewell;
 use crate::sys::test_dir::TestDir;
 use rip::contract::route::{RouteAction, RouteRule, StaticFiles};
 
@@ -137,7 +138,7 @@ fn changes_are_told_and_the_end_of_the_server_is_said() {
         stream.read_exact(&mut byte).unwrap();
         told.push(char::from(byte[0]));
     }
-    edges.drain(Clock::read() + Duration::from_millis(200));
+    edges.drain(Farewell::until(Clock::read() + Duration::from_millis(200)));
     stream.read_to_string(&mut told).unwrap();
     assert!(told.contains("retry: 1000"), "{told}");
     ends(&mut idle);

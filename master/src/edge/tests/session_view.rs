@@ -1,6 +1,7 @@
 //! Who reads events of sessions, from a store that says what a test wants it to.
 
 use super::*;
+use crate::shared::mail::Farewell;
 use crate::shared::store::{ReadJob, StoreAnswer, StoreOrder};
 use rip::contract::sessions::SessionsConfig;
 use rip::ids::{AppId, LoopIndex};
@@ -236,7 +237,7 @@ impl Stage {
 
     pub(super) fn drain(&self) {
         let edges = self.house.edges.lock().unwrap();
-        edges.as_ref().unwrap().drain(Clock::read());
+        edges.as_ref().unwrap().drain(Farewell::until(Clock::read()));
     }
 
     pub(super) fn wait_until_drained(&self) {

@@ -1,6 +1,7 @@
 //! WebSocket clients: what the app is asked on their behalf, and what they hear.
 
 use super::*;
+use crate::shared::mail::Farewell;
 use crate::shared::mail::{ControlMessage, EdgeMessage};
 use rip::contract::event::Event;
 
@@ -382,7 +383,7 @@ fn a_drain_waits_for_what_an_app_is_asked() {
     let mut client = open(&house);
     assert_eq!(next(&told).word(), "open");
     let edges = house.edges.lock().unwrap().take().unwrap();
-    edges.drain(Clock::read());
+    edges.drain(Farewell::until(Clock::read()));
     assert_eq!(hear(&mut client), close(1001, "the server is stopping"));
     say(&mut client, 0x88, &1001_u16.to_be_bytes());
     assert!(is_closed(&mut client));
@@ -436,7 +437,7 @@ fn what_waits_for_a_pool_that_is_gone_is_waited_for_no_longer() {
     assert_eq!(hear(&mut client), close(1001, "no longer served"));
     drop(client);
     edges.tell(|| EdgeMessage::Forget(PoolNumber(0)));
-    edges.drain(Clock::read());
+    edges.drain(Farewell::until(Clock::read()));
     let is_drained = || {
         let mut all = Vec::new();
         house.mail.lock().unwrap().drain(&mut all);

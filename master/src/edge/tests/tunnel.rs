@@ -2,6 +2,7 @@
 
 use super::proxy::{house as proxying, peer, upstream};
 use super::*;
+use crate::shared::mail::Farewell;
 use rip::pool::Pool;
 
 const ASK: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
@@ -70,7 +71,7 @@ fn bytes_pass_both_ways_and_the_clients_end_is_the_backends() {
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "the backend has ended in turn");
         wait_until("the tunnel never ends", || house.shared.connections.open() == 0);
         assert_eq!(tunnels(house), 0);
-        assert_eq!(house.count(Counter::Response(101)), 1);
+        assert_eq!(house.answers(101), 1);
         assert_eq!(house.count(Counter::Refusal(Reason::ClientGone)), 0);
     });
 }
@@ -198,7 +199,7 @@ fn a_stop_cuts_a_tunnel() {
     both(|house| {
         let mut client = open(house);
         let edges = house.edges.lock().unwrap().take().unwrap();
-        edges.drain(Clock::read());
+        edges.drain(Farewell::until(Clock::read()));
         client.write_all(b"still").unwrap();
         expect(&mut client, b"still");
         edges.stop();

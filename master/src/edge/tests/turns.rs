@@ -1,6 +1,7 @@
 //! Turns of sessions: a thread for a worker, and a store in the hands of the test.
 
 use super::*;
+use crate::shared::mail::Farewell;
 use crate::shared::mail::{EdgeMessage, StuckExchange};
 use crate::shared::sessions::SessionMail;
 use crate::shared::store::{ReadJob, StoreAnswer, StoreJob, StoreMail, StoreOrder};
@@ -533,7 +534,7 @@ fn a_cancelled_turn_ends_at_once_and_its_worker_is_waited_for() {
     // In time: it is not waited for any longer, and nobody is told that it was stuck.
     let released = Instant::now();
     let edges = bench.house.edges.lock().unwrap().take().unwrap();
-    edges.drain(Clock::read());
+    edges.drain(Farewell::until(Clock::read()));
     let mut mail = Vec::new();
     wait_until("something is left", || {
         bench.house.mail.lock().unwrap().drain(&mut mail);
@@ -772,7 +773,7 @@ fn a_loop_that_finishes_runs_its_turns_to_their_end() {
     bench.begin(2);
     wait_until("no worker is asked", || bench.house.inflight() == 1);
     let edges = bench.house.edges.lock().unwrap().take().unwrap();
-    edges.drain(Clock::read());
+    edges.drain(Farewell::until(Clock::read()));
     let is_drained = || {
         let mut mail = Vec::new();
         bench.house.mail.lock().unwrap().drain(&mut mail);
@@ -908,7 +909,7 @@ fn nobody_waits_for_the_refusal_of_a_client_that_left() {
     say.send(b"ope".to_vec()).unwrap();
     wait_until("the lease never ends", || bench.house.inflight() == 0);
     let edges = bench.house.edges.lock().unwrap().take().unwrap();
-    edges.drain(Clock::read());
+    edges.drain(Farewell::until(Clock::read()));
     let is_drained = || {
         let mut mail = Vec::new();
         bench.house.mail.lock().unwrap().drain(&mut mail);

@@ -18,6 +18,7 @@ fn world(tree: &Tree) -> World {
         web_concurrency: None,
         cache_directory: None,
         state_dir: "/state".into(),
+        is_state_at_home: false,
     }
 }
 
@@ -93,11 +94,11 @@ fn flags_stand_above_the_file() {
     let millis = |millis| Some(Duration::from_millis(millis));
     let here = ListenAddress { ip: Some("127.0.0.1".parse().unwrap()), port: 8080 };
     let expected = Overrides {
-        dashboard: None,
         http: Some(vec![here]),
         https: Some(Vec::new()),
         only: None,
         tls: HttpsFlags::default(),
+        user: None,
         loops: Some(2),
         dashboard: None,
         body_bytes: Some(1024),
