@@ -104,7 +104,8 @@ impl Listeners {
     }
 
     /// Who opened the socket of a listener, where it was not us.
-    pub fn origin(&self, address: ListenAddress) -> Option<Origin> {
+    #[cfg(test)]
+    fn origin(&self, address: ListenAddress) -> Option<Origin> {
         self.handed.iter().find(|handed| handed.of == Some(address)).map(|handed| handed.origin)
     }
 
