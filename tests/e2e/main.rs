@@ -99,6 +99,7 @@ mod telling;
 mod timeouts;
 mod tls;
 mod tls_clients;
+mod top;
 mod traps;
 mod tunnel;
 mod upgrade;
