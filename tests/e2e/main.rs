@@ -72,6 +72,7 @@ mod request;
 mod rolls;
 mod routing;
 mod scale;
+mod secrets;
 mod session_app;
 mod session_cancel;
 mod session_claims;
