@@ -17,9 +17,8 @@ const port = new URL(panel).port;
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const PLANTED = "planted-8d2f";
 
-const socket = path.join(process.env.XDG_RUNTIME_DIR, "rip", process.env.RIP_NAME, "ctl.sock");
 const ctl = (...words) => JSON.parse(execFileSync(process.env.RIP_MASTER, ["ctl", ...words, "--json"], { encoding: "utf8" }));
-const told = () => JSON.parse(execFileSync("curl", ["-sS", "--unix-socket", socket, "http://ctl/diagnostics"], { encoding: "utf8" }));
+const told = () => ctl("diagnostics");
 const link = () => ctl("dashboard-login").urls.find((url) => url.startsWith(panel));
 
 // A request as no page can make it.
@@ -250,6 +249,7 @@ const worksByKeyboard = async (page) => {
   await settles("three workers", async () => {
     assert.equal((await rows(page)).filter((cells) => cells[1] === "ready").length, 3);
   });
+  await page.getByText("crash has 3 workers.").first().waitFor();
   assert.equal(await page.getByRole("dialog").count(), 0);
   // What cannot be is refused, and said where it was asked.
   await page.keyboard.press("Enter");
@@ -287,7 +287,9 @@ main(async (page, base, browser, watch) => {
   await inspect(page, "busy");
 
   await page.emulateMedia({ reducedMotion: "reduce" });
-  assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
+  await settles("nothing moves", async () => {
+    assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
+  });
   await page.emulateMedia({ reducedMotion: null });
 
   const cookie = await logsIn(page, browser, watch);
