@@ -20,6 +20,7 @@ mod crash_between;
 mod crash_budget;
 mod crashloop;
 mod dashboard;
+mod docs;
 mod drain;
 mod edgefile_cli;
 mod edgefile_hosts;

@@ -88,11 +88,11 @@ pub struct UpgradeOrder {
 }
 
 impl Handover {
-    /// Nobody has asked. What is watched is watched with `registry`.
-    pub(super) fn new(registry: Registry, now: Instant) -> Self {
+    /// Nobody has asked. What is watched is watched with `registry`; `program` is ours.
+    pub(super) fn new(registry: Registry, program: Program, now: Instant) -> Self {
         Self {
             core: Upgrade::new(now),
-            program: Program::of_this_process(),
+            program,
             registry,
             asked: None,
             successor: None,
