@@ -174,8 +174,8 @@ pub struct Trail {
     pub detail: &'static str,
     /// The bound that was reached: bytes or milliseconds, as the reason has it; 0 where none was.
     pub limit: u64,
-    tries: [Option<Try>; TRY_COUNT],
-    tried: u32,
+    pub(in crate::observe) tries: [Option<Try>; TRY_COUNT],
+    pub(in crate::observe) tried: u32,
 }
 
 impl Trail {

@@ -186,7 +186,7 @@ mod tests {
         let mut history = History::default();
         let none = config(&history, 1, None);
         assert_eq!((none.last_attempt, none.history, none.path), (None, Vec::new(), None));
-        (1..=3).for_each(|id| history.record(attempt(id)));
+        (1..=3).for_each(|id| history.record(attempt(id), rip::time::UnixMillis(0)));
         let told = config(&history, 4, Some("/srv/Edgefile"));
         let ids: Vec<_> = told.history.iter().map(|attempt| attempt["id"].clone()).collect();
         assert_eq!(ids, [1, 2, 3]);

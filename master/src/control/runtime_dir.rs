@@ -7,6 +7,7 @@
 use super::start_error::StartError;
 use crate::sys::lock::{LockError, PidFile};
 use crate::sys::privilege::Identity;
+use crate::sys::proc::is_alive;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Uid, chown, fchownat, geteuid};
@@ -123,7 +124,7 @@ impl RuntimeDir {
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
-            if !Path::new(&format!("/proc/{pid}")).exists()
+            if !is_alive(pid)
                 && let Err(error) = fs::remove_dir_all(entry.path())
             {
                 log::warn!("{} stays behind: {error}", entry.path().display());
