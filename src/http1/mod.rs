@@ -25,6 +25,7 @@ pub mod handshake;
 pub mod head;
 pub mod known;
 pub mod method;
+pub mod opening;
 pub mod parse;
 pub mod refusal;
 pub mod server;

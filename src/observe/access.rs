@@ -16,7 +16,7 @@ pub struct Access<'a> {
     pub request_id: &'a [u8],
     /// The client's address as text; may be empty.
     pub client_ip: &'a [u8],
-    /// The authority it asked for; may be empty.
+    /// The authority it asked for; may be empty. A user in it is not written.
     pub host: &'a [u8],
     /// The app it was routed to; empty when none.
     pub app: &'a str,
@@ -24,7 +24,7 @@ pub struct Access<'a> {
     pub worker: Option<WorkerId>,
     /// The method; empty when there was no request line.
     pub method: &'a [u8],
-    /// The path or the whole target; what follows `?` is not written.
+    /// The target; only its path is written.
     pub path: &'a [u8],
     /// The status of the answer.
     pub status: u16,
@@ -65,7 +65,7 @@ impl Access<'_> {
         out.extend_from_slice(" │ ".as_bytes());
         text::push_word(out, cut(self.method, METHOD_BYTES));
         out.push(b' ');
-        text::push_word(out, without_query(self.path));
+        text::push_word(out, path_of(self.path));
         out.extend_from_slice(" │ ".as_bytes());
         text::push_word(out, self.app.as_bytes());
         match self.worker {
@@ -93,7 +93,7 @@ impl Access<'_> {
         text::push_json_time(out, self.at);
         push_text(out, "id", self.request_id);
         push_text(out, "ip", self.client_ip);
-        push_text(out, "host", cut(self.host, HOST_BYTES));
+        push_text(out, "host", cut(without_user(self.host), HOST_BYTES));
         push_text(out, "app", self.app.as_bytes());
         push_key(out, "worker");
         match self.worker {
@@ -101,7 +101,7 @@ impl Access<'_> {
             None => out.extend_from_slice(b"null"),
         }
         push_text(out, "method", cut(self.method, METHOD_BYTES));
-        push_text(out, "path", without_query(self.path));
+        push_text(out, "path", path_of(self.path));
         push_count(out, "status", u64::from(self.status));
         push_seconds(out, "totalSeconds", Some(self.total));
         push_seconds(out, "queueSeconds", self.queued);
@@ -184,9 +184,25 @@ fn push_size(out: &mut Vec<u8>, bytes: u64) {
     text::push(out, format_args!("{scaled:.digits$}{}", unit.unwrap_or('E')));
 }
 
-fn without_query(target: &[u8]) -> &[u8] {
+/// The path of a target of any form (RFC 9112 §3.2): without the query, and where the target names a
+/// host, without that and whoever it says asks.
+pub fn path_of(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
-    &target[..end.unwrap_or(target.len())]
+    let target = &target[..end.unwrap_or(target.len())];
+    if matches!(target, [] | [b'/' | b'*', ..]) {
+        return target;
+    }
+    let Some(scheme) = target.windows(3).position(|three| three == b"://") else {
+        return without_user(target);
+    };
+    let rest = &target[scheme + 3..];
+    rest.iter().position(|byte| *byte == b'/').map_or(b"/", |slash| &rest[slash..])
+}
+
+/// An authority without its user and password.
+pub fn without_user(authority: &[u8]) -> &[u8] {
+    let at = authority.iter().rposition(|byte| *byte == b'@');
+    &authority[at.map_or(0, |at| at + 1)..]
 }
 
 /// `text/html; charset=utf-8` is `text/html`.
@@ -283,6 +299,28 @@ mod tests {
              \"queueSeconds\":0.000000,\"workerSeconds\":0.004100,\"type\":\"application/json\",\
              \"bytesIn\":0,\"bytesOut\":1229,\"mark\":\"slow\"}\n"
         );
+    }
+
+    #[test]
+    fn of_a_target_only_the_path_is_written() {
+        for (target, path) in [
+            ("/a/b?c=/d", "/a/b"),
+            ("/a#f?q", "/a"),
+            ("/?", "/"),
+            ("*", "*"),
+            ("http://a.test/p?q=1", "/p"),
+            ("HTTPS://user:hunter2@a.test:1/p//q", "/p//q"),
+            ("http://user:hunter2@a.test?x", "/"),
+            ("user:hunter2@a.test:443", "a.test:443"),
+            ("a.test:443", "a.test:443"),
+            ("?hunter2", ""),
+        ] {
+            let shown = path_of(target.as_bytes());
+            assert_eq!(String::from_utf8_lossy(shown), path, "{target}");
+        }
+        let (text, value) = json(&Access { host: b"user:hunter2@a.test:1", ..access() });
+        assert_eq!(value["host"], "a.test:1");
+        assert!(!text.contains("hunter2"));
     }
 
     #[test]

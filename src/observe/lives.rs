@@ -2,7 +2,7 @@
 //!
 //! The numbers are those of the process: apps that come and go with configurations keep theirs.
 
-use crate::contract::attempt::AttemptResult;
+use crate::contract::attempt::{AttemptResult, AttemptSource};
 use crate::contract::event::Event;
 use crate::ids::AppId;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub struct Lives {
     /// By app; every app that ever had a worker.
     pub apps: BTreeMap<AppId, AppLives>,
-    /// Configurations that became active.
+    /// Configurations that became active in the place of another.
     pub applied: u64,
     /// Those that never did.
     pub rejected: u64,
@@ -113,6 +113,8 @@ impl Lives {
             Event::RollDone { app, .. } => self.of(app).rolled += 1,
             Event::RollAborted { app, .. } => self.of(app).rolls_aborted += 1,
             Event::WorkerRefused { .. } => self.refused += 1,
+            // The first configuration takes the place of none.
+            Event::ConfigActivated(attempt) if attempt.source == AttemptSource::Start => {}
             Event::ConfigActivated(attempt)
             | Event::ConfigRejected(attempt)
             | Event::ConfigRollback(attempt) => {

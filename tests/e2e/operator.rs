@@ -3,8 +3,16 @@
 
 use crate::harness::http::Response;
 use crate::harness::network::{Network, OWN};
-use crate::harness::{Client, Server, Setup, eventually};
-use serde_json::Value;
+use crate::harness::port::Port;
+use crate::harness::tls::identity;
+use crate::harness::{Client, Server, Setup, eventually, tools};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// One request as it would be asked on this machine.
 fn local(server: &Server, method: &str, target: &str) -> Response {
@@ -220,3 +228,251 @@ edge { http "127.0.0.1:PORT" }
 app "api" { entry "builtin:hello"; workers 1 }
 site "a.test" { route "/api/*" { to-app "api" } }
 "#;
+
+#[test]
+fn every_endpoint_is_where_the_edgefile_has_it_or_nowhere() {
+    let file = ONLY_ONE_PATH.replace("/api/*", "/*");
+    let with = |line: &str| file.replace("PORT\" }", &format!("PORT\"; {line} }}"));
+    let setup =
+        Setup::edgefile(&with("builtin livez=\"off\" readyz=\"/up\" metrics=\"/inside/m\""));
+    let server = setup.word("--no-watch").start();
+    let app = server.get("/").text();
+    let asked = |target: &str| {
+        let response = local(&server, "GET", target);
+        (response.status, response.text())
+    };
+    for target in ["/livez", "/readyz", "/metrics"] {
+        let told = server.connect().ask_at("a.test", "GET", target);
+        assert_eq!((told.status, told.text()), (200, app.clone()), "{target} is the app's");
+    }
+    assert_eq!(asked("/up"), (200, "ok".to_owned()));
+    assert_eq!(asked("/healthz"), (200, "ok".to_owned()));
+    assert!(asked("/inside/m").1.contains("rip_"), "the metrics have moved");
+    assert_eq!(asked("/diagnostics").0, 200);
+    assert_eq!(server.get("/diagnostics").status, 404, "the route does not take it");
+    let elsewhere = |target: &str| {
+        let fields = "X-Forwarded-For: 203.0.113.9\r\n";
+        server.request("GET", target, fields, b"").status
+    };
+    server.take_up(&with("builtin open=#true"));
+    assert_eq!(
+        (elsewhere("/diagnostics"), elsewhere("/metrics"), asked("/livez").0),
+        (200, 200, 200)
+    );
+    assert_eq!(server.get("/diagnostics").status, 200, "at every host");
+    server.take_up(&with("builtin \"off\""));
+    let paths = ["/server", "/status", "/livez", "/readyz", "/healthz", "/metrics", "/diagnostics"];
+    for target in paths {
+        let told = server.get(target);
+        assert_eq!((told.status, told.text()), (200, app.clone()), "{target} is the app's");
+    }
+}
+
+#[test]
+fn the_operators_address_serves_the_operator_and_nobody_else() {
+    let (one, other) = (Port::free(), Port::free());
+    let with = |port: &Port| {
+        let line = format!("admin \"127.0.0.1:{}\"; builtin \"off\"; ", port.number);
+        ONLY_ONE_PATH.replace("edge { ", &format!("edge {{ {line}"))
+    };
+    let server = Setup::edgefile(&with(&one)).word("--no-watch").start();
+    let admin = |port: &Port| Client::connect(port.number);
+    let mut client = admin(&one);
+    for target in ["/server", "/livez", "/readyz", "/healthz", "/status", "/metrics"] {
+        let fields = "X-Forwarded-For: 203.0.113.9\r\nOrigin: http://evil.test\r\n";
+        client.request_at("whatever.test", "GET", target, fields, b"");
+        assert_eq!(client.response().status, 200, "{target}");
+    }
+    let told = client.ask("GET", "/diagnostics").json();
+    assert_eq!(told["apps"][0]["id"], "api");
+    assert_eq!(told["urls"], json!([format!("http://a.test:{}/", server.port())]));
+    for (method, target) in
+        [("GET", "/api/"), ("GET", "/publish"), ("POST", "/publish"), ("GET", "/control/reload")]
+    {
+        let refused = client.ask_at("a.test", method, target);
+        assert_eq!(refused.status, 404, "{method} {target}");
+    }
+    assert_eq!(client.ask("DELETE", "/status").status, 405);
+    let status = client.ask("GET", "/status").json();
+    assert_eq!(status["ports"], json!([server.port()]), "it is no port for clients");
+    assert_eq!(server.get("/diagnostics").status, 404);
+    // Another address takes its place like that of any listener.
+    server.take_up(&with(&other));
+    assert_eq!(admin(&other).ask("GET", "/livez").status, 200);
+    eventually("the old address closed", || Client::try_connect(one.number).is_err());
+    // What is public becomes the operator's, and the other way round, without a restart.
+    let file = format!("edge {{ admin \"127.0.0.1:PORT\"; http \"127.0.0.1:{}\" }}", other.number);
+    let swapped = ONLY_ONE_PATH.replace("edge { http \"127.0.0.1:PORT\" }", &file);
+    server.take_up(&swapped);
+    assert_eq!(admin(&other).ask("GET", "/api/").status, 200);
+    assert_eq!(local(&server, "GET", "/api/").status, 404);
+    assert_eq!(server.get("/diagnostics").status, 200);
+}
+
+#[test]
+fn what_has_happened_to_the_configuration_is_told() {
+    let text = |line: &str| format!("{ONLY_ONE_PATH}{line}");
+    let server = Setup::edgefile(&text("")).word("--no-watch").start();
+    server.take_up(&text("upstream \"far\" { target \"http://127.0.0.1:9\" }\n"));
+    server.refuses_up(&text("nonsense\n"), "invalid");
+    let told = diagnostics(&server);
+    let config = &told["config"];
+    assert_eq!(config["version"], 2);
+    assert_eq!(config["path"], server.path("app/Edgefile").to_str().expect("a path in UTF-8"));
+    let column = |name: &str| -> Vec<Value> {
+        let rows = config["history"].as_array().expect("a history");
+        rows.iter().map(|row| row[name].clone()).collect()
+    };
+    assert_eq!(column("source"), ["start", "api", "api"]);
+    assert_eq!(column("result"), ["applied", "applied", "rejected"]);
+    assert_eq!(config["lastAttempt"]["code"], "invalid");
+    let mut newest_first = server.attempts();
+    newest_first.reverse();
+    assert_eq!(config["history"], json!(newest_first));
+    assert_eq!(told["hosts"], json!(["a.test"]));
+    let [upstream] = told["upstreams"].as_array().expect("upstreams").as_slice() else {
+        panic!("{told}")
+    };
+    assert_eq!(upstream["id"], "far");
+    assert_eq!(upstream["targets"][0]["url"], "http://127.0.0.1:9");
+    assert_eq!(upstream["targets"][0]["inflight"], 0);
+}
+
+#[test]
+fn the_command_line_shows_it_to_people_and_to_programs() {
+    let server = Setup::builtin("hello").workers(2).start();
+    server.wait_for_workers(2);
+    for _ in 0..3 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    let (code, page) = server.cli(&["ctl", "diagnostics"]);
+    assert_eq!(code, 0, "{page}");
+    for part in ["status      healthy", "requests    3 ", "hello  ready    2/2", "DAYS LEFT"] {
+        assert_eq!(page.contains(part), part != "DAYS LEFT", "{part} in {page}");
+    }
+    let (code, text) = server.cli(&["ctl", "diagnostics", "--json"]);
+    let told: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, &told["apps"][0]["ready"]), (0, &2.into()));
+    for line in [&["ctl", "metrics"][..], &["ctl", "metrics", "--json"]] {
+        let (code, text) = server.cli(line);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("\nrip_http_requests_total{"), "{text}");
+    }
+    let mut client = server.connect();
+    let openly = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    client.request_at("localhost", "GET", "/metrics", openly, b"");
+    let open = client.response();
+    assert!(open.field("content-type").starts_with("application/openmetrics-text"), "{open:?}");
+    assert!(open.text().ends_with("# EOF\n"), "{}", open.text());
+    client.request_at("localhost", "GET", "/metrics", "", b"");
+    let plain = client.response();
+    assert_eq!(plain.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+}
+
+#[test]
+fn certificates_are_told_with_the_days_they_have_left() {
+    let https = Port::free();
+    let setup = Setup::builtin("hello").workers(1).flag("--https-port", https.number);
+    let stem = setup.path("a");
+    identity(&["a.test", "localhost"], 100).write(&stem);
+    let file = |extension| stem.with_extension(extension).display().to_string();
+    let server = setup.flag("--cert", file("crt")).flag("--key", file("key")).start();
+    let told = diagnostics(&server);
+    let [cert] = told["certs"].as_array().expect("certificates").as_slice() else {
+        panic!("{told}")
+    };
+    assert_eq!(cert["domains"], json!(["a.test", "localhost"]));
+    assert_eq!(cert["source"], "manual");
+    let days = cert["daysLeft"].as_i64().expect("days");
+    assert!((98..=100).contains(&days), "{cert}");
+    assert!(cert["notAfter"].as_u64().is_some_and(|at| at > told["at"].as_u64().unwrap() / 1000));
+}
+
+#[test]
+fn a_control_loop_that_is_busy_holds_up_nobody_but_who_asks_it() {
+    let server = Setup::builtin("hello").workers(1).start();
+    let held = Held::new(&server);
+    let began = Instant::now();
+    let mut asking = server.connect();
+    asking.request_at("localhost", "GET", "/diagnostics", "", b"");
+    let mut leaves = server.connect();
+    leaves.request_at("localhost", "GET", "/metrics", "", b"");
+    leaves.reset();
+    let mut client = server.connect();
+    for target in ["/", "/livez", "/readyz", "/status"] {
+        assert_eq!(client.ask("GET", target).status, 200, "{target}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "nobody waits: {:?}", began.elapsed());
+    let refused = asking.response();
+    assert_eq!((refused.status, refused.field("retry-after")), (503, "1"));
+    assert!((4..9).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    asking.request_at("localhost", "GET", "/diagnostics", "", b"");
+    drop(held);
+    // The answer to what was given up comes now, and is nobody's: this one is the right one.
+    let response = asking.response();
+    assert_eq!(response.status, 200);
+    assert_eq!(response.json()["metrics"]["rejects"]["control-busy"], 1, "{}", response.text());
+}
+
+#[test]
+fn a_thousand_scrapes_at_once_are_answered_and_cost_no_request() {
+    let server = Setup::builtin("hello").workers(2).concurrency(8).descriptors(8192).start();
+    server.wait_for_workers(2);
+    let port = server.port();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let is_over = Arc::clone(&is_over);
+            thread::spawn(move || {
+                let mut client = Client::connect(port);
+                let mut count = 0;
+                while !is_over.load(Relaxed) {
+                    assert_eq!(client.ask("GET", "/").status, 200);
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    let mut clients: Vec<_> = (0..1000).map(|_| server.connect()).collect();
+    for (index, client) in clients.iter_mut().enumerate() {
+        let target = if index % 2 == 0 { "/metrics" } else { "/diagnostics" };
+        client.request_at("localhost", "GET", target, "", b"");
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    is_over.store(true, Relaxed);
+    let asked: u64 = load.into_iter().map(|thread| thread.join().expect("every answer")).sum();
+    let told = diagnostics(&server);
+    let counted = told["metrics"]["requests"].as_u64().expect("a number");
+    assert_eq!(counted, asked + 1000, "every request is counted, scrapes too");
+    assert_eq!(told["metrics"]["responses"]["5xx"], 0);
+}
+
+/// The control loop of a server, held still.
+struct Held {
+    holder: std::process::Child,
+}
+
+impl Held {
+    fn new(server: &Server) -> Self {
+        let mut command = Command::new(tools::python());
+        command.arg(tools::app("hold_thread.py")).arg(server.pid().to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = command.spawn().expect("python is there");
+        let mut line = String::new();
+        let output = holder.stdout.take().expect("its output");
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        assert_eq!(line, "held\n", "run this test as root: it takes the right to trace");
+        Self { holder }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // What it holds goes on when it ends.
+        drop(self.holder.stdin.take());
+        let _ = self.holder.wait();
+    }
+}

@@ -1,6 +1,6 @@
 //! What is not a valid request is refused, closes its connection, and no worker sees any of it.
 
-use crate::harness::{Server, Setup};
+use crate::harness::{Server, Setup, until};
 
 /// A name, the raw bytes, and the status they get.
 type Row<'a> = (&'a str, &'a [u8], u16);
@@ -215,6 +215,22 @@ fn refused(rows: &[Row<'_>]) {
         assert_eq!(client.response().status, *status, "{name} in two pieces");
     }
     assert!(server.seen().is_empty(), "a worker saw {:?}", server.seen()[0].0);
+    // Each is told, with the reason, and none of them twice.
+    let told = until("a line for each", || {
+        let log = server.stdout();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(" │ ")).collect();
+        let statuses = lines.iter().map(|line| {
+            assert!(line.contains(" reason="), "{line}");
+            let status = line.split(" │ ").nth(1).and_then(|part| part.split(' ').next());
+            status.and_then(|status| status.parse::<u16>().ok()).expect("a status")
+        });
+        let mut statuses: Vec<_> = statuses.collect();
+        statuses.sort_unstable();
+        (statuses.len() >= 2 * rows.len()).then_some(statuses)
+    });
+    let mut expected: Vec<_> = rows.iter().flat_map(|(_, _, status)| [*status; 2]).collect();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
 }
 
 fn send(server: &Server, name: &str, bytes: &[u8], status: u16) {

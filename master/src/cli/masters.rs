@@ -116,7 +116,8 @@ fn subdirectories(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// In a shared place such as `/tmp` anybody could have put a directory with a false master.
+/// In a shared place such as `/tmp` anybody could have put a directory with a false master. Root also asks
+/// the masters of others, where root alone can have made their directory: services run as users of their own.
 fn is_ours(directory: &Path) -> bool {
     fs::symlink_metadata(directory)
         .is_ok_and(|found| found.is_dir() && is_trusted(directory, found.uid()))
@@ -125,6 +126,7 @@ fn is_ours(directory: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     struct Scene {
         root: PathBuf,
@@ -207,6 +209,26 @@ mod tests {
         let mut masters = scene.all(&search);
         masters[1].own = true;
         assert_eq!(choose(None, masters, &search).unwrap().name, "web");
+    }
+
+    #[test]
+    fn root_asks_masters_of_others_where_root_alone_can_have_made_their_place() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let scene = Scene::new("others", &["service"], &[]);
+        let other = Some(nix::unistd::Uid::from_raw(65_534));
+        nix::unistd::chown(&scene.root.join("service"), other, None).unwrap();
+        let mode = |mode| fs::Permissions::from_mode(mode);
+        fs::set_permissions(&scene.root, mode(0o755)).unwrap();
+        assert_eq!(scene.select(None).unwrap().name, "service");
+        for shared in [0o777, 0o775, 0o1777] {
+            fs::set_permissions(&scene.root, mode(shared)).unwrap();
+            assert_eq!(running(&scene.search()), [], "{shared:o}");
+        }
+        fs::set_permissions(&scene.root, mode(0o755)).unwrap();
+        nix::unistd::chown(&scene.root, other, None).unwrap();
+        assert_eq!(running(&scene.search()), [], "whoever owns the place makes what he likes");
     }
 
     #[test]

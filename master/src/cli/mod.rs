@@ -13,6 +13,8 @@ pub mod compiler;
 pub mod completions;
 pub mod credential;
 pub mod ctl;
+mod dashboard;
+pub mod diagnostics;
 pub mod entry;
 pub mod env;
 pub mod events;
@@ -38,7 +40,7 @@ pub mod upgrade;
 pub mod value;
 pub mod why;
 
-use crate::shared::diagnostics;
+use crate::shared::diagnostics as logging;
 use args::{Cli, CtlVerb, Start, Unread, Verb};
 use exit::{Exit, Failure};
 use rip::contract::listen::FreePorts;
@@ -74,7 +76,7 @@ fn perform(
     match verb {
         Verb::Start(flags) => {
             let settings = settings(&flags)?;
-            diagnostics::begin(settings.debug, settings.config.edge.log.json);
+            logging::begin(settings.debug, settings.config.edge.log.json);
             serve(settings)
         }
         Verb::Stop(flags) | Verb::Ctl { verb: CtlVerb::Stop(flags) } => ctl::stop(&flags),
@@ -89,9 +91,12 @@ fn perform(
         Verb::Plan(flags) | Verb::Ctl { verb: CtlVerb::Plan(flags) } => reload::plan(&flags),
         Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
         Verb::Ctl { verb: CtlVerb::Explain(flags) } => explain::explain(&flags),
+        Verb::Ctl { verb: CtlVerb::Diagnostics(flags) } => diagnostics::diagnostics(&flags),
+        Verb::Ctl { verb: CtlVerb::Metrics(flags) } => diagnostics::metrics(&flags),
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
         Verb::Ctl { verb: CtlVerb::Sessions(flags) } => sessions::sessions(&flags),
+        Verb::Ctl { verb: CtlVerb::DashboardLogin(flags) } => dashboard::login(&flags),
         Verb::Ctl { verb: CtlVerb::Hosts(flags) } => registry::hosts(&flags),
         Verb::Add(flags) => registry::add(&flags),
         Verb::Remove(flags) => registry::remove(&flags),

@@ -163,6 +163,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
         publish_secret: settings.publish_secret.clone(),
         hubs: Hubs::default(),
         sessions: Sessions::default(),
+        logins: Default::default(),
         tls: Arc::new(tls),
         renewals: Renewals::default(),
         files: files.queue(),

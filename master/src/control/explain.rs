@@ -94,20 +94,20 @@ impl Explains {
 }
 
 impl Master {
-    /// Asks the loops for what they know of the requests called `id`. The answer follows, but where
-    /// there are no loops any more.
-    pub(super) fn explain(&mut self, from: Asker, id: &str) -> Option<Answer> {
-        let Some(edges) = &self.edges else {
-            return Some(Answer::refused(503, "the server has ended its requests", ""));
-        };
+    /// Asks the loops for what they know of the requests called `id`; the answer follows.
+    pub(super) fn explain(&mut self, from: Asker, id: &str) {
         let explains = &mut self.explains;
         explains.asked += 1;
         let (ticket, id): (u64, Arc<[u8]>) = (explains.asked, id.as_bytes().into());
-        edges.tell(|| EdgeMessage::Recall { ticket, id: Arc::clone(&id) });
-        let silent = (0..loops(edges)).map(LoopIndex).collect();
+        let mut silent = BTreeSet::new();
+        // What has ended is known even when nobody serves any more.
+        if let Some(edges) = &self.edges {
+            edges.tell(|| EdgeMessage::Recall { ticket, id: Arc::clone(&id) });
+            silent = (0..loops(edges)).map(LoopIndex).collect();
+        }
         let until = self.clock.now() + PATIENCE;
-        explains.waiting.insert(ticket, Waiting { from, id, silent, notes: Vec::new(), until });
-        None
+        let waiting = Waiting { from, id, silent, notes: Vec::new(), until };
+        self.explains.waiting.insert(ticket, waiting);
     }
 
     /// Tells whom it can be told what became of requests.

@@ -156,6 +156,8 @@ impl Master {
     /// # Errors
     /// When the app turned out to be impossible to start, or the event loop itself failed.
     pub fn run(mut self) -> Result<Outcome, StartError> {
+        // Booting has taken its time.
+        self.clock.refresh();
         self.note_configuration();
         let apps = &self.settings.config.apps;
         let app = apps.first().map_or_else(|| AppId::new(""), |app| app.id.clone());
@@ -333,6 +335,7 @@ impl Master {
 
     /// Lets the cores act on the facts, and carries out what they want.
     fn settle(&mut self) {
+        self.state.reports.forget();
         let now = self.clock.now();
         self.shutdown.settle(self.crews.is_gone(), now);
         while let Some(order) = self.shutdown.poll_order() {
@@ -492,6 +495,9 @@ impl Master {
         let from = request.from;
         let verb = Verb::of(&mut request);
         let audit = verb.as_ref().ok().and_then(Audit::of);
+        if audit.is_some() {
+            self.state.reports.forget();
+        }
         let answer = match verb {
             Err(refused) => Some(refused),
             Ok(verb) if request.by.process().is_none() && !verb.is_for_clients() => {
@@ -516,13 +522,17 @@ impl Master {
             Ok(Verb::Rollback { wait }) => self.reload_on_request(&request, Wish::Rollback, wait),
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
+            Ok(Verb::DashboardLogin) => Some(self.dashboard_login()),
             Ok(Verb::Diagnostics) => Some(self.diagnostics()),
             Ok(Verb::Metrics { format }) => Some(self.metrics(format)),
             Ok(Verb::Config) => {
                 let active = self.shared.current.load();
                 Some(configuration(active.version, self.edgefile(), &active.config))
             }
-            Ok(Verb::Explain { id }) => self.explain(from, &id),
+            Ok(Verb::Explain { id }) => {
+                self.explain(from, &id);
+                None
+            }
             Ok(Verb::History) => {
                 Some(history(&self.reload.history, self.reload.pipeline.version()))
             }
@@ -683,8 +693,8 @@ impl Master {
         self.explains.chronicle.hear(event, at);
         let frame = self.feed.tell(event, at);
         self.server.publish(&frame);
-        if let Some(json) = self.feed.newest() {
-            self.tell_watchers(json);
+        if let Some((id, json)) = self.feed.newest() {
+            self.tell_watchers(id, json);
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::listing::{self, AppNotes};
 use super::master::Master;
 use super::server::Answer;
+use crate::shared::door::JSON;
 use crate::shared::upstreams::UpstreamView;
 use rip::contract::cert::TlsCertRecord;
 use rip::observe::lives::AppLives;
@@ -11,45 +12,64 @@ use rip::observe::numbers::Numbers;
 use rip::observe::prometheus::Format;
 use rip::observe::report::{AppReport, CertReport, ConfigReport, Report, UpstreamReport};
 use rip::reload::History;
-use rip::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The report of one turn of the main loop: whoever asks in the same turn gets the same.
+/// What was made for who asked, as long as nothing can have changed since: many may ask at once.
 #[derive(Default)]
 pub(super) struct Reports {
-    last: Option<(Instant, Arc<[u8]>)>,
+    made: Vec<(Form, Arc<[u8]>)>,
+}
+
+/// How everything is written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Report,
+    Metrics(Format),
+}
+
+impl Reports {
+    /// Something may have changed.
+    pub(super) fn forget(&mut self) {
+        self.made.clear();
+    }
 }
 
 impl Master {
     /// `GET /diagnostics`.
     pub(super) fn diagnostics(&mut self) -> Answer {
-        Answer::of(200, crate::shared::door::JSON, self.report_json().to_vec())
+        Answer::of(200, JSON, self.report_json().to_vec())
     }
 
     /// `GET /metrics`.
-    pub(super) fn metrics(&self, format: Format) -> Answer {
-        let mut text = Vec::new();
-        self.numbers().exposition(format, &mut text);
-        Answer::of(200, format.content_type(), text)
+    pub(super) fn metrics(&mut self, format: Format) -> Answer {
+        let text = self.written(Form::Metrics(format), |master| {
+            let mut text = Vec::new();
+            master.numbers().exposition(format, &mut text);
+            text
+        });
+        Answer::of(200, format.content_type(), text.to_vec())
     }
 
     /// The report as JSON.
     pub(super) fn report_json(&mut self) -> Arc<[u8]> {
-        let now = self.clock.now();
-        if let Some((at, json)) = &self.state.reports.last
-            && *at == now
-        {
-            return Arc::clone(json);
+        self.written(Form::Report, |master| {
+            serde_json::to_vec(&master.current_report()).unwrap_or_else(|error| {
+                log::error!("the report cannot be written: {error}");
+                b"{}".to_vec()
+            })
+        })
+    }
+
+    fn written(&mut self, form: Form, write: impl FnOnce(&Self) -> Vec<u8>) -> Arc<[u8]> {
+        let made = &self.state.reports.made;
+        if let Some((_, text)) = made.iter().find(|(found, _)| *found == form) {
+            return Arc::clone(text);
         }
-        let json = serde_json::to_vec(&self.current_report()).unwrap_or_else(|error| {
-            log::error!("the report cannot be written: {error}");
-            b"{}".to_vec()
-        });
-        let json: Arc<[u8]> = json.into();
-        self.state.reports.last = Some((now, Arc::clone(&json)));
-        json
+        let text: Arc<[u8]> = write(self).into();
+        self.state.reports.made.push((form, Arc::clone(&text)));
+        text
     }
 
     /// How everything is at this moment.
@@ -76,6 +96,7 @@ impl Master {
             at: wall.0,
             metrics: numbers.metrics(),
             recent: numbers.recent(),
+            errors: Vec::new(),
             gauges: numbers.gauges(),
             realtime: numbers.realtime(),
             apps: app_reports(apps, &numbers),

@@ -152,12 +152,6 @@ impl RuntimeDir {
         self.path.join(CONTROL_SOCKET)
     }
 
-    /// Where the workers' sockets are.
-    #[cfg(test)]
-    fn sockets(&self) -> &Path {
-        &self.sockets
-    }
-
     /// Where the worker's socket is.
     pub fn worker_socket(&self, worker: WorkerId) -> PathBuf {
         self.sockets.join(worker_socket(worker))

@@ -4,6 +4,7 @@
 use super::exchange::{Exchange, Record};
 use super::front::Front;
 use super::request::AddressText;
+use super::routing::Errand;
 use super::secure::{add_hsts, hsts};
 use super::turn::Edge;
 use crate::reactor::buffers::Blocks;
@@ -17,6 +18,7 @@ use rip::http1::fields::Signals;
 use rip::http1::head::{RequestHead, ResponseHead};
 use rip::http1::known::Known;
 use rip::http1::method::Method;
+use rip::http1::opening::opening;
 use rip::http1::server::After;
 use rip::http1::{FieldWriter, ResponseLength, encode};
 use rip::observe::access::Access;
@@ -39,7 +41,28 @@ impl Edge {
         detail: &'static str,
         head: Option<(&RequestHead, &[u8])>,
     ) {
-        self.refuse_changed(key, reason, detail, head, (b"", None), None);
+        let request = head.map_or(Refused::Unread(b""), |(head, buf)| Refused::Read(head, buf, ""));
+        self.refuse_changed(key, reason, detail, request, (b"", None), None);
+    }
+
+    /// Refuses what could not be read as a request; `input` is what came of it.
+    pub(super) fn refuse_unread(
+        &mut self,
+        key: Key,
+        reason: Reason,
+        detail: &'static str,
+        input: &[u8],
+    ) {
+        self.refuse_changed(key, reason, detail, Refused::Unread(input), (b"", None), None);
+    }
+
+    /// What came is not HTTP at all: the connection ends without a word, but not untold.
+    pub(super) fn refuse_silently(&mut self, key: Key, reason: Reason) {
+        let id = RequestId::new(None, &mut self.entropy);
+        let mut record = Record { status: reason.status(), ..Record::default() };
+        (record.began, record.wall) = (self.clock.now(), self.clock.wall());
+        self.tell(key, &id, "", &record, Some(reason));
+        self.close_front(key);
     }
 
     /// Refuses a request with further fields in the answer, `fields`, as whole lines.
@@ -50,7 +73,8 @@ impl Edge {
         head: (&RequestHead, &[u8]),
         fields: &[u8],
     ) {
-        self.refuse_changed(key, reason, "", Some(head), (fields, None), None);
+        let request = Refused::Read(head.0, head.1, "");
+        self.refuse_changed(key, reason, "", request, (fields, None), None);
     }
 
     /// The same for a request that a rule has taken: its answer is changed as all of that route are.
@@ -59,14 +83,19 @@ impl Edge {
         key: Key,
         reason: Reason,
         head: (&RequestHead, &[u8]),
-        rule: usize,
+        errand: &Errand,
     ) {
         let snapshot = Arc::clone(self.snapshots.active());
+        let pool = self.seats.pool(errand.pool).cloned();
+        let upstream = errand.upstream.and_then(|upstream| snapshot.config.upstreams.get(upstream));
+        let app = pool.as_ref().map(|pool| pool.id.as_str());
+        let app = app.or(upstream.map(|upstream| upstream.id.as_str())).unwrap_or_default();
         let mut rules = Vec::new();
-        self.collect_changes(rule, &mut rules);
+        self.collect_changes(errand.rule, &mut rules);
         let changes = snapshot.table.headers().response(&rules);
         let changes = changes.as_ref().map(|changes| changes as &dyn Changes);
-        self.refuse_changed(key, reason, "", Some(head), (b"", changes), Some(rule));
+        let request = Refused::Read(head.0, head.1, app);
+        self.refuse_changed(key, reason, "", request, (b"", changes), Some(errand.rule));
     }
 
     fn refuse_changed(
@@ -74,23 +103,27 @@ impl Edge {
         key: Key,
         reason: Reason,
         detail: &'static str,
-        head: Option<(&RequestHead, &[u8])>,
+        request: Refused<'_>,
         (fields, changes): (&[u8], Option<&dyn Changes>),
         rule: Option<usize>,
     ) {
-        let (id, accept) = match head {
-            Some((head, buf)) => {
-                (self.request_id(head, buf), head.find(Known::Accept).unwrap_or_default().of(buf))
+        let mut record = Record::default();
+        let (id, accept, app, head) = match request {
+            Refused::Read(head, buf, app) => {
+                record.begin(head, buf, self.clock.now(), self.clock.wall());
+                let accept = head.find(Known::Accept).unwrap_or_default().of(buf);
+                (self.request_id(head, buf), accept, app, Some((head, buf)))
             }
-            None => (RequestId::new(None, &mut self.entropy), &b""[..]),
+            Refused::Unread(input) => {
+                let (method, target) = opening(input);
+                (record.began, record.wall) = (self.clock.now(), self.clock.wall());
+                record.method.extend_from_slice(method);
+                record.path.extend_from_slice(target);
+                (RequestId::new(None, &mut self.entropy), &b""[..], "", None)
+            }
         };
         if !detail.is_empty() {
             log::debug!("{id}: refused as {}: {detail}", reason.code());
-        }
-        let mut record = Record::default();
-        match head {
-            Some((head, buf)) => record.begin(head, buf, self.clock.now(), self.clock.wall()),
-            None => (record.began, record.wall) = (self.clock.now(), self.clock.wall()),
         }
         record.peer = self.client_ip(key, head);
         record.trail.detail = detail;
@@ -98,7 +131,7 @@ impl Edge {
         let refusal =
             Refusal { reason, accept, retry_after_secs: None, fields, size: None, changes };
         self.write_refusal(key, &id, &refusal, &mut record);
-        self.tell(key, &id, "", &record, Some(reason));
+        self.tell(key, &id, app, &record, Some(reason));
     }
 
     /// Answers the exchange with `reason`, or cuts its answer off where one has begun.
@@ -425,6 +458,15 @@ impl Edge {
     }
 }
 
+/// What is refused.
+#[derive(Clone, Copy)]
+enum Refused<'a> {
+    /// A request, and the app or upstream it was for, if that is known.
+    Read(&'a RequestHead, &'a [u8], &'a str),
+    /// Bytes that are none, or not yet one.
+    Unread(&'a [u8]),
+}
+
 /// Why and how a request is refused.
 pub(super) struct Refusal<'a> {
     pub(super) reason: Reason,
@@ -451,6 +493,13 @@ pub(super) struct OwnAnswer<'a> {
     pub(super) handler: Handler,
     /// The rule of the active configuration that asks for it.
     pub(super) rule: Option<usize>,
+}
+
+impl<'a> OwnAnswer<'a> {
+    /// An answer that no rule has to do with.
+    pub(super) fn of_edge(status: u16, content_type: &'a str, body: &'a [u8]) -> Self {
+        Self { status, content_type, body, changes: None, handler: Handler::Edge, rule: None }
+    }
 }
 
 impl Record {

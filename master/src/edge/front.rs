@@ -27,6 +27,7 @@ use crate::shared::mail::Arrival;
 use mio::Interest;
 use rip::contract::reason::Reason;
 use rip::guard::phase::{BodyRate, Deadlines, Phase};
+use rip::http1::Malformed;
 use rip::http1::head::RequestHead;
 use rip::http1::server::{After, Read as Step, Server};
 use rip::limits;
@@ -397,7 +398,8 @@ impl Edge {
                     // An empty buffer has no memory of its own yet: reading lends it a block.
                     let is_full = !input.is_empty() && input.space().is_empty();
                     if is_full && !input.grow(limits::HEAD_BYTES + 4) {
-                        self.refuse(key, Reason::HeadTooLarge, "head over the limit", None);
+                        let (reason, detail) = (Reason::HeadTooLarge, "head over the limit");
+                        self.refuse_unread(key, reason, detail, input.filled());
                         return false;
                     }
                     return true;
@@ -435,19 +437,21 @@ impl Edge {
                 }
                 Ok(Step::Blocked) => return false,
                 Err(malformed) if malformed.silent => {
-                    self.shard().add(Counter::Refusal(malformed.reason), 1);
-                    self.close_front(key);
+                    self.refuse_silently(key, malformed.reason);
                     return false;
                 }
                 Err(malformed) => {
                     match front.exchange {
                         Some(exchange) => self.fail(exchange, malformed.reason),
                         None => {
+                            let Malformed { reason, detail, .. } = malformed;
                             let head = head.is_complete().then(|| (&*head, input.filled()));
-                            if malformed.reason != Reason::BodyTooLarge
+                            if head.is_none() {
+                                self.refuse_unread(key, reason, detail, input.filled());
+                            } else if reason != Reason::BodyTooLarge
                                 || !head.is_some_and(|head| self.refuse_large_asking(key, head))
                             {
-                                self.refuse(key, malformed.reason, malformed.detail, head);
+                                self.refuse(key, reason, detail, head);
                             }
                         }
                     }
@@ -643,7 +647,14 @@ impl Edge {
             (Phase::Head, None) if front.transport.is_handshaking() => {
                 self.cut_front(key, Reason::TlsTimeout);
             }
-            (Phase::Head, None) => self.refuse(key, Reason::HeadTimeout, "head too slow", None),
+            (Phase::Head, None) => {
+                let input = front.input.take();
+                let came = input.as_ref().map_or(&b""[..], Buffer::filled);
+                self.refuse_unread(key, Reason::HeadTimeout, "head too slow", came);
+                if let Some(input) = input {
+                    self.blocks.give(input);
+                }
+            }
             (Phase::Body, Some(exchange)) => self.fail(exchange, Reason::BodyTimeout),
             (Phase::BodyRate, Some(exchange)) => self.check_body_rate(key, exchange),
             (Phase::Connect, Some(exchange)) => self.link_exchange(exchange),

@@ -38,6 +38,7 @@ impl Edge {
             || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
             || self.answer_operator(front, head, buf)
+            || self.begin_dashboard(front, head, buf)
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)
             || self.begin_publish(front, head, buf)
@@ -51,7 +52,7 @@ impl Edge {
             }
             Way::App(errand) | Way::Proxy(errand) => match head.body() {
                 BodyLength::Length(length) if length > errand.body_limit => {
-                    self.refuse_on_route(front, Reason::BodyTooLarge, (head, buf), errand.rule);
+                    self.refuse_on_route(front, Reason::BodyTooLarge, (head, buf), &errand);
                 }
                 _ => self.begin_exchange(front, head, buf, &errand),
             },

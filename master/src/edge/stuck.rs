@@ -8,6 +8,7 @@ use super::link::Duty;
 use super::turn::{Edge, Timer};
 use crate::reactor::slab::Key;
 use crate::shared::mail::{ControlMessage, StuckExchange};
+use rip::observe::access::path_of;
 use rip::time::Instant;
 
 /// An exchange that was abandoned on a link.
@@ -27,12 +28,11 @@ impl Edge {
         let now = self.clock.now();
         let Some(link_entry) = self.links.slab.get_mut(link) else { return };
         let record = &exchange.record;
-        let path = record.path.split(|byte| *byte == b'?').next().unwrap_or_default();
         link_entry.left = Some(Box::new(Left {
             turn: None,
             request_id: exchange.request_id.to_string(),
             method: String::from_utf8_lossy(&record.method).into_owned(),
-            path: String::from_utf8_lossy(path).into_owned(),
+            path: String::from_utf8_lossy(path_of(&record.path)).into_owned(),
             leased: record.leased.unwrap_or(now),
         }));
         self.wheel.schedule(Timer::Stuck(link), now + exchange.patience.stuck);

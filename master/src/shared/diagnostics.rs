@@ -91,7 +91,9 @@ fn write(line: &[u8]) {
 }
 
 fn panicked(panic: &PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("a panic");
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let message = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("a panic");
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("?");
     // When the one that writes has ended, nobody else takes lines from where they wait.

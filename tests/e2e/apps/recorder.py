@@ -14,6 +14,7 @@ waits until the test creates it.
     gate_after_head=NAME                 between the head and the body
     busy=NAME draining=NAME              503 with the internal field while that file exists
     die=before|head|body                 the process kills itself there
+    exit=N                               it says so on stderr and ends with this status instead
     drop=before|head|body                the connection is closed there
     raw=BYTES | rawbody=1                exactly these bytes, or those of the request's body, and
                                          the connection is closed
@@ -111,6 +112,9 @@ def answer(connection, method, target, fields, body):
     if "gate" in wish:
         wait_for(wish["gate"])
     time.sleep(float(wish.get("sleep", "0")))
+    if "exit" in wish:
+        print(f"cannot go on: status {wish['exit']}", file=sys.stderr, flush=True)
+        os._exit(int(wish["exit"]))
     if interrupted(connection, wish, "before"):
         return False
     if "raw" in wish:

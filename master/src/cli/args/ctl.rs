@@ -12,6 +12,10 @@ pub enum CtlVerb {
     Workers(Ask),
     /// Say whether the master is healthy
     Status(Ask),
+    /// Show how everything is: requests, apps, workers, certificates, configuration
+    Diagnostics(Ask),
+    /// Print what is counted and measured, as Prometheus reads it
+    Metrics(Ask),
     /// Stop the master; returns when its process is gone
     Stop(Stop),
     /// Replace every worker by a fresh one, without losing a request
@@ -36,6 +40,8 @@ pub enum CtlVerb {
     Sessions(Ask),
     /// Have another process of the program take the place of the one that runs, without losing a request
     Upgrade(Upgrade),
+    /// Print a link that logs in to the dashboard, once and within five minutes
+    DashboardLogin(Ask),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait
