@@ -1,4 +1,5 @@
 use super::*;
+use nix::unistd::{User, geteuid};
 use crate::cli::entry::tests::Tree;
 use crate::cli::port::Rights;
 use rip::contract::app::Launch;
