@@ -375,7 +375,8 @@ mod tests {
 
     #[test]
     fn a_failure_is_reported_when_nothing_is_left_of_it() {
-        let cases: [(fn(&mut Upgrade), &str); 5] = [
+        type Happening = fn(&mut Upgrade);
+        let cases: [(Happening, &str); 5] = [
             (|upgrade| upgrade.ended("exited 78"), "ended"),
             (|upgrade| upgrade.settle(false, at(60)), "not_ready"),
             (|upgrade| upgrade.garbled("{"), "garbled"),

@@ -153,11 +153,6 @@ impl RuntimeDir {
         self.path.join(CONTROL_SOCKET)
     }
 
-    /// Where the workers' sockets are.
-    pub fn sockets(&self) -> &Path {
-        &self.sockets
-    }
-
     /// Where the worker's socket is.
     pub fn worker_socket(&self, worker: WorkerId) -> PathBuf {
         self.sockets.join(worker_socket(worker))
@@ -439,7 +434,7 @@ mod tests {
         let found = fs::metadata(socket.parent().expect("a directory")).expect("it is made");
         let nobody = find_user("nobody").expect("nobody is somebody");
         assert_eq!((found.uid(), found.mode() & 0o7777), (nobody.uid.as_raw(), OF_USER));
-        for step in [&place.0.join("rip"), &path, claimed.sockets()] {
+        for step in [&place.0.join("rip"), &path, &claimed.sockets] {
             assert_eq!(fs::metadata(step).expect("a step").mode() & 0o7777, PRIVATE | PASSABLE);
         }
         claimed.forget_pool(pool);
