@@ -89,7 +89,7 @@ impl Master {
         let file_name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         // Ports that others have opened, or that were opened with rights that are gone by now: those
         // of the reader say nothing of them.
-        let free = match self.listeners.are_given() {
+        let free = match self.listeners.are_given() || self.settings.config.edge.user.is_some() {
             true => FreePorts::ALL,
             false => overrides.as_ref().map(|own| own.free_ports()).unwrap_or_default(),
         };
