@@ -4,7 +4,7 @@ use super::app::{AppDescriptor, HealthCheck};
 use super::listen::{self, ListenAddress};
 use super::millis;
 use super::realtime::{PublishConfig, RealtimeConfig};
-use super::route::{RouteAction, RouteRule};
+use super::route::{HeaderRules, RouteAction, RouteRule};
 use super::sessions::SessionsConfig;
 use crate::ids::AppId;
 use crate::limits;
@@ -53,6 +53,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// The same as it may be shown: without the values that header fields are set to. (Those of
+    /// environments are in no copy that is written down.)
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let mut shown = self.clone();
+        for rule in &mut shown.routes {
+            rule.headers = rule.headers.as_ref().map(HeaderRules::masked);
+            if let RouteAction::Headers(headers) = &mut rule.action {
+                *headers = headers.masked();
+            }
+        }
+        shown
+    }
+
     /// Every host name that is served: those of apps and rules, each once, `*` left out.
     pub fn hosts(&self) -> Vec<String> {
         let of_apps = self.apps.iter().flat_map(|app| &app.hosts);

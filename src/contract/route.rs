@@ -233,6 +233,14 @@ pub struct HeaderRules {
     pub request: HeaderChanges,
 }
 
+impl HeaderRules {
+    /// The same without the values that are set.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        Self { response: self.response.masked(), request: self.request.masked() }
+    }
+}
+
 /// Changes of one head. Names are compared without regard to case.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -246,6 +254,13 @@ pub struct HeaderChanges {
 }
 
 impl HeaderChanges {
+    /// The same without the values that are set, which may be secrets.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let set = self.set.iter().map(|(name, _)| (name.clone(), "***".to_owned())).collect();
+        Self { set, remove: self.remove.clone() }
+    }
+
     /// Nothing is changed.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.remove.is_empty()

@@ -362,11 +362,21 @@ impl Kind {
         }
     }
 
+    /// A value that may have a password in it, though this kind of value should have none.
+    pub(super) fn may_hold_password(self, value: &Value) -> bool {
+        let is_url = matches!(self, Self::HttpsUrl | Self::Upstream | Self::Url | Self::Template);
+        is_url && matches!(value, Value::Text(text) if url::names_user(text))
+    }
+
     /// It is something else altogether.
     fn mismatch(self, value: &Value) -> Wrong {
         if matches!(self, Self::VariableValue) {
             // It may be a secret.
             return Wrong::new("the value of a variable is a text", "put it in quotes");
+        }
+        if matches!(self, Self::HeaderValue) {
+            // So may this.
+            return Wrong::new("the value of a field is a text", "put it in quotes");
         }
         let message = format!("expected {}, not {}", self.told(), value.told());
         let hint = match (self, value) {

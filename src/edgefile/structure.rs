@@ -71,7 +71,7 @@ pub(super) fn divide(text: &str, tokens: Tokens) -> Result<Structure, Vec<Fault>
     Err(faults)
 }
 
-/// Texts of `env` nodes, as far as tokens tell them, for a text that is not whole.
+/// Texts of `env` nodes, and those that fields are set to, as far as tokens tell them, for a text that is not whole.
 pub(super) fn secrets(text: &str, tokens: &[Token]) -> Vec<Span> {
     let mut found = Vec::new();
     let mut is_start = true;
@@ -79,7 +79,7 @@ pub(super) fn secrets(text: &str, tokens: &[Token]) -> Vec<Span> {
     let mut within: Option<usize> = None;
     for (index, token) in tokens.iter().enumerate() {
         match (token.kind, within) {
-            (Kind::Word, None) if is_start && is_env(token.span.of(text)) => within = Some(0),
+            (Kind::Word, None) if is_start && has_secrets(token.span.of(text)) => within = Some(0),
             (Kind::Newline | Kind::Semicolon, Some(0)) => within = None,
             (Kind::Open, Some(depth)) => within = Some(depth + 1),
             (Kind::Close, Some(depth)) => within = depth.checked_sub(1),
@@ -100,6 +100,10 @@ pub(super) fn secrets(text: &str, tokens: &[Token]) -> Vec<Span> {
         is_start = starts || is_start && keeps;
     }
     found
+}
+
+fn has_secrets(name: &str) -> bool {
+    is_env(name) || name.eq_ignore_ascii_case("set")
 }
 
 /// Whether a node of this name most likely sets variables.
@@ -576,7 +580,9 @@ mod tests {
         let secrets = secrets(text, &tokens(text).list);
         let found: Vec<&str> = secrets.iter().map(|span| span.of(text)).collect();
         assert_eq!(found, ["1", "\"2\"", "\"3\"", "4", "6"]);
-        for text in ["env:\"7\"\n", "env: A=\"7\"\n", "ENV A \"7\"\n", "evn A=\"7\"\n"] {
+        for text in
+            ["set X=\"7\"\n", "env:\"7\"\n", "env: A=\"7\"\n", "ENV A \"7\"\n", "evn A=\"7\"\n"]
+        {
             let secrets = super::secrets(text, &tokens(text).list);
             assert!(secrets.iter().any(|span| span.of(text) == "\"7\""), "{text}");
         }

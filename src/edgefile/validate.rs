@@ -158,6 +158,9 @@ fn arguments(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
             checked.has_gaps = true;
             break;
         };
+        if kind.may_hold_password(value) {
+            report.hide(*span);
+        }
         match kind.read(value) {
             Ok(typed) => checked.arguments.push(Given { typed, span: *span }),
             Err(wrong) => {
@@ -185,7 +188,7 @@ fn arguments(node: &Node, checked: &mut Checked, report: &mut Report<'_>) {
 
 /// Its values are never shown.
 fn is_secret(rule: &NodeRule) -> bool {
-    rule.free.is_some_and(|free| matches!(free.values, Kind::VariableValue))
+    rule.free.is_some_and(|free| matches!(free.values, Kind::VariableValue | Kind::HeaderValue))
 }
 
 fn surplus(node: &Node, rule: &NodeRule, index: usize) -> (String, String) {
@@ -250,6 +253,9 @@ fn known_property(
     checked: &mut Checked,
     report: &mut Report<'_>,
 ) {
+    if rule.kind.may_hold_password(&property.value) {
+        report.hide(property.span);
+    }
     match rule.kind.read(&property.value) {
         Ok(typed) => {
             checked.properties.push((rule.name, Given { typed, span: property.span }));

@@ -193,7 +193,11 @@ pub fn path_of(target: &[u8]) -> &[u8] {
         return target;
     }
     let Some(scheme) = target.windows(3).position(|three| three == b"://") else {
-        return without_user(target);
+        // What is neither an authority may be anything.
+        let authority = without_user(target);
+        let port = authority.rsplit(|byte| *byte == b':').next().unwrap_or_default();
+        let is_one = port.len() < authority.len() && port.iter().all(u8::is_ascii_digit);
+        return if is_one { authority } else { b"" };
     };
     let rest = &target[scheme + 3..];
     rest.iter().position(|byte| *byte == b'/').map_or(b"/", |slash| &rest[slash..])
@@ -314,6 +318,8 @@ mod tests {
             ("user:hunter2@a.test:443", "a.test:443"),
             ("a.test:443", "a.test:443"),
             ("?hunter2", ""),
+            ("hunter2", ""),
+            ("a:hunter2", ""),
         ] {
             let shown = path_of(target.as_bytes());
             assert_eq!(String::from_utf8_lossy(shown), path, "{target}");

@@ -234,7 +234,13 @@ fn close_code(value: &RawValue) -> Result<u16, String> {
     match value.get().parse() {
         Ok(code) if may_be_sent(code) => Ok(code),
         _ => {
-            let code = shown(value.get());
+            // What is no number may be anything, and is not shown.
+            let code = match value.get() {
+                text if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+                    shown(text)
+                }
+                _ => kind_of(value).to_owned(),
+            };
             Err(format!("{code} in \"*\" is no code: 1000 to 1003, 1007 to 1014, 3000 to 4999 are"))
         }
     }

@@ -16,6 +16,11 @@ pub(super) fn url(text: &str) -> Result<(), Wrong> {
         let message = format!("the character U+{:04X} may not stand in a URL", u32::from(odd));
         return Err(Wrong::new(message, "write it as %XX, in a name as the DNS has it"));
     }
+    if names_user(text) {
+        // Whose password may be beside: the text is not shown.
+        let hint = "a route says it: headers { request { set Authorization=\"…\" } }";
+        return Err(Wrong::new("the URL of a server names no user", hint));
+    }
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         if !path.starts_with('/') {
@@ -47,10 +52,6 @@ pub(super) fn url(text: &str) -> Result<(), Wrong> {
         return wrong("it has a query", "leave it out: requests bring their own".to_owned());
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    if authority.contains('@') {
-        let hint = "a route says it: headers { request { set Authorization=\"…\" } }".to_owned();
-        return wrong("it names a user", hint);
-    }
     if let Some((why, hint)) = authority_error(authority) {
         return wrong(&why, if hint.is_empty() { for_example() } else { hint });
     }
@@ -63,10 +64,19 @@ pub(super) fn url(text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// A text that looks like a URL with a user in it, and perhaps a password.
+pub(super) fn names_user(text: &str) -> bool {
+    let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
 /// The same of one that is spoken to over HTTPS alone.
 pub(super) fn https_url(text: &str) -> Result<(), Wrong> {
     if text.starts_with("https://") {
         return url(text);
+    }
+    if names_user(text) {
+        return Err(Wrong::new("the URL of an authority names no user", "leave that out"));
     }
     let message = format!("\"{}\" is no URL that begins with https://", shown(text));
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);

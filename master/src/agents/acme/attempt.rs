@@ -63,7 +63,7 @@ impl Keeper {
         care.memory.result = Some(said);
         care.memory.past = care.renewal.past().clone();
         if let Err(error) = care.memory.write(&self.means.certs, name) {
-            log::error!("{error}");
+            log::error!("what happened with {name} cannot be remembered: {error}");
         }
         drop(turn);
         (self.means.tell)(event);

@@ -32,6 +32,8 @@ pub enum CtlVerb {
     History(Ask),
     /// Say what became of a request, and why
     Explain(Explain),
+    /// Show what the server does, as it does it; q ends
+    Top(Top),
     /// Show which hosts are served, and by whom
     Hosts(Ask),
     /// Show the certificates that are served, or load or renew them
@@ -60,6 +62,16 @@ pub struct Explain {
     /// The request's id: the answer's X-Request-Id, the last word of its access line
     #[arg(value_name = "REQUEST-ID")]
     pub id: String,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+/// `top`.
+#[derive(Args, Clone, Debug)]
+pub struct Top {
+    /// Print what there is to be shown once, as without a terminal
+    #[arg(long)]
+    pub once: bool,
     #[command(flatten)]
     pub ask: Ask,
 }

@@ -138,11 +138,10 @@ pub(in crate::control) fn configuration(
         version: u64,
         /// The Edgefile.
         path: Option<&'a str>,
-        /// Values of environments are left out.
         #[serde(flatten)]
-        config: &'a Config,
+        config: Config,
     }
-    Answer::ok(&Active { ok: true, version, path, config })
+    Answer::ok(&Active { ok: true, version, path, config: config.shown() })
 }
 
 /// `GET /history`.
