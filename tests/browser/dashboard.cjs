@@ -3,7 +3,7 @@
 //
 //   dashboard.cjs BASE PANEL MASTER PICTURES     (BASE: rip.local, PANEL: where one has to log in, MASTER: its pid)
 //
-// RIP_MASTER is the program; RIP_NAME and XDG_RUNTIME_DIR say which server.
+// RIP_MASTER is the program; RIP_NAME and RIP_RUNTIME say which server.
 "use strict";
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
@@ -17,7 +17,10 @@ const port = new URL(panel).port;
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const PLANTED = "planted-8d2f";
 
-const ctl = (...words) => JSON.parse(execFileSync(process.env.RIP_MASTER, ["ctl", ...words, "--json"], { encoding: "utf8" }));
+// A browser would leave things of its own in its XDG_RUNTIME_DIR.
+const env = { ...process.env, XDG_RUNTIME_DIR: process.env.RIP_RUNTIME };
+const ctl = (...words) =>
+  JSON.parse(execFileSync(process.env.RIP_MASTER, ["ctl", ...words, "--json"], { encoding: "utf8", env }));
 const told = () => ctl("diagnostics");
 const link = () => ctl("dashboard-login").urls.find((url) => url.startsWith(panel));
 

@@ -86,7 +86,6 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     let mut inheritance = Inheritance::receive()?;
     let mut listeners = Listeners::of_init()?;
     let demotion = Demotion::plan(&settings)?;
-
     let runtime = match &mut inheritance {
         None => RuntimeDir::claim(&settings.name)?,
         Some(inheritance) => {

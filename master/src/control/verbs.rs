@@ -559,6 +559,36 @@ mod tests {
     }
 
     #[test]
+    fn clients_may_look_and_order_little() {
+        let may = |method, path, body| {
+            ask(method, path, body).expect("it is understood").is_for_clients()
+        };
+        for path in ["/diagnostics", "/metrics", "/events?follow=false"] {
+            assert!(may(Method::Get, path, ""), "{path}");
+        }
+        for path in ["/apps", "/config", "/events", "/sessions", "/workers"] {
+            assert!(!may(Method::Get, path, ""), "{path}");
+        }
+        for (path, body) in [
+            ("/control/reload", ""),
+            ("/control/restart", ""),
+            ("/control/scale", r#"{"workers":2}"#),
+        ] {
+            assert!(may(Method::Post, path, body), "{path}");
+        }
+        for (path, body) in [
+            ("/control/stop", ""),
+            ("/control/pause", ""),
+            ("/control/rollback", ""),
+            ("/control/drain", r#"{"workerId":1}"#),
+            ("/watch", r#"{"prefix":"/a","dirs":["x"]}"#),
+            ("/registry", r#"{"host":"a.x"}"#),
+        ] {
+            assert!(!may(Method::Post, path, body), "{path}");
+        }
+    }
+
+    #[test]
     fn a_prefix_is_the_beginning_of_a_path() {
         for (prefix, expected) in
             [("/site", Some("/site")), ("/site/", Some("/site")), ("/", Some("")), ("site", None)]
