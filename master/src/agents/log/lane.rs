@@ -91,7 +91,7 @@ impl Lane {
             "stdout" => Outlet::become_stdout,
             _ => Outlet::become_stderr,
         };
-        match self.outlet.reopen().and_then(|is_new| Ok(is_new && share(&self.outlet).is_ok())) {
+        match self.outlet.reopen().map(|is_new| is_new && share(&self.outlet).is_ok()) {
             Ok(true) => self.state = State::Open,
             Ok(false) => {}
             Err(error) => log::warn!("{} goes on in the old file: {error}", self.name),
