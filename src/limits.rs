@@ -277,6 +277,8 @@ pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
 pub const DOOR_BODY_BYTES: usize = 64 * 1024;
 /// What the edge asks the control loop for a client is answered within this, else 503.
 pub const DOOR_PATIENCE: Duration = Duration::from_secs(5);
+/// Dashboards that one event loop feeds: 503 beyond.
+pub const WATCHER_COUNT: usize = 64;
 /// Connections that follow the events: 503 beyond.
 pub const FOLLOWER_COUNT: usize = 256;
 /// What a follower may leave unread, beyond what its socket holds, before it is dropped.

@@ -135,11 +135,19 @@ impl Config {
         urls
     }
 
-    /// Where the page that shows the server is: each of its hosts on each listener that serves it, those
-    /// that were named first; none where it is not served.
+    /// Where the page that shows the server is: each of the hosts that were named on each listener that
+    /// serves it, the listeners for the operator, and the server's own name. None where it is not served.
     pub fn dashboard_urls(&self) -> Vec<String> {
+        if !self.edge.dashboard.on {
+            return Vec::new();
+        }
         let hosts = self.dashboard_hosts();
-        self.named_urls(&hosts)
+        let (named, own): (Vec<&str>, Vec<&str>) =
+            hosts.into_iter().partition(|host| *host != SERVER_NAME);
+        let mut urls = self.named_urls(&named);
+        urls.extend(self.admin_urls());
+        urls.extend(self.named_urls(&own));
+        urls
     }
 
     /// The hosts that are the dashboard's: those that were named, then the server's own, unless a rule

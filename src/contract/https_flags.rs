@@ -77,7 +77,8 @@ impl HttpsFlags {
 
 /// Hosts that have no certificate and are to have one.
 fn bare(config: &Config) -> impl Iterator<Item = String> {
-    config.hosts().into_iter().filter(|host| {
+    let dashboard = config.edge.dashboard.hosts.iter().cloned();
+    config.hosts().into_iter().chain(dashboard).filter(|host| {
         !has_certificate(config, host) && !config.plain_hosts.iter().any(|plain| plain == host)
     })
 }
@@ -97,6 +98,14 @@ mod tests {
     use super::*;
     use crate::contract::route::{RouteAction, RouteRule};
     use crate::ids::AppId;
+
+    #[test]
+    fn the_dashboard_gets_a_certificate_like_every_other_host() {
+        let mut config = config();
+        config.edge.dashboard.hosts = vec!["panel.example.org".to_owned()];
+        HttpsFlags { auto: true, ..HttpsFlags::default() }.apply(&mut config);
+        assert!(config.auto_hosts.contains(&"panel.example.org".to_owned()), "{config:?}");
+    }
 
     fn config() -> Config {
         let rule =

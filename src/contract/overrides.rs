@@ -79,6 +79,9 @@ pub struct Overrides {
 impl Overrides {
     /// Puts them above what `config` says.
     pub fn apply(&self, config: &mut Config) {
+        if let Some(hosts) = &self.dashboard {
+            config.edge.dashboard = DashboardConfig { on: true, hosts: hosts.clone() };
+        }
         self.tls.apply(config);
         self.apply_listeners(config);
         let edge = &mut config.edge;
@@ -90,9 +93,6 @@ impl Overrides {
         edge.rate_limit = self.rate(edge.rate_limit);
         replace(&mut edge.spool_dir, &self.spool_dir.clone().map(Some));
         replace(&mut edge.store, &self.store.clone().map(Some));
-        if let Some(hosts) = &self.dashboard {
-            edge.dashboard = DashboardConfig { on: true, hosts: hosts.clone() };
-        }
         replace(&mut edge.phases.head, &self.head_timeout);
         replace(&mut edge.phases.body, &self.body_timeout);
         replace(&mut edge.phases.idle, &self.idle_timeout);

@@ -28,6 +28,8 @@ pub struct Report {
     pub metrics: Metrics,
     /// The last minute, for who watches.
     pub recent: Recent,
+    /// The requests that failed last (5xx), newest first; `GET /explain/{id}` says why.
+    pub errors: Vec<ErrorReport>,
     /// What is so at this moment.
     pub gauges: Gauges,
     /// WebSocket clients of the hub.
@@ -218,6 +220,25 @@ pub struct Recent {
     pub errors_per_second: f64,
     /// Latency in it.
     pub latency: Percentiles,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ErrorReport {
+    /// When it ended.
+    pub at: u64,
+    /// Its id.
+    pub id: String,
+    /// What its client got.
+    pub status: u16,
+    /// The method.
+    pub method: String,
+    /// The path, without what follows `?`.
+    pub path: String,
+    /// The app or the upstream; null where none was asked.
+    pub app: Option<String>,
+    /// The code of why the edge itself answered or ended it; null where it did not.
+    pub reason: Option<String>,
 }
 
 /// What is so at this moment.

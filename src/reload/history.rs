@@ -2,6 +2,7 @@
 
 use crate::contract::attempt::{Attempt, AttemptResult};
 use crate::limits;
+use crate::time::UnixMillis;
 use serde::{Serialize, Serializer};
 use std::collections::VecDeque;
 
@@ -9,8 +10,17 @@ use std::collections::VecDeque;
 /// start. JSON: the attempts, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    attempts: VecDeque<Attempt>,
+    attempts: VecDeque<Kept>,
     counts: Counts,
+}
+
+/// An attempt, and when it ended.
+#[derive(Clone, Debug, Serialize)]
+struct Kept {
+    #[serde(flatten)]
+    attempt: Attempt,
+    /// In milliseconds since 1970.
+    at: u64,
 }
 
 /// Attempts since the start, by result.
@@ -26,8 +36,8 @@ pub struct Counts {
 }
 
 impl History {
-    /// One more attempt has ended.
-    pub fn record(&mut self, attempt: Attempt) {
+    /// One more attempt has ended, at this moment.
+    pub fn record(&mut self, attempt: Attempt, at: UnixMillis) {
         let count = match attempt.result {
             AttemptResult::Applied => &mut self.counts.applied,
             AttemptResult::Rejected => &mut self.counts.rejected,
@@ -35,17 +45,17 @@ impl History {
         };
         *count += 1;
         self.attempts.truncate(limits::ATTEMPT_COUNT - 1);
-        self.attempts.push_front(attempt);
+        self.attempts.push_front(Kept { attempt, at: at.0 });
     }
 
     /// The attempts that are remembered, newest first.
     pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
-        self.attempts.iter()
+        self.attempts.iter().map(|kept| &kept.attempt)
     }
 
     /// The last attempt.
     pub fn last(&self) -> Option<&Attempt> {
-        self.attempts.front()
+        self.attempts.front().map(|kept| &kept.attempt)
     }
 
     /// How many attempts ended how, forgotten ones included.
@@ -89,7 +99,7 @@ mod tests {
                 1 => AttemptResult::RolledBack,
                 _ => AttemptResult::Applied,
             };
-            history.record(attempt(id, result));
+            history.record(attempt(id, result), UnixMillis(id * 1000));
         }
         let ids: Vec<_> = history.attempts().map(|attempt| attempt.id).collect();
         assert_eq!(ids, (6..=25).rev().collect::<Vec<_>>());
@@ -100,7 +110,7 @@ mod tests {
             json[0],
             serde_json::json!({
                 "id": 25, "source": "api", "oldVersion": 1, "newVersion": 2,
-                "result": "rejected", "code": "invalid", "details": ["no"], "durationMs": 3,
+                "result": "rejected", "code": "invalid", "details": ["no"], "durationMs": 3, "at": 25_000,
             })
         );
         assert_eq!(history.last().map(|attempt| attempt.id), Some(25));

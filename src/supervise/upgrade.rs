@@ -111,6 +111,8 @@ pub struct Upgrade {
     /// How long the successor may take until it is ready.
     patience: Duration,
     deadline: Option<Instant>,
+    /// It says nothing any more: its end is expected.
+    is_silent: bool,
     /// What is reported once the successor is gone.
     failure: Option<Failure>,
     orders: VecDeque<Order>,
@@ -136,6 +138,7 @@ impl Upgrade {
             phase: Phase::Idle,
             patience: Duration::ZERO,
             deadline: None,
+            is_silent: false,
             failure: None,
             orders: VecDeque::new(),
             oversleep: Oversleep::new(now),
@@ -169,6 +172,9 @@ impl Upgrade {
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             match self.phase {
+                Phase::Booting | Phase::HandingOver if self.is_silent => {
+                    self.garbled("it has closed the connection");
+                }
                 Phase::Booting => self.give_up(Failure::NotReady(self.patience)),
                 Phase::HandingOver => self.give_up(Failure::NotTaken(limits::UPGRADE_TAKEOVER)),
                 _ => self.deadline = None,
@@ -181,6 +187,7 @@ impl Upgrade {
         self.wake(now);
         if self.phase == Phase::Starting {
             self.phase = Phase::Booting;
+            self.is_silent = false;
             self.deadline = Some(now + self.patience);
         }
     }
@@ -217,6 +224,16 @@ impl Upgrade {
             }
             Phase::Booting => self.garbled("it takes over before it may"),
             _ => {}
+        }
+    }
+
+    /// The successor will say nothing more. One that ends is silent a moment before.
+    pub fn silent(&mut self, now: Instant) {
+        self.wake(now);
+        if matches!(self.phase, Phase::Booting | Phase::HandingOver) && !self.is_silent {
+            self.is_silent = true;
+            let soon = now + SILENCE;
+            self.deadline = self.deadline.map(|deadline| deadline.min(soon));
         }
     }
 
@@ -291,6 +308,9 @@ impl Upgrade {
         }
     }
 }
+
+/// From the last word of one that ends to its end.
+const SILENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -394,6 +414,25 @@ mod tests {
             happen(&mut upgrade);
             assert_eq!(orders(&mut upgrade), [Order::Recover, Order::Kill]);
         }
+    }
+
+    #[test]
+    fn one_that_says_nothing_more_has_a_moment_to_end() {
+        let mut upgrade = booting();
+        upgrade.silent(at(5));
+        upgrade.silent(at(6));
+        upgrade.settle(false, at(6));
+        assert_eq!(orders(&mut upgrade), []);
+        let mut other = upgrade.clone();
+        upgrade.ended("exited 3");
+        assert_eq!(orders(&mut upgrade), [Order::Kill]);
+        upgrade.gone();
+        let Some(Order::Report(failure)) = upgrade.poll_order() else { panic!("a report") };
+        assert_eq!(failure.code(), "ended");
+        other.settle(false, at(7));
+        other.gone();
+        let Some(Order::Report(failure)) = orders(&mut other).pop() else { panic!("a report") };
+        assert_eq!(failure, Failure::Garbled("it has closed the connection".to_owned()));
     }
 
     #[test]

@@ -66,7 +66,11 @@ fn a_plan_says_what_the_reload_then_does() {
     assert!(told.contains("app api scaled: 2 to 1 workers"), "{told}");
     wait::eventually("one worker", || server.ready_workers().len() == 1);
     let told = done(&server, &["ctl", "history"]);
-    assert_eq!(told.lines().count(), 4, "a heading, the start, two attempts: {told}");
+    assert_eq!(
+        told.lines().count(),
+        6,
+        "what is active, a heading, the start, two attempts: {told}"
+    );
     let attempts = body(&server, &["ctl", "history", "--json"]);
     assert_eq!(attempts["attempts"].as_array().map(Vec::len), Some(3), "{attempts}");
 }

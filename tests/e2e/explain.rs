@@ -78,10 +78,11 @@ fn upstream(port: &Port, more: &str) -> Server {
     let text = format!(
         "version 1\nedge {{ http \"127.0.0.1:PORT\" }}\n\
          upstream \"back\" {{ target \"http://127.0.0.1:{}\"\n{more}\n }}\n\
-         site \"127.0.0.1\" {{ route \"/*\" {{ proxy \"back\" }} }}\n",
+         site \"a.test\" {{ route \"/*\" {{ proxy \"back\" }} }}\n",
         port.number
     );
-    Setup::edgefile(&text).word("--no-watch").unawaited().start()
+    // Each loop has connections of its own to it.
+    Setup::edgefile(&text).flag("--loops", 1).word("--no-watch").unawaited().start()
 }
 
 /// What somebody else's server does with each connection, one after the other.
@@ -147,6 +148,7 @@ fn a_worker_that_hangs() {
     assert_eq!(post(&server, "hangs", "/x?gate=never").status, 504);
     let words = ["said nothing for 300 ms", "--read-timeout-ms"];
     finds(&server, "hangs", "worker-timeout", &words);
+    server.open_gate("never");
 }
 
 #[test]
@@ -409,7 +411,7 @@ fn an_upstream_that_refuses_connections_until_its_circuit_opens() {
     let port = Port::free();
     let server = upstream(&port, "");
     assert_eq!(get(&server, "refused", "/").status, 502);
-    finds(&server, "refused", "upstream-unreachable", &["connection refused", "ctl"]);
+    finds(&server, "refused", "upstream-unreachable", &["connection refused", "/upstreams"]);
     let mut asked = 0;
     eventually("the circuit to open", || {
         asked += 1;
@@ -425,7 +427,8 @@ fn an_upstream_that_is_silent_one_that_resets_and_one_that_is_no_http() {
     behind(&port, |_, mut stream| {
         let head = read_head(&mut stream);
         match head.split(' ').nth(1) {
-            Some("/silent") => drop(stream.read(&mut [0; 1])),
+            // Until the other side has had enough of it.
+            Some("/silent") => drop(stream.read_to_end(&mut Vec::new())),
             Some("/closes") => {}
             Some("/error") => {
                 let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");

@@ -310,6 +310,18 @@ fn the_operators_address_serves_the_operator_and_nobody_else() {
 }
 
 #[test]
+fn what_everybody_may_ask_is_never_too_often() {
+    let server = Setup::builtin("hello").workers(1).flag("--rate-limit", 3).start();
+    let mut client = server.connect();
+    for target in ["/server", "/livez", "/readyz", "/healthz", "/status"].repeat(3) {
+        assert_eq!(client.ask_at("localhost", "GET", target).status, 200, "{target}");
+    }
+    for status in [200, 200, 200, 429, 429] {
+        assert_eq!(client.ask_at("localhost", "GET", "/metrics").status, status);
+    }
+}
+
+#[test]
 fn what_has_happened_to_the_configuration_is_told() {
     let text = |line: &str| format!("{ONLY_ONE_PATH}{line}");
     let server = Setup::edgefile(&text("")).word("--no-watch").start();
@@ -386,6 +398,12 @@ fn certificates_are_told_with_the_days_they_have_left() {
     let days = cert["daysLeft"].as_i64().expect("days");
     assert!((98..=100).contains(&days), "{cert}");
     assert!(cert["notAfter"].as_u64().is_some_and(|at| at > told["at"].as_u64().unwrap() / 1000));
+    let https = Port::free();
+    let setup = Setup::builtin("hello").workers(1).word("--auto-tls");
+    let server = setup.flag("--https-port", https.number).start();
+    let told = diagnostics(&server);
+    assert_eq!(told["certs"][0]["source"], "auto", "{told}");
+    assert!(told["certs"][0]["daysLeft"].as_i64().is_some_and(|days| days > 0), "{told}");
 }
 
 #[test]

@@ -10,4 +10,5 @@ mod renew;
 mod seed;
 mod session;
 mod supervise;
+mod upgrade;
 mod upstream;

@@ -256,6 +256,10 @@ impl Life<'_> {
         now: Instant,
     ) -> Result<Phase, Ending> {
         match phase {
+            // It has served: its first request may come before the answer to the join is read.
+            Phase::Joining { .. } if matches!(self.control.turn(), Some(Reply::Accepted)) => {
+                Err(Ending::Fate(fate))
+            }
             Phase::Readying(_) | Phase::Joining { .. } => {
                 let message = match status {
                     Some(text) => text.to_owned(),

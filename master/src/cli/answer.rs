@@ -236,6 +236,8 @@ pub struct Attempt {
     pub details: Vec<String>,
     /// How long it took.
     pub duration_ms: u64,
+    /// When it ended, in milliseconds since 1970; 0 where that is not told.
+    pub at: u64,
     /// What the worker wrote last that it failed of.
     pub stderr: Vec<String>,
 }
@@ -243,9 +245,27 @@ pub struct Attempt {
 /// `GET /history`.
 #[derive(Debug, Default, Deserialize)]
 pub struct History {
+    /// The version that is active.
+    #[serde(default)]
+    pub version: u64,
+    /// Attempts since the start.
+    #[serde(default)]
+    pub counts: AttemptCounts,
     /// The last ones.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
+}
+
+/// Attempts since the start, by how they ended.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AttemptCounts {
+    /// The new configuration became active.
+    pub applied: u64,
+    /// It did not.
+    pub rejected: u64,
+    /// It did for a moment.
+    pub rolled_back: u64,
 }
 
 /// `GET /config`, beside the configuration itself.

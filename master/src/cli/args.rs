@@ -22,7 +22,7 @@ pub use app::AppFlags;
 pub use ask::{Ask, Drain, Events, OnApp, Order, Scale, Stop};
 pub use certs::{CertVerb, ListCerts, RenewCert};
 pub use changes::ChangeFlags;
-pub use ctl::{CtlVerb, Explain};
+pub use ctl::{CtlVerb, Explain, Top};
 pub use deadlines::DeadlineFlags;
 pub use edge::EdgeFlags;
 pub use edgefile::{

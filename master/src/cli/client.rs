@@ -38,9 +38,19 @@ pub fn ask(
     body: Option<&str>,
     deadline: Instant,
 ) -> Result<Reply, Failure> {
-    send(socket, method, target, body, deadline)
-        .and_then(|mut incoming| incoming.reply(deadline))
-        .map_err(|error| no_answer(socket, &error))
+    let attempt = || {
+        send(socket, method, target, body, deadline)
+            .and_then(|mut incoming| incoming.reply(deadline))
+    };
+    let mut reply = attempt();
+    let is_moved = match &reply {
+        Ok(reply) => reply.status == MOVED,
+        Err(error) => method == "GET" && has_left(error),
+    };
+    if is_moved {
+        reply = attempt();
+    }
+    reply.map_err(|error| no_answer(socket, &error))
 }
 
 /// The same for an order that is carried out whether its answer arrives or not.
@@ -53,12 +63,26 @@ pub fn order(
     body: &str,
     deadline: Instant,
 ) -> Result<Reply, Unanswered> {
-    let mut incoming = send(socket, method, target, Some(body), deadline)
-        .map_err(|error| Unanswered::Unsent(no_answer(socket, &error)))?;
-    incoming.reply(deadline).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Unanswered::Late,
-        _ => Unanswered::Lost,
-    })
+    let attempt = || {
+        let sent = match send(socket, method, target, Some(body), deadline) {
+            Err(error) if has_left(&error) => send(socket, method, target, Some(body), deadline),
+            sent => sent,
+        };
+        let mut incoming = sent.map_err(|error| Unanswered::Unsent(no_answer(socket, &error)))?;
+        incoming.reply(deadline).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Unanswered::Late,
+            _ => Unanswered::Lost,
+        })
+    };
+    match attempt() {
+        Ok(reply) if reply.status == MOVED => attempt(),
+        reply => reply,
+    }
+}
+
+/// A master that another one has just taken the place of may end before it was asked.
+fn has_left(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Opens the stream that `GET target` is answered with.
@@ -83,6 +107,9 @@ pub fn no_answer(socket: &Path, error: &io::Error) -> Failure {
     };
     Failure::new(exit, format!("the master at {} does not answer: {why}", socket.display()))
 }
+
+/// What one answers that another one has taken the place of.
+const MOVED: u16 = 421;
 
 fn send(
     socket: &Path,

@@ -11,7 +11,9 @@ pub mod client;
 pub mod compile;
 pub mod compiler;
 pub mod completions;
+pub mod credential;
 pub mod ctl;
+mod dashboard;
 pub mod diagnostics;
 pub mod entry;
 pub mod env;
@@ -34,6 +36,7 @@ pub mod suggest;
 pub mod surroundings;
 pub mod table;
 pub mod token;
+mod top;
 pub mod upgrade;
 pub mod value;
 pub mod why;
@@ -88,12 +91,14 @@ fn perform(
         Verb::Ctl { verb: CtlVerb::Rollback(flags) } => reload::rollback(&flags),
         Verb::Plan(flags) | Verb::Ctl { verb: CtlVerb::Plan(flags) } => reload::plan(&flags),
         Verb::Ctl { verb: CtlVerb::History(flags) } => reload::history(&flags),
+        Verb::Ctl { verb: CtlVerb::Top(flags) } => top::top(&flags),
         Verb::Ctl { verb: CtlVerb::Explain(flags) } => explain::explain(&flags),
         Verb::Ctl { verb: CtlVerb::Diagnostics(flags) } => diagnostics::diagnostics(&flags),
         Verb::Ctl { verb: CtlVerb::Metrics(flags) } => diagnostics::metrics(&flags),
         Verb::Ctl { verb: CtlVerb::Config(flags) } => reload::config(&flags),
         Verb::Ctl { verb: CtlVerb::Certs(flags) } => certs::certs(&flags),
         Verb::Ctl { verb: CtlVerb::Sessions(flags) } => sessions::sessions(&flags),
+        Verb::Ctl { verb: CtlVerb::DashboardLogin(flags) } => dashboard::login(&flags),
         Verb::Ctl { verb: CtlVerb::Hosts(flags) } => registry::hosts(&flags),
         Verb::Add(flags) => registry::add(&flags),
         Verb::Remove(flags) => registry::remove(&flags),

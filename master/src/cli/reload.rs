@@ -1,17 +1,18 @@
 //! The verbs about the configuration of a running master: taking up another one, going back, and
 //! what there was.
 
-use super::answer::{Active, Attempt, Carried, History, Planned};
+use super::answer::{Active, Attempt, AttemptCounts, Carried, History, Planned};
 use super::args::{Ask, Order, PlanReload};
 use super::check::listeners;
 use super::client::Reply;
-use super::ctl::{Question, accepted, say, understood};
+use super::ctl::{self, Question, accepted, say, understood};
 use super::exit::{Exit, Failure};
 use super::order::{Goal, What, body, rolled, seconds};
 use super::start::edgefile::{absolute, file_in};
-use super::table::{Align, Paint, Table, Tone};
+use super::table::{Align, Paint, Table, Tone, age};
 use rip::contract::config::Config;
 use rip::contract::sessions::OnDisconnect;
+use rip::time::UnixMillis;
 use std::path::Path;
 
 /// Takes up what has changed.
@@ -90,7 +91,7 @@ pub fn history(flags: &Ask) -> Result<Exit, Failure> {
         return say(&reply.body);
     }
     let history: History = understood(&reply)?;
-    say(&attempts(&history, Paint::for_stdout()))
+    say(&attempts(&history, ctl::now(), Paint::for_stdout()))
 }
 
 /// Shows the active configuration.
@@ -166,9 +167,16 @@ fn nobody(failure: Failure) -> Failure {
     }
 }
 
-fn attempts(history: &History, paint: Paint) -> String {
+fn attempts(history: &History, now: UnixMillis, paint: Paint) -> String {
+    let AttemptCounts { applied, rejected, rolled_back } = history.counts;
+    let mut text = format!(
+        "version {} is active; since the start {applied} applied, {rejected} rejected, {rolled_back} \
+         taken back\n\n",
+        history.version
+    );
     let mut table = Table::new(&[
         ("ATTEMPT", Align::Right),
+        ("AGO", Align::Right),
         ("SOURCE", Align::Left),
         ("VERSION", Align::Left),
         ("RESULT", Align::Left),
@@ -184,8 +192,10 @@ fn attempts(history: &History, paint: Paint) -> String {
             count => format!(" (and {} more)", count - 1),
         };
         let first = attempt.details.first().and_then(|text| text.lines().next());
+        let ago = (attempt.at > 0).then(|| age(now.0.saturating_sub(attempt.at)));
         table.row([
             usual(attempt.id.to_string()),
+            usual(ago.unwrap_or_default()),
             usual(attempt.source.clone()),
             usual(format!("{}→{}", attempt.old_version, attempt.new_version)),
             (attempt.result.clone(), tone),
@@ -194,7 +204,15 @@ fn attempts(history: &History, paint: Paint) -> String {
             usual(format!("{}{more}", first.unwrap_or_default())),
         ]);
     }
-    table.render(paint)
+    text.push_str(&table.render(paint));
+    let failed = history.attempts.iter().find(|attempt| attempt.result != "applied");
+    if let Some(failed) = failed.filter(|failed| failed.details.len() > 1) {
+        text.push_str(&format!("\nall of what attempt {} failed of:\n", failed.id));
+        for detail in &failed.details {
+            text.push_str(&format!("    │ {}\n", detail.replace('\n', "\n    │ ")));
+        }
+    }
+    text
 }
 
 fn configuration(active: &Active, config: &Config, paint: Paint) -> String {

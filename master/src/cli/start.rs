@@ -9,12 +9,15 @@ use super::args::Start;
 use super::entry::{self, Entry, Files, Found, Places};
 use super::exit::Failure;
 use super::port::{Protocol, Rights, are_given};
+use super::value::is_host;
 use super::{changes, env, python, value};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
     Recycle, RestartPolicy, Runtime, Select, TURN_PATH,
 };
-use rip::contract::config::{EdgeConfig, EdgeLimits, LogConfig, Phases, RateLimit};
+use rip::contract::config::{
+    DashboardConfig, EdgeConfig, EdgeLimits, LogConfig, Phases, RateLimit,
+};
 use rip::contract::https_flags::HttpsFlags;
 use rip::contract::overrides::Overrides;
 use rip::contract::realtime::RealtimeConfig;
@@ -165,6 +168,7 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         log: LogConfig { access: !start.output.no_access_log, json: start.output.json_logging },
         spool_dir: spool_directory(start, world)?,
         store: sessions::store(start, world)?,
+        dashboard: DashboardConfig { on: true, hosts: start.edge.dashboard.clone() },
         ..EdgeConfig::default()
     };
     let mut config = match found {
@@ -290,16 +294,6 @@ fn split_aliases<'a>(word: &'a str, places: &Places) -> (&'a str, Option<&'a str
         Some((path, aliases)) if !places.cwd.join(word).exists() => (path, Some(aliases)),
         _ => (word, None),
     }
-}
-
-fn is_host(text: &str) -> bool {
-    text.len() <= 253
-        && text.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        })
 }
 
 fn checked_name(name: &str) -> Result<String, Failure> {

@@ -3,7 +3,7 @@
 use super::entry::{self, Entry, Places, Written};
 use super::exit::Failure;
 use super::start::World;
-use super::{authorities, changes, python};
+use super::{authorities, changes, credential, python};
 use crate::shared::cert_files::{self, Wrong};
 use crate::shared::secrets;
 use crate::sys::regular;
@@ -53,7 +53,7 @@ impl<'w> Machine<'w> {
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        let path = Path::new(&self.directory).join(path);
+        let path = credential::place(Path::new(&self.directory), path);
         // Without what says nothing: `./`.
         std::path::absolute(&path).unwrap_or(path)
     }
@@ -275,7 +275,7 @@ fn missing(path: &str, place: &Path, error: &std::io::Error) -> Trouble {
         }
         _ => format!("'{path}' cannot be read: {error}"),
     };
-    Trouble { code: AttemptCode::EntryMissing, message, hint: None }
+    Trouble { code: AttemptCode::EntryMissing, message, hint: credential::hint(path) }
 }
 
 /// What the command line says of an entry, as an Edgefile says it.

@@ -208,6 +208,25 @@ pub fn directory_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// The name of a host, in lower case: no pattern and no port.
+pub fn host(text: &str) -> Result<String, String> {
+    match is_host(text) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("not a host such as panel.example.com".to_owned()),
+    }
+}
+
+/// Whether `text` is a host name (RFC 1123 §2.1).
+pub fn is_host(text: &str) -> bool {
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        })
+}
+
 /// A path without a query, at which something is served.
 pub fn place(text: &str) -> Result<String, String> {
     let is_one = path(text).is_ok_and(|path| path.len() > 1 && !path.contains(['?', '*', '%']));

@@ -26,6 +26,7 @@ impl Audit {
         match verb {
             Verb::CertOrder { order: CertOrder::Reload, .. } => audit("certs/reload", &""),
             Verb::CertOrder { order: CertOrder::Renew(name), .. } => audit("certs/renew", name),
+            Verb::DashboardLogin => audit("dashboard-login", &""),
             Verb::Host { change: HostChange { host, target: Some(_) }, .. } => audit("add", host),
             Verb::Host { change: HostChange { host, target: None }, .. } => audit("remove", host),
             Verb::Order { order, .. } => match order {

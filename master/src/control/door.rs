@@ -81,10 +81,12 @@ impl Master {
         self.send_to_watchers(&frame);
     }
 
-    /// Tells whoever watches of an event, which is `json`.
-    pub(super) fn tell_watchers(&self, json: &str) {
+    /// Tells whoever watches of the event with the number `id`, which is `json`.
+    pub(super) fn tell_watchers(&self, id: u64, json: &str) {
         if !self.state.watchers.loops.is_empty() {
-            self.send_to_watchers(&frame("event", json.as_bytes()));
+            self.send_to_watchers(
+                &format!("id: {id}\nevent: event\ndata: {json}\n\n").into_bytes().into(),
+            );
         }
     }
 

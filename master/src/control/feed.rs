@@ -45,9 +45,9 @@ impl Feed {
         frame
     }
 
-    /// The last event, as JSON.
-    pub fn newest(&self) -> Option<&str> {
-        self.recent.back().map(|told| told.json.as_str())
+    /// The last event: its number, and the event as JSON.
+    pub fn newest(&self) -> Option<(u64, &str)> {
+        self.recent.back().map(|told| (told.id, told.json.as_str()))
     }
 
     /// How a stream begins for a follower that has seen every event up to `seen`; `None` begins
@@ -106,7 +106,7 @@ mod tests {
         let frame = text(feed.tell(&stop(1), UnixMillis(0)));
         assert!(frame.starts_with("id: 2\nevent: server_stop\ndata: {\"t\":"), "{frame}");
         assert!(frame.ends_with("\"cut\":1}\n\n"), "{frame}");
-        assert!(feed.newest().is_some_and(|json| json.ends_with("\"cut\":1}")));
+        assert!(feed.newest().is_some_and(|(id, json)| id == 2 && json.ends_with("\"cut\":1}")));
         let answer = feed.recent(3, 1);
         let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
         assert_eq!(body["lastId"], 2);

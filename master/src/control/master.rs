@@ -134,6 +134,8 @@ pub(super) struct State {
     pub(super) pages: Vec<Pages>,
     /// Directories that registered prefixes are made of.
     pub(super) watched: BTreeMap<String, Vec<PathBuf>>,
+    /// When what predecessors have left is looked at.
+    pub(super) tidy_at: Option<Instant>,
     /// The end has come; true when it was forced.
     finished: Option<bool>,
 }
@@ -205,6 +207,7 @@ impl Master {
             self.reload.next_deadline(),
             self.explains.next_deadline(),
             self.upgrade.next_deadline(),
+            self.state.tidy_at,
             self.succession.as_ref().and_then(Succession::next_deadline),
             self.notifier.next_deadline(),
             self.state.watchers.next_deadline(),
@@ -261,6 +264,7 @@ impl Master {
             Happening::Signal(Signal::SIGINT) => self.stop("INT", false),
             Happening::Signal(Signal::SIGQUIT) => self.stop("QUIT", false),
             Happening::Signal(Signal::SIGHUP) => self.hang_up(),
+            Happening::Signal(Signal::SIGUSR1) => self.shared.log.reopen(),
             Happening::Signal(Signal::SIGUSR2) => self.upgrade_on_signal(),
             Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),
@@ -352,6 +356,7 @@ impl Master {
             }
         }
         self.drive_upgrade();
+        self.tidy_up();
         self.tell_pages();
         self.settle_explains();
         self.keep_init_told();
@@ -499,6 +504,10 @@ impl Master {
         }
         let answer = match verb {
             Err(refused) => Some(refused),
+            Ok(verb) if self.upgrade.is_over() && !matches!(verb, Verb::Worker { .. }) => {
+                let hint = "the control socket leads to it: ask again";
+                Some(Answer::refused(MOVED, "another server has taken over", hint))
+            }
             Ok(verb) if request.by.process().is_none() && !verb.is_for_clients() => {
                 Some(Answer::refused(403, "that is for the control socket alone", ""))
             }
@@ -521,6 +530,7 @@ impl Master {
             Ok(Verb::Rollback { wait }) => self.reload_on_request(&request, Wish::Rollback, wait),
             Ok(Verb::Host { change, wait }) => self.change_hosts(&request, change, wait),
             Ok(Verb::Plan { file }) => self.plan_on_request(&request, file),
+            Ok(Verb::DashboardLogin) => Some(self.dashboard_login()),
             Ok(Verb::Diagnostics) => Some(self.diagnostics()),
             Ok(Verb::Metrics { format }) => Some(self.metrics(format)),
             Ok(Verb::Config) => {
@@ -691,12 +701,14 @@ impl Master {
         self.explains.chronicle.hear(event, at);
         let frame = self.feed.tell(event, at);
         self.server.publish(&frame);
-        if let Some(json) = self.feed.newest() {
-            self.tell_watchers(json);
+        if let Some((id, json)) = self.feed.newest() {
+            self.tell_watchers(id, json);
         }
     }
 }
 
+/// Asked of one that is not who serves any more (RFC 9110 §15.5.20).
+const MOVED: u16 = 421;
 /// Kernel events taken in one turn.
 const EVENT_COUNT: usize = 256;
 /// Whoever waits for the control loop notices a longer turn.

@@ -20,6 +20,7 @@ mod certs;
 mod compiler;
 mod crew;
 mod crews;
+mod dashboard;
 mod demotion;
 mod door;
 mod explain;

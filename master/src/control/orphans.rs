@@ -20,10 +20,14 @@ impl Orphans {
     /// To be asked before the first worker is forked. `runtime` is the directory below which sockets
     /// of workers are: ours, and those of a master that was to succeed us and has died.
     pub fn new(runtime: &Path) -> Self {
-        Self {
-            mark: format!("RIP_WORKER_SOCKET={}/", runtime.display()).into_bytes(),
-            ours_alone: std::process::id() != 1 && children().is_empty(),
-        }
+        Self { mark: mark(runtime), ours_alone: std::process::id() != 1 && children().is_empty() }
+    }
+
+    /// Another master serves, and those that may come after it are our descendants as well: from now on
+    /// only what a worker of our own has left is an orphan. `sockets` is where their sockets are.
+    pub fn resign(&mut self, sockets: &Path) {
+        self.mark = mark(sockets);
+        self.ours_alone = false;
     }
 
     /// Reaps who has ended and kills who has not, except those for whom `known` says yes. True when
@@ -54,6 +58,11 @@ impl Orphans {
                 environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(&self.mark))
             })
     }
+}
+
+/// What stands in the environment of processes whose sockets are below `directory`.
+fn mark(directory: &Path) -> Vec<u8> {
+    format!("RIP_WORKER_SOCKET={}/", directory.display()).into_bytes()
 }
 
 /// Killed processes end within this.

@@ -4,7 +4,7 @@
 //!  Booting ── every worker is ready ──▶ Adding ── added hosts are ──▶ Proving ── a second without a loss ──▶ Ready
 //!     │                                   │                              │                                    │ TakeOver
 //!     └── a worker fails ─────────────────┴── the predecessor ends ──────┴──▶ exit 1: nothing happened        ▼
-//!                                                   a master like any other ◀── the predecessor ends ── Serving
+//!                      a master like any other ◀── the predecessor ends ── Known ◀── Relieved ────────── Serving
 //! ```
 //!
 //! Until it serves this master belongs to its predecessor: it accepts nobody, tells nobody but that
@@ -175,9 +175,17 @@ pub(super) struct Succession {
 enum Phase {
     Adding,
     Booting,
+    /// To the init system as well.
+    Known,
     Proving(Instant),
     Ready,
     Serving,
+}
+
+impl Phase {
+    fn serves(self) -> bool {
+        matches!(self, Self::Known | Self::Serving)
+    }
 }
 
 impl Succession {
@@ -204,19 +212,19 @@ impl Master {
     /// Clients are this master's: neither its predecessor's still nor its successor's already.
     pub(super) fn is_serving(&self) -> bool {
         let is_waiting =
-            (self.succession.as_ref()).is_some_and(|succession| succession.phase != Phase::Serving);
+            (self.succession.as_ref()).is_some_and(|succession| !succession.phase.serves());
         !is_waiting && !self.upgrade.is_over()
     }
 
     /// The init system still takes another process for the service.
     pub(super) fn is_unknown_to_init(&self) -> bool {
-        self.succession.is_some()
+        self.succession.as_ref().is_some_and(|succession| succession.phase != Phase::Known)
     }
 
     /// Lets the loops accept at one more address, as soon as any is accepted at.
     pub(super) fn open_listener(&mut self, listening: Listening) {
         match &mut self.succession {
-            Some(succession) if succession.phase != Phase::Serving => {
+            Some(succession) if !succession.phase.serves() => {
                 succession.waiting.push(listening);
             }
             _ => {
@@ -292,6 +300,14 @@ impl Master {
         true
     }
 
+    /// Removes what predecessors have left, once they are no more.
+    pub(super) fn tidy_up(&mut self) {
+        if self.state.tidy_at.is_some_and(|due| self.clock.now() >= due) {
+            self.state.tidy_at = None;
+            self.shop.runtime.forget_the_dead();
+        }
+    }
+
     /// Every app has as many ready workers as it shall have.
     fn is_complete(&self) -> bool {
         let crews = self.active_pools().into_iter().filter_map(|pool| self.crews.get(pool));
@@ -350,17 +366,22 @@ impl Master {
             match (said, succession.phase) {
                 (Ok(FromPredecessor::TakeOver), Phase::Ready) => self.take_over(),
                 (Ok(FromPredecessor::Relieved { reload }), Phase::Serving) => {
+                    if let Some(succession) = &mut self.succession {
+                        succession.phase = Phase::Known;
+                    }
                     self.tell_init_of_us();
                     if reload && self.has_edgefile() {
                         self.reload_for(AttemptSource::Signal);
                     }
                 }
-                (Ok(other), Phase::Serving) => log::warn!("the predecessor says {other:?}"),
+                (Ok(other), phase) if phase.serves() => {
+                    log::warn!("the predecessor says {other:?}");
+                }
                 (Ok(other), _) => {
                     let reason = format!("the running server says {other:?} when it should not");
                     return self.fail_succession(reason, Vec::new());
                 }
-                (Err(what), Phase::Serving) => {
+                (Err(what), phase) if phase.serves() => {
                     log::warn!("the predecessor is not understood: {what}");
                     return self.predecessor_gone();
                 }
@@ -373,15 +394,18 @@ impl Master {
     }
 
     fn predecessor_gone(&mut self) {
-        if self.succession.take_if(|own| own.phase == Phase::Serving).is_none() {
+        let Some(succession) = self.succession.take_if(|own| own.phase.serves()) else {
             if !self.shutdown.is_asked() {
                 self.fail_succession("the running server has ended".to_owned(), Vec::new());
             }
             return;
+        };
+        if succession.phase != Phase::Known {
+            // It could not tell that it was ours to say.
+            self.tell_init_of_us();
         }
-        // Where it could not tell that it was ours to say.
-        self.tell_init_of_us();
-        self.shop.runtime.forget_the_dead();
+        // It is not dead before it has closed what it had.
+        self.state.tidy_at = Some(self.clock.now() + TIDY_PAUSE);
     }
 
     fn tell_init_of_us(&mut self) {
@@ -423,5 +447,7 @@ impl Master {
     }
 }
 
+/// Between the last that is heard of a predecessor and a look at what it has left.
+const TIDY_PAUSE: Duration = Duration::from_secs(1);
 /// What is left was sent before this process was started.
 const WILL_PATIENCE: Duration = Duration::from_secs(10);

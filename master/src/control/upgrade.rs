@@ -88,11 +88,11 @@ pub struct UpgradeOrder {
 }
 
 impl Handover {
-    /// Nobody has asked. What is watched is watched with `registry`.
-    pub(super) fn new(registry: Registry, now: Instant) -> Self {
+    /// Nobody has asked. What is watched is watched with `registry`; `program` is ours.
+    pub(super) fn new(registry: Registry, program: Program, now: Instant) -> Self {
         Self {
             core: Upgrade::new(now),
-            program: Program::of_this_process(),
+            program,
             registry,
             asked: None,
             successor: None,
@@ -191,7 +191,7 @@ impl Master {
             return Err("process 1 cannot be replaced: everything would end with it".to_owned());
         }
         if !self.is_serving() || self.is_unknown_to_init() {
-            return Err("the server before this one has not ended yet".to_owned());
+            return Err("the server has not wholly taken over yet".to_owned());
         }
         if self.shutdown.is_asked() {
             return Err("the server is stopping".to_owned());
@@ -257,8 +257,9 @@ impl Master {
         let path = text(binary.into_os_string().into_vec())?;
         let fds = [(2, words_end.as_fd()), (SUCCESSOR_FD, far.as_fd())];
         let exe = spawn::Program::At(&path);
-        // Who has given up being root could not come by them again.
-        let capabilities = &privilege::kept();
+        // It takes over what we were left of root's rights; it gives nothing of it to others either.
+        let capabilities = privilege::held();
+        let capabilities = &capabilities;
         let spawn = Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true, capabilities };
         let child = spawn.spawn()?;
         let words = Words { pipe: Some(words.into()), line: Vec::new(), last: VecDeque::new() };
@@ -359,16 +360,12 @@ impl Master {
             let Some(channel) = &next.channel else { return };
             let said = match channel.receive(MESSAGE_BYTES) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Ok(None) => {
-                    // Usually it has ended, which is being told as well.
-                    next.channel = None;
-                    if matches!(next.child.exit_peek(), Ok(None)) {
-                        self.upgrade.core.garbled("it has closed the connection");
-                    }
-                    return;
-                }
                 Ok(Some(message)) => understand::<FromSuccessor>(&message.bytes),
-                Err(error) => Err(error.to_string()),
+                // It is reset where something was left unread.
+                Ok(None) | Err(_) => {
+                    next.channel = None;
+                    return self.upgrade.core.silent(now);
+                }
             };
             match said {
                 Err(what) => self.upgrade.core.garbled(&what),
@@ -501,6 +498,7 @@ impl Master {
         }
         self.server.hand_on();
         self.mdns.hand_on();
+        self.orphans.resign(self.shop.runtime.sockets());
         self.begin_end("upgrade", now);
         self.farewell = Some(left_to);
         self.shutdown.ask(now);

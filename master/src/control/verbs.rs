@@ -36,6 +36,8 @@ pub enum Verb {
     Config,
     /// Everything the server says of itself.
     Diagnostics,
+    /// A link into the dashboard is wanted.
+    DashboardLogin,
     /// What happens, as it happens.
     Events {
         /// The last event the follower has seen.
@@ -202,12 +204,17 @@ impl Route {
 }
 
 /// Those of one path stand together.
-const ROUTES: [Route; 29] = [
+const ROUTES: [Route; 30] = [
     Route { path: "/apps", allow: "GET", understand: |_| Ok(Verb::Apps) },
     Route { path: "/certs", allow: "GET", understand: |_| Ok(Verb::Certs) },
     Route { path: "/config", allow: "GET", understand: |_| Ok(Verb::Config) },
     Route { path: "/control/certs/reload", allow: "POST", understand: reload_certs },
     Route { path: "/control/certs/renew", allow: "POST", understand: renew_cert },
+    Route {
+        path: "/control/dashboard-login",
+        allow: "POST",
+        understand: |asked| body_or_default(asked).map(|Nothing {}| Verb::DashboardLogin),
+    },
     Route { path: "/control/drain", allow: "POST", understand: drain },
     Route {
         path: "/control/pause",
@@ -305,6 +312,11 @@ fn on_app(request: &mut Request, order: fn(Option<String>) -> Order) -> Result<V
     let OnApp { app, wait } = body_or_default(request)?;
     Ok(Verb::Order { order: order(app), wait: wait.unwrap_or(true) })
 }
+
+/// Nothing is to be said.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -544,6 +556,36 @@ mod tests {
         assert_eq!(status(Method::Post, "/worker", "{"), 400);
         assert_eq!(status(Method::Post, "/worker", r#"{"op":"dance"}"#), 400);
         assert_eq!(status(Method::Post, "/control/stop", r#"{"nwo":true}"#), 400);
+    }
+
+    #[test]
+    fn clients_may_look_and_order_little() {
+        let may = |method, path, body| {
+            ask(method, path, body).expect("it is understood").is_for_clients()
+        };
+        for path in ["/diagnostics", "/metrics", "/events?follow=false"] {
+            assert!(may(Method::Get, path, ""), "{path}");
+        }
+        for path in ["/apps", "/config", "/events", "/sessions", "/workers"] {
+            assert!(!may(Method::Get, path, ""), "{path}");
+        }
+        for (path, body) in [
+            ("/control/reload", ""),
+            ("/control/restart", ""),
+            ("/control/scale", r#"{"workers":2}"#),
+        ] {
+            assert!(may(Method::Post, path, body), "{path}");
+        }
+        for (path, body) in [
+            ("/control/stop", ""),
+            ("/control/pause", ""),
+            ("/control/rollback", ""),
+            ("/control/drain", r#"{"workerId":1}"#),
+            ("/watch", r#"{"prefix":"/a","dirs":["x"]}"#),
+            ("/registry", r#"{"host":"a.x"}"#),
+        ] {
+            assert!(!may(Method::Post, path, body), "{path}");
+        }
     }
 
     #[test]

@@ -495,6 +495,13 @@ pub(super) struct OwnAnswer<'a> {
     pub(super) rule: Option<usize>,
 }
 
+impl<'a> OwnAnswer<'a> {
+    /// An answer that no rule has to do with.
+    pub(super) fn of_edge(status: u16, content_type: &'a str, body: &'a [u8]) -> Self {
+        Self { status, content_type, body, changes: None, handler: Handler::Edge, rule: None }
+    }
+}
+
 impl Record {
     /// A request's head was read.
     pub(super) fn begin(&mut self, head: &RequestHead, buf: &[u8], now: Instant, wall: UnixMillis) {

@@ -57,6 +57,7 @@ impl Edge {
         self.note_host(head, buf);
         match Builtin::at_usual_path(head.path().path(buf)) {
             Some(builtin) => self.tell_of_ourselves(front, (head, buf), builtin),
+            None if self.begin_dashboard(front, head, buf) => {}
             None => self.refuse(front, Reason::NotFound, "", Some((head, buf))),
         }
         true
@@ -81,6 +82,7 @@ impl Edge {
         let active = self.snapshots.active();
         let mut own_names = active.config.hosts();
         own_names.push(SERVER_NAME.to_owned());
+        own_names.extend_from_slice(&active.config.edge.dashboard.hosts);
         let scheme = front.client(head, buf, active).scheme;
         is_local(head, buf, front.peer.ip(), scheme, &own_names)
     }
@@ -123,8 +125,7 @@ impl Edge {
                 return self.knock(front, (head, buf), &Errand::question(path));
             }
         };
-        let (handler, rule) = (Handler::Edge, None);
-        let own = OwnAnswer { status, content_type, body: &body, changes: None, handler, rule };
+        let own = OwnAnswer::of_edge(status, content_type, &body);
         self.answer_whole(front, (head, buf), &own, |_| {});
         self.scratch = body;
     }

@@ -13,6 +13,7 @@ use super::turn::{Edge, Timer};
 use crate::reactor::slab::Key;
 use crate::shared::mail::ControlMessage;
 use rip::contract::reason::Reason;
+use rip::guard::login::LoginId;
 use rip::guard::request_id::RequestId;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
@@ -25,8 +26,14 @@ use std::time::Duration;
 pub(super) enum Subject {
     /// Changes of the files of this prefix.
     Files(Arc<str>),
-    /// How the server is.
-    Server,
+    /// How the server is, as long as this session lives; `None` is somebody who needs none.
+    Server(Option<LoginId>),
+}
+
+impl Subject {
+    fn is_server(&self) -> bool {
+        matches!(self, Self::Server(_))
+    }
 }
 
 /// A client that wants to hear of something as it happens.
@@ -88,7 +95,7 @@ impl Edge {
         fields.field(b"Cache-Control", b"no-store");
         add_hsts(hsts, None, &mut fields);
         fields.finish();
-        let watches = subject == Subject::Server;
+        let watches = subject.is_server();
         front.live = Some(Box::new(LiveStream { subject, id, record }));
         self.live.fronts.push(key);
         self.count_watchers(watches, true);
@@ -100,9 +107,26 @@ impl Edge {
         }
     }
 
-    /// Gives a frame to every stream that tells of the server.
+    /// Gives a frame to every stream that tells of the server; whose session is over hears no more.
     pub(super) fn tell_watchers(&mut self, frame: &[u8]) {
-        self.write_streams(frame, |subject| *subject == Subject::Server);
+        let now = self.clock.now();
+        for key in self.live.fronts.clone() {
+            let Some(stream) = self.fronts.get(key).and_then(|front| front.live.as_ref()) else {
+                continue;
+            };
+            match stream.subject {
+                Subject::Server(Some(login)) if !self.shared.logins.lives(login, now) => {
+                    self.end_live_stream(key);
+                }
+                Subject::Server(_) => self.write_live(key, frame),
+                Subject::Files(_) => {}
+            }
+        }
+    }
+
+    /// How many streams of this loop tell of the server.
+    pub(super) fn watcher_count(&self) -> usize {
+        self.live.watchers
     }
 
     /// The control loop makes frames while there is a loop with watchers. One more gets a report at once.
@@ -158,7 +182,7 @@ impl Edge {
     /// The stream of a front that is gone, or answered to its end.
     pub(super) fn forget_live_stream(&mut self, key: Key, stream: &LiveStream) {
         self.live.fronts.retain(|other| *other != key);
-        self.count_watchers(stream.subject == Subject::Server, false);
+        self.count_watchers(stream.subject.is_server(), false);
         self.tell(key, &stream.id, "", &stream.record, None);
     }
 
@@ -171,7 +195,8 @@ impl Edge {
         self.flush_front(key);
     }
 
-    fn write_live(&mut self, key: Key, event: &[u8]) {
+    /// Writes to a stream; one that is behind is closed.
+    pub(super) fn write_live(&mut self, key: Key, event: &[u8]) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         let Some(stream) = &mut front.live else { return };
         stream.record.bytes_out += event.len() as u64;

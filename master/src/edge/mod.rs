@@ -10,6 +10,7 @@ mod answer;
 mod builtin;
 mod challenge;
 mod compress;
+mod dashboard;
 mod dispatch;
 mod door;
 mod drain;

@@ -38,6 +38,7 @@ impl Edge {
             || self.answer_builtin(front, head, buf)
             || self.refuse_for_rate(front, head, buf)
             || self.answer_operator(front, head, buf)
+            || self.begin_dashboard(front, head, buf)
             || self.begin_live_stream(front, head, buf)
             || self.begin_realtime(front, head, buf)
             || self.begin_publish(front, head, buf)

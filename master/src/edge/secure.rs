@@ -45,6 +45,10 @@ impl Edge {
         if to_https.is_ordered(noted) && !self.has_certificate(noted) {
             return false;
         }
+        // Where nobody has made one for it, whoever operates the server is not sent before a warning.
+        if self.is_dashboard() && !self.is_named(noted) {
+            return false;
+        }
         let asked = match client.is_proxied {
             true => {
                 let mut asked = Vec::new();
@@ -83,6 +87,14 @@ impl Edge {
         let named = str::from_utf8(host).ok().and_then(|host| certs.by_name.named(host));
         let served = named.and_then(|position| certs.served.get(position));
         served.is_some_and(|served| served.record.source != CertSource::Auto)
+    }
+}
+
+impl Edge {
+    /// Whether there is a certificate for `host` by its name.
+    fn is_named(&self, host: &[u8]) -> bool {
+        let certs = self.shared.tls.certs.load();
+        str::from_utf8(host).is_ok_and(|host| certs.by_name.named(host).is_some())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod clients;
 mod compression;
+mod dashboard;
 mod proxy;
 mod publish;
 mod secure;
@@ -115,6 +116,7 @@ impl House {
             publish_secret: None,
             hubs: Default::default(),
             sessions: Default::default(),
+            logins: Default::default(),
             files,
             log,
             control,

@@ -13,6 +13,7 @@ pub mod draft;
 pub mod files;
 pub mod hub;
 pub mod log;
+pub mod logins;
 pub mod mail;
 pub mod names;
 pub mod notes;
@@ -83,6 +84,8 @@ pub struct Shared {
     pub hubs: hub::Hubs,
     /// Turns that run, who looks on, and where the store gets its orders.
     pub sessions: sessions::Sessions,
+    /// Who may order something from the dashboard.
+    pub logins: logins::SharedLogins,
     /// Jobs for the files agent.
     pub files: files::FileQueue,
     /// Lines for the log agent.

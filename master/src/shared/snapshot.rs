@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub to_https: Option<ToHttps>,
     /// What answers over HTTPS say of coming back.
     pub come_back: Option<ComeBack>,
+    /// The hosts that are the dashboard's, as [`normalize`](rip::route::host::normalize) leaves them.
+    pub dashboard: Vec<Vec<u8>>,
     /// The pool of each of the configuration's apps, by the app's position there.
     pub pools: Vec<Arc<AppPool>>,
     /// Each of the configuration's upstreams, by its position there.
@@ -79,6 +81,8 @@ impl Snapshot {
         let come_back = ComeBack::of(&config);
         let realtime = Realtimes::new(&config);
         let sessions = SessionPlaces::new(&config);
+        let dashboard = config.dashboard_hosts();
+        let dashboard = dashboard.into_iter().map(|host| host.as_bytes().to_vec()).collect();
         let upstreams = Vec::new();
         let sites = config.routes.iter().map(Site::of).collect();
         Self {
@@ -93,6 +97,7 @@ impl Snapshot {
             rates,
             to_https,
             come_back,
+            dashboard,
             pools,
             upstreams,
             places,

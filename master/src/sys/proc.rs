@@ -56,6 +56,13 @@ pub fn rss_bytes(pid: u32) -> Option<u64> {
     pages.checked_mul(u64::try_from(page).ok()?)
 }
 
+/// Whether `pid` is a process that has not ended. One that was not waited for has.
+pub fn is_alive(pid: u32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.bytes().next());
+    state.is_some_and(|state| !matches!(state, b'Z' | b'X' | b'x'))
+}
+
 /// The parent of `pid`, if it lives and we may know.
 pub fn parent(pid: u32) -> Option<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -155,6 +162,7 @@ mod tests {
     fn our_own_memory_is_known_and_nobodys_is_not() {
         assert!(rss_bytes(std::process::id()).unwrap() > 100_000);
         assert_eq!(rss_bytes(u32::MAX), None);
+        assert!(is_alive(std::process::id()) && !is_alive(u32::MAX));
         assert!(raise_nofile() >= FEW_DESCRIPTORS.min(256));
     }
 

@@ -114,6 +114,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documentation_has_every_cause_and_no_other() {
+        let table = include_str!("../../../docs/EXPLAIN.md").split("## Causes").nth(1).unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let told: Vec<(&str, &str)> = rows.filter(|(code, _)| *code != "cause").collect();
+        let codes: Vec<&str> = told.iter().map(|(code, _)| *code).collect();
+        let own: Vec<&str> = Cause::ALL.iter().map(|cause| cause.code()).collect();
+        assert_eq!(codes, own, "in the order of the code");
+        for (cause, (code, rest)) in Cause::ALL.iter().zip(told) {
+            let mut cells = rest.trim_end_matches(" |").split(" | ");
+            assert_eq!(cells.next(), Some(cause.meaning()), "{code}");
+            assert!(cells.next().is_some_and(|remedy| !remedy.is_empty()), "{code}");
+        }
+    }
+
+    #[test]
     fn every_cause_has_a_code_of_its_own_and_a_sentence() {
         let mut codes = std::collections::HashSet::new();
         for cause in Cause::ALL {

@@ -8,8 +8,11 @@
 
 mod cause;
 mod finding;
+mod others;
+mod refused;
 mod story;
 mod words;
+mod workers;
 
 pub use cause::Cause;
 pub use finding::{Evidence, Finding};

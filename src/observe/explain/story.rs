@@ -485,3 +485,86 @@ impl<'a> Evidence<'a> {
         Self { note, chronicle, escapes: false }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::event::Event;
+    use crate::ids::AppId;
+    use crate::observe::chronicle::Chronicle;
+    use crate::observe::note::{Connection, Entry, TlsFacts, Trail, TryEnd};
+
+    #[test]
+    fn a_story_is_told_to_people_and_comes_back_from_json() {
+        let mut chronicle = Chronicle::default();
+        let (app, worker_id) = (AppId::new("shop"), WorkerId(3));
+        let start =
+            Event::WorkerStart { app: app.clone(), worker_id, generation: Generation(2), pid: 11 };
+        chronicle.hear(&start, UnixMillis(0));
+        let stderr = vec!["one".to_owned(), "two".to_owned()];
+        let (status, expected) = ("exited 7".to_owned(), false);
+        let exit = Event::WorkerExit { app, worker_id, pid: 11, status, expected, stderr };
+        chronicle.hear(&exit, UnixMillis(1_000_100));
+        let tls = TlsFacts { version: 0x0304, suite: "TLS13_AES_128_GCM_SHA256", resumed: true };
+        let mut trail = Trail {
+            connection: Connection {
+                peer: "192.0.2.7:40312".parse().ok(),
+                listener: ":443".parse().ok(),
+                tls: Some(tls),
+                request: 3,
+            },
+            config: 4,
+            handler: Handler::App,
+            select: Some(Select::Lifo),
+            position: 2,
+            stage: Stage::Answering,
+            ..Trail::default()
+        };
+        trail.tried(2, TryEnd::Busy, Duration::from_millis(1));
+        let note = Note::of(&Entry {
+            at: UnixMillis(1_000_000),
+            method: b"POST",
+            target: b"/orders?q",
+            host: b"shop.example",
+            app: b"shop",
+            status: 502,
+            bytes_in: 214,
+            worker: Some(worker_id),
+            reason: Some(Reason::WorkerGone),
+            total: Duration::from_millis(5),
+            queued: Some(Duration::from_micros(100)),
+            leased: Some(Duration::from_millis(3)),
+            ..Entry::of(b"req-1", &trail)
+        });
+        let story = Story::of(&Evidence::new(&note, &chronicle));
+        let golden = "\
+req-1 POST shop.example/orders → 502 after 5.0 ms
+  when   1970-01-01 00:16:40.000 +0000, from 192.0.2.7:40312, at *:443, the 3rd of its connection
+  tls    TLS 1.3 TLS13_AES_128_GCM_SHA256, resumed
+  rule   none, configuration 4
+  worker w3 of shop g2, pid 11, exited 7
+         0.0 ms  its head was complete
+         0.1 ms  its body was complete: 214 bytes
+         0.1 ms  no worker of shop was free: number 2 of the queue
+         1.0 ms  worker w2 said that it is busy
+         3.0 ms  worker w3 got it (lifo)
+         5.0 ms  it ended with 502, 0 bytes of a body: worker-gone (worker)
+cause: worker w3 (pid 11) exited with status 7 2.0 ms after it got the request (before that, \
+worker w2 said that it is busy); its last words: two (worker-exited)
+last words:
+    │ one
+    │ two
+what to do: the app ended its process inside a request: its last words say why; \
+`rip-master ctl events` has all of them
+";
+        assert_eq!(story.to_string(), golden);
+        let stories = Stories { ok: true, requests: vec![story], silent: Vec::new() };
+        let json = serde_json::to_string(&stories).unwrap();
+        assert!(json.contains("\"whatToDo\":") && json.contains("\"queuePosition\":2"), "{json}");
+        assert_eq!(serde_json::from_str::<Stories>(&json).unwrap(), stories);
+        // One of another version is understood as far as it goes.
+        let other: Stories =
+            serde_json::from_str(r#"{"ok":true,"requests":[{"id":"a"}]}"#).unwrap();
+        assert!(other.to_string().starts_with("a (no request line)"), "{other}");
+    }
+}

@@ -95,6 +95,20 @@ impl Lane {
         })
     }
 
+    /// Opens a file anew where it was, and lets everybody who shares the stream write there.
+    pub(super) fn reopen(&mut self) {
+        self.flush();
+        let share = match self.name {
+            "stdout" => Outlet::become_stdout,
+            _ => Outlet::become_stderr,
+        };
+        match self.outlet.reopen().and_then(|is_new| Ok(is_new && share(&self.outlet).is_ok())) {
+            Ok(true) => self.state = State::Open,
+            Ok(false) => {}
+            Err(error) => log::warn!("{} goes on in the old file: {error}", self.name),
+        }
+    }
+
     /// Adds lines as far as there is room.
     pub(super) fn push_all(&mut self, lines: &[u8]) {
         if lines.is_empty() {

@@ -32,6 +32,8 @@ pub enum CtlVerb {
     History(Ask),
     /// Say what became of a request, and why
     Explain(Explain),
+    /// Show what the server does, as it does it; q ends
+    Top(Top),
     /// Show which hosts are served, and by whom
     Hosts(Ask),
     /// Show the certificates that are served, or load or renew them
@@ -40,6 +42,8 @@ pub enum CtlVerb {
     Sessions(Ask),
     /// Have another process of the program take the place of the one that runs, without losing a request
     Upgrade(Upgrade),
+    /// Print a link that logs in to the dashboard, once and within five minutes
+    DashboardLogin(Ask),
     /// Run this many workers
     Scale(Scale),
     /// Let the app's requests wait
@@ -58,6 +62,16 @@ pub struct Explain {
     /// The request's id: the answer's X-Request-Id, the last word of its access line
     #[arg(value_name = "REQUEST-ID")]
     pub id: String,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+/// `top`.
+#[derive(Args, Clone, Debug)]
+pub struct Top {
+    /// Print what there is to be shown once, as without a terminal
+    #[arg(long)]
+    pub once: bool,
     #[command(flatten)]
     pub ask: Ask,
 }

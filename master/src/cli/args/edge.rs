@@ -32,6 +32,9 @@ pub struct EdgeFlags {
     /// Largest request body; more gets 413 [default: 100MiB]
     #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     pub max_body: Option<u64>,
+    /// A host where the dashboard is, beside rip.local; repeatable
+    #[arg(long, value_name = "HOST", value_delimiter = ',', value_parser = value::host)]
+    pub dashboard: Vec<String>,
     /// Requests of one client address within the window; more get 429 [default: no limit]
     #[arg(long, value_name = "N", value_parser = value::positive)]
     pub rate_limit: Option<u32>,

@@ -59,16 +59,25 @@ fn other_answers_to_a_reload_are_understood() {
 #[test]
 fn the_history_is_a_table() {
     let history: History = serde_json::from_str(&format!(
-        r#"{{"ok":true,"attempts":[{{"id":1,"source":"start","oldVersion":0,"newVersion":1,
-            "result":"applied","code":"ok","details":[],"durationMs":300}},{REJECTED}]}}"#
+        r#"{{"ok":true,"version":1,"counts":{{"applied":1,"rejected":1,"rolled_back":0}},
+            "attempts":[{{"id":1,"source":"start","oldVersion":0,"newVersion":1,
+            "result":"applied","code":"ok","details":[],"durationMs":300,"at":1000}},{REJECTED}]}}"#
     ))
     .unwrap();
     let golden = "\
-ATTEMPT  SOURCE  VERSION  RESULT    CODE     TOOK  DETAILS
-      1  start   0→1      applied   ok       0.3s  -
-      4  api     2→3      rejected  invalid  0.0s  Edgefile:3:5: error: no (and 1 more)
+version 1 is active; since the start 1 applied, 1 rejected, 0 taken back
+
+ATTEMPT  AGO  SOURCE  VERSION  RESULT    CODE     TOOK  DETAILS
+      1   2m  start   0→1      applied   ok       0.3s  -
+      4    -  api     2→3      rejected  invalid  0.0s  Edgefile:3:5: error: no (and 1 more)
+
+all of what attempt 4 failed of:
 ";
-    assert_eq!(attempts(&history, Paint::Plain), golden);
+    let told = attempts(&history, UnixMillis(121_000), Paint::Plain);
+    let (table, details) = told.split_at(golden.len().min(told.len()));
+    assert_eq!(table, golden);
+    assert_eq!(details.matches("    │ ").count(), details.lines().count());
+    assert!(details.lines().count() >= 2, "{details}");
 }
 
 #[test]

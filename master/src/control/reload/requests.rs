@@ -253,7 +253,7 @@ impl Master {
     /// Keeps an attempt that has ended, and tells of it.
     pub(in crate::control) fn record(&mut self, attempt: Attempt) {
         self.tell(&Event::from(&attempt));
-        self.reload.history.record(attempt);
+        self.reload.history.record(attempt, self.clock.wall());
     }
 }
 

@@ -15,6 +15,8 @@ use std::time::Duration;
 /// One connection.
 pub(super) struct Connection {
     pub(super) stream: UnixStream,
+    /// It has had a request.
+    has_asked: bool,
     /// It came by the socket that is everybody's.
     pub(super) is_public: bool,
     peer: Peer,
@@ -47,6 +49,7 @@ impl Connection {
         Self {
             stream,
             is_public,
+            has_asked: false,
             peer,
             input: Buffer::with_capacity(BUFFER_BYTES),
             http: Server::new(),
@@ -88,7 +91,9 @@ impl Connection {
     /// Its answer, if it waits for one, is its last. False when it need not stay.
     pub(super) fn take_leave(&mut self) -> bool {
         self.http.close_after_this();
-        !(self.phase == Phase::Open && !self.awaits && self.is_between_requests())
+        let is_idle = self.phase == Phase::Open && !self.awaits && self.is_between_requests();
+        // One that has asked nothing yet is about to.
+        !is_idle || !self.has_asked
     }
 
     fn is_between_requests(&self) -> bool {
@@ -119,6 +124,7 @@ impl Connection {
                 Ok(Read::End { consumed }) => {
                     self.input.consume(consumed);
                     self.awaits = true;
+                    self.has_asked = true;
                     return self.request.take();
                 }
                 Ok(Read::More | Read::Blocked) => {
