@@ -1,5 +1,7 @@
 //! What is told and what the manual says of it are the same: `docs/LOGS.md` against the code, both ways.
 
+#![allow(clippy::disallowed_methods, reason = "it reads the sources")]
+
 use rip::contract::attempt::{AttemptCode, AttemptResult, AttemptSource};
 use rip::contract::cert::CertSource;
 use rip::contract::event::{Attempted, Door, Event, Ordered, UpgradeResult};

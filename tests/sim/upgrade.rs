@@ -123,7 +123,7 @@ impl World {
                 self.count("suspended");
                 self.asleep += nap;
             }
-            self.now = self.now + nap;
+            self.now += nap;
             return;
         }
         let step = Duration::from_millis(dice.between(0, 6000));
