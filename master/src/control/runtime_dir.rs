@@ -153,6 +153,11 @@ impl RuntimeDir {
         self.path.join(CONTROL_SOCKET)
     }
 
+    /// Where the workers' sockets are.
+    pub fn sockets(&self) -> &Path {
+        &self.sockets
+    }
+
     /// Where the worker's socket is.
     pub fn worker_socket(&self, worker: WorkerId) -> PathBuf {
         self.sockets.join(worker_socket(worker))
