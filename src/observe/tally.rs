@@ -133,7 +133,9 @@ pub const fn sane_status(status: u16) -> u16 {
 /// An answer that lasts as long as its client likes: WebSocket, a tunnel, an event stream.
 pub fn is_endless(status: u16, media_type: &[u8]) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
-    let stream = media_type.get(..EVENT_STREAM.len());
+    // Asked of every answer: most are told by one letter.
+    let may_be = media_type.get(5).is_some_and(|letter| letter | 0x20 == b'e');
+    let stream = media_type.get(..EVENT_STREAM.len()).filter(|_| may_be);
     status == 101 || stream.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
 }
 

@@ -141,6 +141,7 @@ fn workers_and_configurations_are_counted_for_as_long_as_the_process_lives() {
         sum(&metrics(&server), "rip_worker_restarts_total", "app=\"old\"") == 1
     });
     eventually("another worker", || server.app_called("old")["ready"] == 1);
+    assert_eq!(server.app_called("old")["restarts"], 1);
     let before = metrics(&server);
     assert_eq!(before["rip_config_version"], 1.0);
     server.take_up(&file("new"));

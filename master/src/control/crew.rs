@@ -350,12 +350,11 @@ impl Crew {
         self.last_exits.get(&hosted.slot).map(String::as_str)
     }
 
-    /// Workers that are offered work, restarts so far, given up or not, the code new workers run.
+    /// Workers that are offered work, given up or not, the code new workers run.
     pub fn summary(&self) -> Summary {
         Summary {
             ready: self.core.ready_count(),
             wanted: self.core.wanted(),
-            restarts: self.core.restart_count(),
             abandoned: self.core.app_abandoned(),
             generation: self.core.generation(),
             ever_ready: self.core.ever_ready(),
@@ -397,8 +396,6 @@ pub struct Summary {
     pub ready: usize,
     /// Workers that should be.
     pub wanted: usize,
-    /// Restarts after failures so far.
-    pub restarts: u64,
     /// Every slot is given up.
     pub abandoned: bool,
     /// The code new workers run.

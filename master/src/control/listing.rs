@@ -9,6 +9,7 @@ use rip::contract::app::AppDescriptor;
 use rip::contract::config::Config;
 use rip::contract::worker::{WorkerEndpoint, WorkerState};
 use rip::ids::{AppId, Generation, WorkerId};
+use rip::observe::lives::{AppLives, Lives};
 use rip::observe::report::{AppReport, WorkerReport};
 use rip::pool::WorkerView;
 use rip::supervise::RollProgress;
@@ -112,6 +113,8 @@ pub struct AppNotes<'a> {
     pub stopping: bool,
     /// How the last worker of each app ended that was not asked to.
     pub last_exits: &'a BTreeMap<AppId, String>,
+    /// What became of workers so far.
+    pub lives: &'a Lives,
 }
 
 #[derive(Serialize)]
@@ -190,7 +193,8 @@ impl<'a> AppRow<'a> {
             generation: summary.generation,
             inflight,
             queue_depth,
-            restarts: summary.restarts,
+            // Those of the process, whichever crew the app had.
+            restarts: notes.lives.apps.get(&crew.pool.id).map_or(0, AppLives::restarted),
             abandoned: summary.abandoned,
             paused,
             rolling: Rolling::of(crew),

@@ -515,8 +515,7 @@ impl Master {
                 self.worker_verb(&request, &verb, authorization.as_deref())
             }
             Ok(Verb::Apps) => {
-                let stopping = self.shutdown.is_asked();
-                let notes = AppNotes { stopping, last_exits: &self.state.last_exits };
+                let notes = self.app_notes();
                 let active = self.active_pools();
                 let crews = active.into_iter().filter_map(|pool| self.crews.get(pool));
                 Some(Answer::ok(&Apps::of(crews, &notes)))
@@ -586,6 +585,15 @@ impl Master {
         }
         if let Some(answer) = answer {
             self.answer(from, &answer);
+        }
+    }
+
+    /// What is told of apps besides what their crews know.
+    pub(super) fn app_notes(&self) -> AppNotes<'_> {
+        AppNotes {
+            stopping: self.shutdown.is_asked(),
+            last_exits: &self.state.last_exits,
+            lives: self.past.lives(),
         }
     }
 

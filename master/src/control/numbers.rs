@@ -46,6 +46,11 @@ impl Past {
         self.lives.tell(event);
     }
 
+    /// What was counted of events.
+    pub fn lives(&self) -> &Lives {
+        &self.lives
+    }
+
     /// A pool is about to go: what it has counted stays.
     pub fn remember(&mut self, pool: &AppPool) {
         let decisions = pool.view(|pool| pool.counters().decisions);

@@ -1,13 +1,12 @@
 //! Everything the server says of itself, made at one moment: what `/diagnostics` shows, what watchers
 //! are sent once a second.
 
-use super::listing::{self, AppNotes};
+use super::listing;
 use super::master::Master;
 use super::server::Answer;
 use crate::shared::door::JSON;
 use crate::shared::upstreams::UpstreamView;
 use rip::contract::cert::TlsCertRecord;
-use rip::observe::lives::AppLives;
 use rip::observe::note::Note;
 use rip::observe::numbers::Numbers;
 use rip::observe::prometheus::Format;
@@ -80,8 +79,7 @@ impl Master {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         let status = self.shared.status(now);
         let active = self.shared.current.load();
-        let notes =
-            AppNotes { stopping: self.shutdown.is_asked(), last_exits: &self.state.last_exits };
+        let notes = self.app_notes();
         let crews = self.active_pools().into_iter().filter_map(|pool| self.crews.get(pool));
         let apps: Vec<AppReport> = crews
             .map(|crew| {
@@ -127,11 +125,9 @@ fn error(note: &Note) -> ErrorReport {
 /// Requests that failed last.
 const ERRORS_SHOWN: usize = 20;
 
-/// What is said of an app is what its numbers say: restarts are those of the process, whichever crew the
-/// app had.
+/// What is said of an app is what its numbers say.
 fn app_reports(mut apps: Vec<AppReport>, numbers: &Numbers) -> Vec<AppReport> {
     for app in &mut apps {
-        app.restarts = numbers.lives.apps.get(&app.id).map_or(0, AppLives::restarted);
         if let Some(found) = numbers.apps.iter().find(|found| found.id == app.id) {
             app.inflight = u32::try_from(found.inflight).unwrap_or(u32::MAX);
             app.queue_depth = u32::try_from(found.queue_depth).unwrap_or(u32::MAX);
