@@ -3,7 +3,7 @@
 //
 //   dashboard.cjs BASE PANEL MASTER PICTURES     (BASE: rip.local, PANEL: where one has to log in, MASTER: its pid)
 //
-// RIP_MASTER is the program; RIP_NAME and XDG_RUNTIME_DIR say which server.
+// RIP_MASTER is the program; RIP_NAME and RIP_RUNTIME say which server.
 "use strict";
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
@@ -17,9 +17,11 @@ const port = new URL(panel).port;
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const PLANTED = "planted-8d2f";
 
-const socket = path.join(process.env.XDG_RUNTIME_DIR, "rip", process.env.RIP_NAME, "ctl.sock");
-const ctl = (...words) => JSON.parse(execFileSync(process.env.RIP_MASTER, ["ctl", ...words, "--json"], { encoding: "utf8" }));
-const told = () => JSON.parse(execFileSync("curl", ["-sS", "--unix-socket", socket, "http://ctl/diagnostics"], { encoding: "utf8" }));
+// A browser would leave things of its own in its XDG_RUNTIME_DIR.
+const env = { ...process.env, XDG_RUNTIME_DIR: process.env.RIP_RUNTIME };
+const ctl = (...words) =>
+  JSON.parse(execFileSync(process.env.RIP_MASTER, ["ctl", ...words, "--json"], { encoding: "utf8", env }));
+const told = () => ctl("diagnostics");
 const link = () => ctl("dashboard-login").urls.find((url) => url.startsWith(panel));
 
 // A request as no page can make it.
@@ -250,6 +252,7 @@ const worksByKeyboard = async (page) => {
   await settles("three workers", async () => {
     assert.equal((await rows(page)).filter((cells) => cells[1] === "ready").length, 3);
   });
+  await page.getByText("crash has 3 workers.").first().waitFor();
   assert.equal(await page.getByRole("dialog").count(), 0);
   // What cannot be is refused, and said where it was asked.
   await page.keyboard.press("Enter");
@@ -287,7 +290,9 @@ main(async (page, base, browser, watch) => {
   await inspect(page, "busy");
 
   await page.emulateMedia({ reducedMotion: "reduce" });
-  assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
+  await settles("nothing moves", async () => {
+    assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
+  });
   await page.emulateMedia({ reducedMotion: null });
 
   const cookie = await logsIn(page, browser, watch);

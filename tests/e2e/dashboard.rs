@@ -25,7 +25,7 @@ fn the_dashboard_is_looked_at_and_used_in_a_browser() {
         .env("HOME", server.path("app"))
         .env("RIP_MASTER", env!("CARGO_BIN_EXE_rip-master"))
         .env("RIP_NAME", server.name())
-        .env("XDG_RUNTIME_DIR", server.path("run"));
+        .env("RIP_RUNTIME", server.path("run"));
     let output = tools::finish_within(&mut node, Duration::from_secs(240));
     assert!(output.status.success(), "{}\n{}", tools::both(&output), server.log());
     if let Ok(kept) = std::env::var("RIP_KEEP_PICTURES") {

@@ -240,3 +240,43 @@ fn any_second_request_to_end_is_a_fast_one() {
         assert!(began.elapsed() < Duration::from_secs(10), "{first} {second}");
     }
 }
+
+#[test]
+fn rotated_logs_are_opened_anew() {
+    let server = Setup::builtin("hello").workers(1).start();
+    let (out, err) = (server.path("stdout.log"), server.path("stderr.log"));
+    assert_eq!(server.get("/before").status, 200);
+    server.wait_for_log("GET /before");
+    for path in [&out, &err] {
+        std::fs::rename(path, path.with_extension("1")).unwrap();
+    }
+    server.signal(Signal::SIGUSR1);
+    eventually("new files", || out.exists() && err.exists());
+    assert_eq!(server.get("/after").status, 200);
+    server.wait_for_log("GET /after");
+    let old = std::fs::read_to_string(out.with_extension("1")).unwrap();
+    assert!(old.contains("GET /before") && !old.contains("GET /after"), "{old}");
+    let (code, said) = server.cli(&["restart", "--wait"]);
+    assert_eq!(code, 0, "{said}");
+    eventually("events in the new file", || server.stderr().contains("worker_ready"));
+}
+
+#[test]
+fn credentials_are_files_by_their_names() {
+    let text = "version 1\nedge {\n http \"127.0.0.1:PORT\"\n mdns #false\n \
+        publish secret-file=\"credential:publish\"\n}\n\
+        app \"a\" {\n entry \"builtin:hello\"\n workers 1\n hosts \"a.test\"\n}\n";
+    let (code, said) = Setup::edgefile(text).fails();
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("LoadCredential=publish:"), "{said}");
+    let setup = Setup::edgefile(text);
+    let directory = setup.path("credentials");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("publish"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let server = setup.env("CREDENTIALS_DIRECTORY", &directory).start();
+    let (code, said) = server.cli(&["reload", "--wait"]);
+    assert_eq!(code, 0, "{said}");
+    // The file that is meant is told, and not what is in it.
+    let (_, said) = server.cli(&["ctl", "config", "--json"]);
+    assert!(said.contains("credentials/publish") && !said.contains("0123456789abcdef"), "{said}");
+}

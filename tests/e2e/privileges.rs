@@ -4,6 +4,7 @@
 //! They need root. Whoever runs them otherwise sees that what they are about is refused.
 
 use crate::harness::{Server, Setup, eventually, processes};
+use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -279,6 +280,23 @@ fn apps_with_users_of_their_own_are_held_by_a_server_that_gave_up_being_root() {
 }
 
 #[test]
+fn a_server_that_gave_up_being_root_can_be_succeeded() {
+    if !is_root() {
+        return;
+    }
+    let mut server = burglars("www-data");
+    eventually("every app", || server.get("/status").status == 200);
+    for _ in 0..2 {
+        server.upgrade();
+        assert_is(server.pid(), "www-data", FOR_OTHERS | NET_BIND_SERVICE);
+        assert_held(&server);
+    }
+    let path = server.runtime();
+    assert_eq!(server.stop(), 0);
+    assert_eq!(std::fs::read_dir(path).unwrap().count(), 0);
+}
+
+#[test]
 fn an_app_of_another_user_may_bind_its_socket_itself() {
     if !is_root() {
         return;
@@ -358,4 +376,98 @@ fn what_a_reload_will_need_and_cannot_read_is_told_at_start() {
     std::os::unix::fs::chown(&secret, Some(uid("www-data")), None).unwrap();
     let (code, said) = server.cli(&["reload", "--wait"]);
     assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_server_that_was_never_root_may_have_apps_of_others_with_the_rights_for_it() {
+    if !is_root() {
+        return;
+    }
+    let text = "version 1\nedge {\n http \"127.0.0.1:PORT\"\n mdns #false\n}\n\
+        app \"a\" {\n entry \"builtin:hello\"\n workers 1\n hosts \"a.test\"\n user \"nobody\"\n}\n\
+        app \"b\" {\n entry \"builtin:hello\"\n workers 1\n hosts \"b.test\"\n}\n";
+    // As an init system starts it: User= and AmbientCapabilities=.
+    let setup = Setup::edgefile(text).wrapped(|command, _| {
+        let daemon = user("www-data");
+        let mut ambient = Command::new("setpriv");
+        ambient.args(["--reuid", &daemon.uid.to_string(), "--regid", &daemon.gid.to_string()]);
+        ambient.args(["--clear-groups", "--inh-caps=+chown,+kill,+setgid,+setuid"]);
+        ambient.arg("--ambient-caps=+chown,+kill,+setgid,+setuid");
+        ambient.arg(command.get_program()).args(command.get_args());
+        ambient
+    });
+    give_directories(&setup);
+    let mut server = setup.start();
+    assert_is(server.pid(), "www-data", FOR_OTHERS);
+    for (app, name) in [("a", "nobody"), ("b", "www-data")] {
+        let its = of_app(&server, app);
+        assert!(its.len() >= 2, "{app}: {its:?}");
+        for pid in its {
+            assert_is(pid, name, 0);
+        }
+    }
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn a_server_with_the_right_to_low_ports_alone_takes_them_up_at_a_reload() {
+    if !is_root() {
+        return;
+    }
+    let text = |more: &str| {
+        format!(
+            "version 1\nedge {{\n mdns #false\n http \"127.0.0.1:PORT\"{more}\n}}\n\
+             app \"a\" {{\n entry \"builtin:hello\"\n workers 1\n hosts \"a.test\"\n}}\n"
+        )
+    };
+    let setup = Setup::edgefile(&text("")).wrapped(|command, _| {
+        let daemon = user("www-data");
+        let mut ambient = Command::new("setpriv");
+        ambient.args(["--reuid", &daemon.uid.to_string(), "--regid", &daemon.gid.to_string()]);
+        ambient.args(["--clear-groups", "--inh-caps=+net_bind_service"]);
+        ambient.arg("--ambient-caps=+net_bind_service");
+        ambient.arg(command.get_program()).args(command.get_args());
+        ambient
+    });
+    give_directories(&setup);
+    let mut server = setup.start();
+    let more = server.filled_in(&text(" \"127.0.0.78:82\""));
+    std::fs::write(server.path("app/Edgefile"), more).unwrap();
+    // Root does not ask a master whose directory anybody could have made.
+    server.signal(Signal::SIGHUP);
+    eventually("the new port", || TcpStream::connect("127.0.0.78:82").is_ok());
+    assert!(says_ok("127.0.0.78:82"));
+    for pid in of_app(&server, "a") {
+        assert_is(pid, "www-data", 0);
+    }
+    assert_eq!(server.stop(), 0);
+}
+
+/// Makes the directories of a server those of who it runs as.
+fn give_directories(setup: &Setup) {
+    for name in ["run", "state", "cache"] {
+        let path = setup.path(name);
+        std::fs::create_dir_all(&path).unwrap();
+        std::os::unix::fs::chown(&path, Some(uid("www-data")), None).unwrap();
+    }
+}
+
+#[test]
+fn a_successor_has_what_was_kept_and_no_more() {
+    if !is_root() {
+        return;
+    }
+    let mut server = burglars("www-data");
+    eventually("every app", || server.get("/status").status == 200);
+    server.upgrade();
+    server.wait_for_predecessors();
+    assert_is(server.pid(), "www-data", FOR_OTHERS | NET_BIND_SERVICE);
+    eventually("every app", || server.get("/status").status == 200);
+    assert_held(&server);
+    for (app, name) in [("a", "nobody"), ("b", "daemon"), ("c", "www-data")] {
+        for pid in of_app(&server, app) {
+            assert_is(pid, name, 0);
+        }
+    }
+    assert_eq!(server.stop(), 0);
 }

@@ -11,6 +11,7 @@ pub mod client;
 pub mod compile;
 pub mod compiler;
 pub mod completions;
+pub mod credential;
 pub mod ctl;
 mod dashboard;
 pub mod diagnostics;

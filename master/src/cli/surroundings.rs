@@ -3,11 +3,11 @@
 use super::entry::{self, Entry, Places, Written};
 use super::exit::Failure;
 use super::start::World;
-use super::{authorities, changes, python};
+use super::{authorities, changes, credential, python};
 use crate::shared::cert_files::{self, Wrong};
 use crate::shared::secrets;
+use crate::sys::privilege::Identity;
 use crate::sys::regular;
-use nix::unistd::{User, geteuid};
 use rip::contract::app::Runtime;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::listen::FreePorts;
@@ -53,7 +53,7 @@ impl<'w> Machine<'w> {
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        let path = Path::new(&self.directory).join(path);
+        let path = credential::place(Path::new(&self.directory), path);
         // Without what says nothing: `./`.
         std::path::absolute(&path).unwrap_or(path)
     }
@@ -196,14 +196,14 @@ impl Surroundings for Machine<'_> {
             message,
             hint: Some(hint.to_owned()),
         };
-        let found = User::from_name(name)
-            .map_err(|errno| invalid(format!("user '{name}' cannot be looked up: {errno}"), ""))?;
+        let found = Identity::find(name)
+            .map_err(|error| invalid(format!("user '{name}' cannot be looked up: {error}"), ""))?;
         match found {
             None => Err(invalid(
                 format!("there is no user '{name}'"),
                 "make one: sudo useradd --system NAME",
             )),
-            Some(user) if self.other_users || user.uid == geteuid() => Ok(()),
+            Some(user) if self.other_users || user.is_own() => Ok(()),
             Some(_) => Err(invalid(
                 format!("to run processes as '{name}' needs root, which this process is not"),
                 "start rip-master as root, or leave `user` out",
@@ -275,7 +275,7 @@ fn missing(path: &str, place: &Path, error: &std::io::Error) -> Trouble {
         }
         _ => format!("'{path}' cannot be read: {error}"),
     };
-    Trouble { code: AttemptCode::EntryMissing, message, hint: None }
+    Trouble { code: AttemptCode::EntryMissing, message, hint: credential::hint(path) }
 }
 
 /// What the command line says of an entry, as an Edgefile says it.

@@ -14,6 +14,7 @@ use super::notify::Notifier;
 use super::numbers::Past;
 use super::orders::Orders;
 use super::orphans::Orphans;
+use super::program::Program;
 use super::reload::{Reloads, longest};
 use super::runtime_dir::RuntimeDir;
 use super::server::ControlServer;
@@ -79,11 +80,12 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
     ignore_sigpipe().map_err(step("signals"))?;
     set_child_subreaper().map_err(step("becoming the reaper of our workers' orphans"))?;
     let descriptors = raise_nofile();
+    // Before rights are given up: who has done that may not look at its own program.
+    let program = Program::of_this_process();
     // Before anything is opened that could have the number of a descriptor that was not left us.
     let mut inheritance = Inheritance::receive()?;
     let mut listeners = Listeners::of_init()?;
     let demotion = Demotion::plan(&settings)?;
-
     let runtime = match &mut inheritance {
         None => RuntimeDir::claim(&settings.name)?,
         Some(inheritance) => {
@@ -192,7 +194,7 @@ pub fn boot(settings: Settings) -> Result<Master, StartError> {
             .map_err(step("the running server"))?;
     }
     let edges = Edges::start(&shared, listening, loops, seed).map_err(step("the edge loops"))?;
-    let upgrade = Handover::new(registry()?, clock.now());
+    let upgrade = Handover::new(registry()?, program, clock.now());
     let acme = super::acme::agent(&shared, &certs, &settings.state_dir, seed);
     let config = &settings.config;
     let (drain, kill) = (longest(config, |app| app.drain), longest(config, |app| app.kill));

@@ -101,15 +101,12 @@ impl Demotion {
     pub fn drop_rights(self, runtime: &RuntimeDir) -> Result<(), StartError> {
         privilege::become_user(&self.identity, &self.kept)
             .map_err(|error| self.cannot("be taken on", &error))?;
-        let sockets = runtime.sockets();
-        access(sockets, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK).map_err(
-            |errno| {
-                self.cannot(&format!("reach {}", sockets.display()), &errno.into()).hint(
-                    "unset XDG_RUNTIME_DIR, or set RUNTIME_DIRECTORY to a directory whose parents \
-                     everybody may pass",
-                )
-            },
-        )
+        runtime.reach().map_err(|error| {
+            self.cannot("reach the runtime directory", &error).hint(
+                "unset XDG_RUNTIME_DIR, or set RUNTIME_DIRECTORY to a directory whose parents \
+                 everybody may pass",
+            )
+        })
     }
 
     fn cannot(&self, what: &str, error: &io::Error) -> StartError {
@@ -119,10 +116,15 @@ impl Demotion {
     /// The directory, and what a master keeps in it: somebody may have named one that holds more.
     fn own_state(&self, state: &Path) -> io::Result<()> {
         self.own(state)?;
-        let kept = ["certs", "sessions.db", "sessions.db-wal", "sessions.db-shm"];
-        let kept = kept.into_iter().map(|name| state.join(name));
-        kept.filter(|path| path.symlink_metadata().is_ok())
-            .try_for_each(|path| self.own_tree(&path, 0))
+        for entry in fs::read_dir(state)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            // The database with its companions, and the key of its tokens.
+            if name == "certs" || name.as_encoded_bytes().starts_with(b"session") {
+                self.own_tree(&entry.path(), 0)?;
+            }
+        }
+        Ok(())
     }
 
     /// Everything below `path` that is ours, links themselves and not where they lead.

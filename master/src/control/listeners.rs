@@ -103,11 +103,6 @@ impl Listeners {
         self.are_given
     }
 
-    /// Who opened the socket of a listener, where it was not us.
-    pub fn origin(&self, address: ListenAddress) -> Option<Origin> {
-        self.handed.iter().find(|handed| handed.of == Some(address)).map(|handed| handed.origin)
-    }
-
     /// Finds out which listeners of `edge` the sockets are. One that a predecessor had and this
     /// configuration has not is closed.
     ///
@@ -235,8 +230,6 @@ mod tests {
         listeners.inherit(Origin::Predecessor, listening).expect("it is bound");
         assert!(listeners.are_given());
         listeners.match_up(&edge(&[one], &[two])).expect("all are wanted");
-        assert_eq!(listeners.origin(one), Some(Origin::Init));
-        assert_eq!(listeners.origin(two), Some(Origin::Predecessor));
         for _ in 0..2 {
             assert_eq!(listeners.open(one).expect("a copy").local_addr().expect("bound"), at);
         }

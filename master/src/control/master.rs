@@ -264,6 +264,7 @@ impl Master {
             Happening::Signal(Signal::SIGINT) => self.stop("INT", false),
             Happening::Signal(Signal::SIGQUIT) => self.stop("QUIT", false),
             Happening::Signal(Signal::SIGHUP) => self.hang_up(),
+            Happening::Signal(Signal::SIGUSR1) => self.shared.log.reopen(),
             Happening::Signal(Signal::SIGUSR2) => self.upgrade_on_signal(),
             Happening::Signal(Signal::SIGTTIN) => self.scale_by(1),
             Happening::Signal(Signal::SIGTTOU) => self.scale_by(-1),

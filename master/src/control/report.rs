@@ -8,9 +8,12 @@ use crate::shared::door::JSON;
 use crate::shared::upstreams::UpstreamView;
 use rip::contract::cert::TlsCertRecord;
 use rip::observe::lives::AppLives;
+use rip::observe::note::Note;
 use rip::observe::numbers::Numbers;
 use rip::observe::prometheus::Format;
-use rip::observe::report::{AppReport, CertReport, ConfigReport, Report, UpstreamReport};
+use rip::observe::report::{
+    AppReport, CertReport, ConfigReport, ErrorReport, Report, UpstreamReport,
+};
 use rip::reload::History;
 use serde::Serialize;
 use serde_json::Value;
@@ -96,7 +99,7 @@ impl Master {
             at: wall.0,
             metrics: numbers.metrics(),
             recent: numbers.recent(),
-            errors: Vec::new(),
+            errors: self.shared.notes.newest(ERRORS_SHOWN, 500).iter().map(error).collect(),
             gauges: numbers.gauges(),
             realtime: numbers.realtime(),
             apps: app_reports(apps, &numbers),
@@ -108,6 +111,21 @@ impl Master {
         }
     }
 }
+
+fn error(note: &Note) -> ErrorReport {
+    ErrorReport {
+        at: note.end().0,
+        id: String::from_utf8_lossy(note.id()).into_owned(),
+        status: note.status,
+        method: note.method(),
+        path: note.path(),
+        app: Some(note.app()).filter(|app| !app.is_empty()),
+        reason: note.reason.map(|reason| reason.code().to_owned()),
+    }
+}
+
+/// Requests that failed last.
+const ERRORS_SHOWN: usize = 20;
 
 /// What is said of an app is what its numbers say: restarts are those of the process, whichever crew the
 /// app had.

@@ -10,7 +10,7 @@ use crate::sys::privilege::Identity;
 use crate::sys::proc::is_alive;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::{Gid, Uid, chown, fchownat, geteuid};
+use nix::unistd::{AccessFlags, Gid, Uid, access, chown, fchownat, geteuid};
 use rip::ids::{PoolNumber, WorkerId};
 use rip::limits;
 use rip::wire::runtime_dir::{CONTROL_SOCKET, PID_FILE, Places, worker_socket};
@@ -204,14 +204,21 @@ impl RuntimeDir {
         let parent = self.path.parent().filter(|parent| is_ours_by_name(parent));
         parent.into_iter().try_for_each(open_way)?;
         let inside = [self.path.join(PID_FILE), self.control_socket(), self.worker_control()];
-        for path in inside.iter().map(PathBuf::as_path).chain([self.sockets(), &self.path]) {
-            match chown(path, Some(uid), Some(gid)) {
-                // It is made by who this process becomes.
-                Ok(()) | Err(nix::Error::ENOENT) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+        let inside = inside.iter().filter(|path| path.symlink_metadata().is_ok());
+        for path in inside.chain([&self.sockets, &self.path]) {
+            chown(path, Some(uid), Some(gid))?;
         }
         Ok(())
+    }
+
+    /// Whether this process can still work in it.
+    ///
+    /// # Errors
+    /// It cannot: the way is closed to who it has become.
+    pub fn reach(&self) -> io::Result<()> {
+        let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
+        let reached = access(&self.sockets, all);
+        reached.map_err(|errno| io::Error::other(format!("{}: {errno}", self.sockets.display())))
     }
 
     /// The pool has no worker any more.
@@ -223,11 +230,6 @@ impl RuntimeDir {
             log::warn!("{} stays behind: {error}", directory.display());
         }
     }
-}
-
-fn make_sockets(path: &Path) -> Result<(), StartError> {
-    let made = DirBuilder::new().mode(PRIVATE).create(path);
-    made.map_err(|error| StartError::system(path.display(), &error))
 }
 
 /// Makes a socket ours that an app has bound as another user, with whatever mode: else who has given
@@ -269,6 +271,11 @@ fn take_back(directory: &Path) -> io::Result<()> {
         fs::set_permissions(directory, Permissions::from_mode(PRIVATE))?;
     }
     Ok(())
+}
+
+fn make_sockets(path: &Path) -> Result<(), StartError> {
+    let made = DirBuilder::new().mode(PRIVATE).create(path);
+    made.map_err(|error| StartError::system(path.display(), &error))
 }
 
 impl Drop for RuntimeDir {
@@ -432,7 +439,7 @@ mod tests {
         let found = fs::metadata(socket.parent().expect("a directory")).expect("it is made");
         let nobody = find_user("nobody").expect("nobody is somebody");
         assert_eq!((found.uid(), found.mode() & 0o7777), (nobody.uid.as_raw(), OF_USER));
-        for step in [&place.0.join("rip"), &path, claimed.sockets()] {
+        for step in [&place.0.join("rip"), &path, &claimed.sockets] {
             assert_eq!(fs::metadata(step).expect("a step").mode() & 0o7777, PRIVATE | PASSABLE);
         }
         claimed.forget_pool(pool);

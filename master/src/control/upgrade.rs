@@ -88,11 +88,11 @@ pub struct UpgradeOrder {
 }
 
 impl Handover {
-    /// Nobody has asked. What is watched is watched with `registry`.
-    pub(super) fn new(registry: Registry, now: Instant) -> Self {
+    /// Nobody has asked. What is watched is watched with `registry`; `program` is ours.
+    pub(super) fn new(registry: Registry, program: Program, now: Instant) -> Self {
         Self {
             core: Upgrade::new(now),
-            program: Program::of_this_process(),
+            program,
             registry,
             asked: None,
             successor: None,
@@ -257,8 +257,9 @@ impl Master {
         let path = text(binary.into_os_string().into_vec())?;
         let fds = [(2, words_end.as_fd()), (SUCCESSOR_FD, far.as_fd())];
         let exe = spawn::Program::At(&path);
-        // Who has given up being root could not come by them again.
-        let capabilities = &privilege::kept();
+        // It takes over what we were left of root's rights; it gives nothing of it to others either.
+        let capabilities = privilege::held();
+        let capabilities = &capabilities;
         let spawn = Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true, capabilities };
         let child = spawn.spawn()?;
         let words = Words { pipe: Some(words.into()), line: Vec::new(), last: VecDeque::new() };

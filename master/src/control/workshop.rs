@@ -89,8 +89,8 @@ impl Workshop {
                 (BOOT_FD, boot_end.as_fd()),
                 (LIFELINE_FD, self.lifeline.0.as_fd()),
             ],
-            own_group: false,
             capabilities,
+            own_group: false,
         }
         .spawn()?;
         Ok(Hatched { child, boot: boot.into(), stdout, stderr })
@@ -110,8 +110,8 @@ impl Workshop {
             argv: &[c"rip-master".to_owned(), c"edgefile-compile".to_owned()],
             env: &self.env,
             fds: &[(0, job.as_fd()), (1, report_end.as_fd()), (2, self.null.as_fd())],
-            own_group: false,
             capabilities: &[],
+            own_group: false,
         }
         .spawn()?;
         Ok((child, report.into()))

@@ -209,10 +209,14 @@ impl Edge {
         page: &LazyLock<OwnPage>,
     ) {
         let content_type = "text/html; charset=utf-8";
+        let is_sealed = self.is_sealed(key, asked);
         let own = OwnAnswer::of_edge(status, content_type, page.text.as_bytes());
         self.answer_whole(key, asked, &own, |fields| {
             fields.field(b"Content-Security-Policy", page.policy.as_bytes());
             fields.raw(PAGE_FIELDS);
+            if is_sealed {
+                fields.raw(SEALED_FIELDS);
+            }
             if status == 401 {
                 fields.raw(CHALLENGE);
             }
@@ -287,7 +291,9 @@ static LOGIN: LazyLock<OwnPage> =
 /// A page that acts is shown in no frame, kept by nobody, and named to nobody.
 const PAGE_FIELDS: &[u8] = b"Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n\
     X-Frame-Options: DENY\r\nX-Content-Type-Options: nosniff\r\n\
-    Cross-Origin-Opener-Policy: same-origin\r\nCross-Origin-Resource-Policy: same-origin\r\n";
+    Cross-Origin-Resource-Policy: same-origin\r\n";
+/// Over plain HTTP browsers do not want to hear of it.
+const SEALED_FIELDS: &[u8] = b"Cross-Origin-Opener-Policy: same-origin\r\n";
 const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer\r\n";
 const BEARER: &[u8] = b"bearer ";
 

@@ -72,6 +72,11 @@ impl LogSink {
         self.shared.lost_lines.load(Ordering::Relaxed)
     }
 
+    /// Has files opened anew where they were: whoever rotates them has moved them away.
+    pub fn reopen(&self) {
+        self.order(Order::Reopen);
+    }
+
     /// Lets the agent write what was told and end.
     pub fn stop(&self) {
         self.order(Order::Stop);
@@ -197,6 +202,8 @@ pub enum Order {
         /// To whom.
         reply: Sender<ControlMessage>,
     },
+    /// Open files anew.
+    Reopen,
     /// Write everything and end.
     Stop,
 }

@@ -301,14 +301,10 @@ mod tests {
         let argv: Vec<_> = ["setsid", "sh", "-c", "sleep 1000 & echo; wait"]
             .map(|word| CString::new(word).unwrap())
             .into();
-        let spawn = Spawn {
-            exe: exe.as_fd().into(),
-            argv: &argv,
-            env: &[],
-            fds: &[(1, pipe.1.as_fd())],
-            own_group: false,
-            capabilities: &[],
-        };
+        let fds = [(1, pipe.1.as_fd())];
+        let exe = exe.as_fd().into();
+        let spawn =
+            Spawn { exe, argv: &argv, env: &[], fds: &fds, own_group: false, capabilities: &[] };
         let mut child = spawn.spawn().unwrap();
         drop(pipe.1);
         let mut output = File::from(pipe.0);

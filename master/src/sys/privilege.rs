@@ -116,11 +116,13 @@ pub fn has(needed: &[Capability]) -> bool {
     Sets::of_this_thread().is_ok_and(|sets| sets.halves[0].effective & mask == mask)
 }
 
-/// What this process has kept of root's rights, for one that is to succeed it; nothing where it is
-/// root, whose successor has them by itself.
-pub fn kept() -> Vec<Capability> {
-    let held = |capability: &Capability| has(&[*capability]);
-    if is_root() { Vec::new() } else { OWN.into_iter().filter(held).collect() }
+/// What this process has of the capabilities that are known here, unless it is the superuser, whose
+/// children have them anyway.
+pub fn held() -> Vec<Capability> {
+    if is_root() {
+        return Vec::new();
+    }
+    OWN.into_iter().filter(|capability| has(&[*capability])).collect()
 }
 
 /// Whether this process is the superuser, whose children need no capabilities to be handed over.

@@ -28,11 +28,11 @@ pub struct Spawn<'a> {
     /// The descriptors it has: the number there, and ours. It shares our standard input, output
     /// and error where these give it none; everything else is closed at exec.
     pub fds: &'a [(RawFd, BorrowedFd<'a>)],
-    /// It leads a process group of its own, and can be killed with all it starts.
-    pub own_group: bool,
     /// Capabilities that it has from us; a process that is not given them has none of them, unless it
     /// is the superuser's.
     pub capabilities: &'a [Capability],
+    /// It leads a process group of its own, and can be killed with all it starts.
+    pub own_group: bool,
 }
 
 /// What is executed.
@@ -174,13 +174,13 @@ impl Plan {
     fn new(spawn: &Spawn<'_>, report: &OwnedFd) -> io::Result<Self> {
         let moves: Vec<_> =
             spawn.fds.iter().map(|(target, source)| (*target, source.as_raw_fd())).collect();
-        let (exe, path) = match spawn.exe {
-            Program::Open(file) => (Some(file.as_raw_fd()), std::ptr::null()),
-            Program::At(path) => (None, path.as_ptr()),
-        };
         let capabilities = match spawn.capabilities {
             [] => None,
             wanted => Some((mask(wanted), Sets::of_this_thread()?)),
+        };
+        let (exe, path) = match spawn.exe {
+            Program::Open(file) => (Some(file.as_raw_fd()), std::ptr::null()),
+            Program::At(path) => (None, path.as_ptr()),
         };
         Ok(Self {
             exe,
@@ -371,8 +371,8 @@ mod tests {
             argv: &strings(&["sh", "-c", script]),
             env: &strings(&["GREETING=hello", "PATH=/usr/bin:/bin"]),
             fds: &fds,
-            own_group: false,
             capabilities: &[],
+            own_group: false,
         };
         let mut child = spawn.spawn().unwrap();
         drop(write);

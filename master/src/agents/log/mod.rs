@@ -144,6 +144,10 @@ impl Writer {
                     let lines = self.voices.last_lines(worker);
                     reply.send(ControlMessage::LastLines { worker, lines });
                 }
+                Order::Reopen => {
+                    self.lanes.out.reopen();
+                    self.lanes.err.reopen();
+                }
                 Order::Stop => end = true,
             }
         }

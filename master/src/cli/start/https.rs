@@ -1,11 +1,11 @@
 //! HTTPS as flags, tokens and the environment say it: what it is served with, and at which ports.
 
 use super::{Start, World};
-use crate::cli::authorities;
 use crate::cli::entry;
 use crate::cli::exit::Failure;
 use crate::cli::port::Protocol;
 use crate::cli::value;
+use crate::cli::{authorities, credential};
 use crate::shared::cert_files;
 use rip::contract::config::{AcmeConfig, CertFiles, Config, Fallback, Hsts};
 use rip::contract::https_flags::{HttpsFlags, OWN_NAMES};
@@ -238,10 +238,14 @@ fn pair(given: &str, missing: &str) -> Failure {
 
 /// The absolute path of a file, and what is in it.
 fn pem(flag: &str, path: &str, world: &World) -> Result<(String, Vec<u8>), Failure> {
-    let place = world.places.cwd.join(path);
+    let place = credential::place(&world.places.cwd, path);
     let place = std::path::absolute(&place).unwrap_or(place);
     let content = cert_files::read_pem(&place).map_err(|error| {
-        Failure::configuration(format!("{flag} '{path}' cannot be read: {error}"))
+        let failure = Failure::configuration(format!("{flag} '{path}' cannot be read: {error}"));
+        match credential::hint(path) {
+            Some(hint) => failure.tip(hint),
+            None => failure,
+        }
     })?;
     Ok((entry::text(&place)?, content))
 }

@@ -7,7 +7,7 @@ use crate::control::compiler::Made;
 use crate::control::master::Master;
 use crate::control::server::Asker;
 use crate::shared::draft::{Draft, DraftId};
-use crate::sys::privilege::{self, FOR_OTHERS};
+use crate::sys::privilege::{self, Capability, FOR_OTHERS};
 use rip::contract::app::AppDescriptor;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::config::Config;
@@ -87,9 +87,12 @@ impl Master {
         };
         let name = file.as_deref().map(Path::new).and_then(Path::file_name);
         let file_name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        // Ports that others have opened, or that were opened with rights that are gone by now: those
-        // of the reader say nothing of them.
-        let free = match self.listeners.are_given() {
+        // Ports that others have opened, that were opened with rights that are gone by now, or that
+        // we may open: the rights of the reader, who has none of ours, say nothing of them.
+        let is_ours_to_know = self.listeners.are_given()
+            || self.settings.config.edge.user.is_some()
+            || privilege::has(&[Capability::NetBindService]);
+        let free = match is_ours_to_know {
             true => FreePorts::ALL,
             false => overrides.as_ref().map(|own| own.free_ports()).unwrap_or_default(),
         };

@@ -12,14 +12,16 @@ const PANEL: &str = "panel.test";
 const ELSEWHERE: &str = "X-Forwarded-For: 192.0.2.7\r\n";
 
 fn house() -> House {
-    House::new(
-        |config| config.edge.dashboard.hosts = vec![PANEL.to_owned()],
-        |_, mut stream| {
-            let _ = head(&mut stream);
+    house_with(|config| config.edge.dashboard.hosts = vec![PANEL.to_owned()])
+}
+
+fn house_with(adjust: impl FnOnce(&mut Config)) -> House {
+    House::new(adjust, |_, mut stream| {
+        while head(&mut stream).is_some() {
             let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\napp";
             stream.write_all(answer).expect("the edge reads");
-        },
-    )
+        }
+    })
 }
 
 fn ask(house: &House, line: &str, host: &str, fields: &str, body: &str) -> String {
@@ -310,4 +312,64 @@ fn no_more_than_so_many_are_fed_and_a_drain_ends_all() {
         stream.read_to_string(&mut rest).expect("an end");
         assert!(rest.contains("retry: 1000"), "{rest}");
     }
+}
+
+#[test]
+fn behind_a_proxy_that_seals_the_cookie_is_one_for_https() {
+    let house = house_with(|config| {
+        config.edge.dashboard.hosts = vec![PANEL.to_owned()];
+        config.edge.trusted_proxies = vec!["127.0.0.0/8".to_owned()];
+    });
+    let proxy = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n";
+    let key = link(&house, 1);
+    let bearer = format!("{proxy}Authorization: Bearer {}\r\n", key.expose());
+    let plain = format!("{bearer}Origin: http://{PANEL}\r\n");
+    assert_eq!(status(&ask(&house, "POST /login", PANEL, &plain, "")), 403);
+    let sealed = format!("{bearer}Origin: https://{PANEL}\r\n");
+    let answer = ask(&house, "POST /login", PANEL, &sealed, "");
+    let set = field(&answer, "set-cookie");
+    assert!(set.starts_with("__Host-rip-dashboard=") && set.ends_with("; Secure"), "{answer}");
+    let pair = set.split(';').next().unwrap_or_default();
+    let page = |fields: &str| status(&ask(&house, "GET /", PANEL, &format!("{proxy}{fields}"), ""));
+    assert_eq!(page(&format!("Cookie: {pair}\r\n")), 200);
+    // Another host, or somebody on the way, could have set this one.
+    let other = pair.trim_start_matches("__Host-");
+    assert_eq!(page(&format!("Cookie: {other}\r\n")), 401);
+}
+
+#[test]
+fn by_a_listener_for_the_operator_everybody_looks_on_and_who_has_logged_in_orders() {
+    let house = house_with(|config| config.edge.admin = std::mem::take(&mut config.edge.http));
+    let page = ask(&house, "GET /", "whatever.test", ELSEWHERE, "");
+    assert!(status(&page) == 200 && page.contains("Requests a second"), "{page}");
+    let session = ask(&house, "GET /session", "whatever.test", "", "");
+    assert!(session.ends_with("{\"loggedIn\":false,\"secondsLeft\":0}"), "{session}");
+    let origin = "Origin: http://whatever.test\r\n";
+    let order = ask(&house, "POST /actions/reload", "whatever.test", origin, "");
+    assert_eq!(status(&order), 401);
+    assert_eq!(status(&ask(&house, "GET /nothing", "whatever.test", "", "")), 404);
+    // The operator's other endpoints are beside it.
+    assert!(ask(&house, "GET /livez", "whatever.test", "", "").ends_with("ok"));
+}
+
+#[test]
+fn where_none_is_wanted_there_is_none() {
+    let house = house_with(|config| config.edge.dashboard.on = false);
+    assert!(ask(&house, "GET /", "rip.local", "", "").ends_with("\r\n\r\napp"));
+    let admin = house_with(|config| {
+        config.edge.dashboard.on = false;
+        config.edge.admin = std::mem::take(&mut config.edge.http);
+    });
+    assert_eq!(status(&ask(&admin, "GET /", "127.0.0.1", "", "")), 404);
+}
+
+#[test]
+fn an_app_that_has_taken_the_name_keeps_it() {
+    let house = house_with(|config| {
+        let action = config.routes[0].action.clone();
+        let rule = rip::contract::route::RouteRule::new("rip.local", "/*", action);
+        config.routes.push(rule);
+    });
+    assert!(ask(&house, "GET /", "rip.local", "", "").ends_with("\r\n\r\napp"));
+    assert!(house.shared.current.load().config.dashboard_urls().is_empty());
 }
