@@ -93,14 +93,12 @@ fn the_init_systems_socket_is_served_and_nobody_binds_its_port() {
 fn two_sockets_are_told_apart_by_their_names_however_they_are_ordered() {
     let (one, two) = (Port::free(), Port::free());
     let (http, https) = (one.number, two.number);
-    let text = format!(
-        "version 1\n\
-         edge {{\n http \":80\"\n https \":443\"\n mdns #false\n}}\n\
-         site \"localhost\" {{\n tls \"auto\"\n route \"/*\" {{ to-app \"a\" }}\n}}\n\
-         app \"a\" {{\n entry \"builtin:echo\"\n workers 1\n hosts \"plain.test\"\n}}\n"
-    );
+    let text = "version 1\n\
+         edge {\n http \":80\"\n https \":443\"\n mdns #false\n}\n\
+         site \"localhost\" {\n tls \"auto\"\n route \"/*\" { to-app \"a\" }\n}\n\
+         app \"a\" {\n entry \"builtin:echo\"\n workers 1\n hosts \"plain.test\"\n}\n";
     let places = [format!("127.0.0.1:{https}"), format!("127.0.0.1:{http}")];
-    let setup = Setup::edgefile(&text).names_ports().unawaited();
+    let setup = Setup::edgefile(text).names_ports().unawaited();
     let server = setup
         .at(one)
         .wrapped(move |command, _| socket_activate(command, &places, "https:http"))
