@@ -121,7 +121,7 @@ pub enum Event {
         from: String,
         /// How many lines.
         lines: u64,
-        /// Why: `too fast`, `too slow`, `closed`.
+        /// Why: `too fast`, `too slow`, `closed`, `failed`.
         reason: &'static str,
     },
     /// The master has read its configuration and begins.

@@ -380,7 +380,10 @@ impl Note {
         for ((text, most), end) in parts.into_iter().zip(&mut self.ends) {
             let room = self.texts.get_mut(at..).unwrap_or_default();
             let count = text.len().min(most).min(room.len());
-            if let (Some(room), Some(text)) = (room.get_mut(..count), text.get(..count)) {
+            // Most are empty.
+            if count > 0
+                && let (Some(room), Some(text)) = (room.get_mut(..count), text.get(..count))
+            {
                 room.copy_from_slice(text);
             }
             at += count;
@@ -515,7 +518,7 @@ const BLANK_TRAIL: Trail = Trail {
 /// What is stated as the memory of a note.
 const _: () = assert!(size_of::<Note>() <= NOTE_BYTES);
 /// At most this much memory is one note.
-pub const NOTE_BYTES: usize = 768;
+pub const NOTE_BYTES: usize = 648;
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -318,6 +318,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    type Happening = fn(&mut Upgrade);
+
     fn at(secs: u64) -> Instant {
         Instant::from_millis(secs * 1000)
     }
@@ -375,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_reported_when_nothing_is_left_of_it() {
-        let cases: [(fn(&mut Upgrade), &str); 5] = [
+        let cases: [(Happening, &str); 5] = [
             (|upgrade| upgrade.ended("exited 78"), "ended"),
             (|upgrade| upgrade.settle(false, at(60)), "not_ready"),
             (|upgrade| upgrade.garbled("{"), "garbled"),
@@ -402,7 +404,7 @@ mod tests {
 
     #[test]
     fn what_fails_while_it_takes_over_gives_back_what_it_took() {
-        let cases: [fn(&mut Upgrade); 5] = [
+        let cases: [Happening; 5] = [
             |upgrade| upgrade.ended("killed by SIGSEGV"),
             |upgrade| upgrade.settle(false, at(12)),
             |upgrade| upgrade.garbled("{"),

@@ -104,7 +104,7 @@ pub fn assign(wanted: &[Wanted], handed: &[Label]) -> Vec<Option<usize>> {
         label.name.parse::<ListenAddress>().is_ok_and(|address| address == wanted.address)
     };
     let is_there = |label: &Label, wanted: &Wanted| label.is_bound_at(wanted.address);
-    let rounds: [&dyn Fn(&Label, &Wanted) -> bool; 5] = [
+    let rounds: [&Fits<'_>; 5] = [
         &is_address,
         &|label, wanted| is_called(label, wanted) && is_there(label, wanted),
         &is_called,
@@ -116,6 +116,9 @@ pub fn assign(wanted: &[Wanted], handed: &[Label]) -> Vec<Option<usize>> {
     }
     table.of
 }
+
+/// Whether a socket can be a listener.
+type Fits<'a> = dyn Fn(&Label, &Wanted) -> bool + 'a;
 
 struct Table {
     of: Vec<Option<usize>>,

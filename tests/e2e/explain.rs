@@ -81,7 +81,8 @@ fn upstream(port: &Port, more: &str) -> Server {
          site \"a.test\" {{ route \"/*\" {{ proxy \"back\" }} }}\n",
         port.number
     );
-    Setup::edgefile(&text).word("--no-watch").unawaited().start()
+    // Each loop has connections of its own to it.
+    Setup::edgefile(&text).flag("--loops", 1).word("--no-watch").unawaited().start()
 }
 
 /// What somebody else's server does with each connection, one after the other.

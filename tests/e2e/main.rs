@@ -38,6 +38,7 @@ mod https_ports;
 mod ids;
 mod init_system;
 mod limits;
+mod log_readers;
 mod logs;
 mod loops;
 mod mdns;

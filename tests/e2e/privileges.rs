@@ -280,6 +280,23 @@ fn apps_with_users_of_their_own_are_held_by_a_server_that_gave_up_being_root() {
 }
 
 #[test]
+fn a_server_that_gave_up_being_root_can_be_succeeded() {
+    if !is_root() {
+        return;
+    }
+    let mut server = burglars("www-data");
+    eventually("every app", || server.get("/status").status == 200);
+    for _ in 0..2 {
+        server.upgrade();
+        assert_is(server.pid(), "www-data", FOR_OTHERS | NET_BIND_SERVICE);
+        assert_held(&server);
+    }
+    let path = server.runtime();
+    assert_eq!(server.stop(), 0);
+    assert_eq!(std::fs::read_dir(path).unwrap().count(), 0);
+}
+
+#[test]
 fn an_app_of_another_user_may_bind_its_socket_itself() {
     if !is_root() {
         return;

@@ -6,8 +6,8 @@ use super::start::World;
 use super::{authorities, changes, credential, python};
 use crate::shared::cert_files::{self, Wrong};
 use crate::shared::secrets;
+use crate::sys::privilege::Identity;
 use crate::sys::regular;
-use nix::unistd::{User, geteuid};
 use rip::contract::app::Runtime;
 use rip::contract::attempt::AttemptCode;
 use rip::contract::listen::FreePorts;
@@ -196,14 +196,14 @@ impl Surroundings for Machine<'_> {
             message,
             hint: Some(hint.to_owned()),
         };
-        let found = User::from_name(name)
-            .map_err(|errno| invalid(format!("user '{name}' cannot be looked up: {errno}"), ""))?;
+        let found = Identity::find(name)
+            .map_err(|error| invalid(format!("user '{name}' cannot be looked up: {error}"), ""))?;
         match found {
             None => Err(invalid(
                 format!("there is no user '{name}'"),
                 "make one: sudo useradd --system NAME",
             )),
-            Some(user) if self.other_users || user.uid == geteuid() => Ok(()),
+            Some(user) if self.other_users || user.is_own() => Ok(()),
             Some(_) => Err(invalid(
                 format!("to run processes as '{name}' needs root, which this process is not"),
                 "start rip-master as root, or leave `user` out",

@@ -142,7 +142,7 @@ fn app_reports(mut apps: Vec<AppReport>, numbers: &Numbers) -> Vec<AppReport> {
 
 /// `active` is the version that is; `path` is the Edgefile's.
 fn config(history: &History, active: u64, path: Option<&str>) -> ConfigReport {
-    let mut attempts: Vec<Value> = history.attempts().map(value_of).collect();
+    let Value::Array(mut attempts) = value_of(history) else { return ConfigReport::default() };
     attempts.reverse();
     ConfigReport {
         version: active,
@@ -204,12 +204,15 @@ mod tests {
         let mut history = History::default();
         let none = config(&history, 1, None);
         assert_eq!((none.last_attempt, none.history, none.path), (None, Vec::new(), None));
-        (1..=3).for_each(|id| history.record(attempt(id), rip::time::UnixMillis(0)));
+        (1..=3).for_each(|id| history.record(attempt(id), rip::time::UnixMillis(7)));
         let told = config(&history, 4, Some("/srv/Edgefile"));
         let ids: Vec<_> = told.history.iter().map(|attempt| attempt["id"].clone()).collect();
         assert_eq!(ids, [1, 2, 3]);
         assert_eq!(told.last_attempt.as_ref(), told.history.last());
-        assert_eq!(told.history[0]["durationMs"], 4);
+        assert_eq!(
+            (&told.history[0]["durationMs"], &told.history[0]["at"]),
+            (&4.into(), &7.into())
+        );
         assert_eq!((told.version, &*told.path.unwrap()), (4, "/srv/Edgefile"));
     }
 

@@ -439,7 +439,7 @@ mod tests {
         let found = fs::metadata(socket.parent().expect("a directory")).expect("it is made");
         let nobody = find_user("nobody").expect("nobody is somebody");
         assert_eq!((found.uid(), found.mode() & 0o7777), (nobody.uid.as_raw(), OF_USER));
-        for step in [&place.0.join("rip"), &path, claimed.sockets()] {
+        for step in [&place.0.join("rip"), &path, &claimed.sockets] {
             assert_eq!(fs::metadata(step).expect("a step").mode() & 0o7777, PRIVATE | PASSABLE);
         }
         claimed.forget_pool(pool);

@@ -24,6 +24,7 @@ pub struct Setup {
     directory: Directory,
     is_awaited: bool,
     is_read: bool,
+    outputs: [Option<Stdio>; 2],
     descriptors: Option<u32>,
     /// It is started from a copy of the program in the test's directory.
     has_own_program: bool,
@@ -172,6 +173,7 @@ impl Setup {
             directory,
             is_awaited: true,
             is_read: true,
+            outputs: [None, None],
             descriptors: None,
             has_own_program: false,
             port: None,
@@ -245,6 +247,12 @@ impl Setup {
         self
     }
 
+    /// Writes its standard output and its standard error there, as far as it is said.
+    pub fn writing_to(mut self, stdout: Option<Stdio>, stderr: Option<Stdio>) -> Self {
+        self.outputs = [stdout, stderr];
+        self
+    }
+
     /// Its Edgefile says where to listen, in numbers.
     pub fn names_ports(mut self) -> Self {
         self.names_port = true;
@@ -280,10 +288,11 @@ impl Setup {
         let port = self.port.take().unwrap_or_else(Port::free);
         self.fill_in(&port);
         let mut command = self.master(&port);
+        let [stdout, stderr] = std::mem::take(&mut self.outputs);
         let log = |name: &str| File::create(self.path(name)).expect("a log file");
-        command
-            .stdout(if self.is_read { log("stdout.log").into() } else { Stdio::piped() })
-            .stderr(log("stderr.log"));
+        let own = || if self.is_read { log("stdout.log").into() } else { Stdio::piped() };
+        command.stdout(stdout.unwrap_or_else(own));
+        command.stderr(stderr.unwrap_or_else(|| log("stderr.log").into()));
         let child = command.spawn().expect("the master starts");
         let name = self.name().to_owned();
         let runtime_base = self.runtime_base();

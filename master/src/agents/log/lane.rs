@@ -47,6 +47,8 @@ pub(super) struct Lane {
     is_watched: bool,
     /// Lost since the last report.
     lost: u64,
+    /// Some of them because a write failed.
+    has_failed: bool,
     /// Lost here and not yet in the total.
     uncounted: u64,
 }
@@ -81,7 +83,16 @@ impl Lane {
             }
         }
         let (waiting, state) = (Outbox::new(), State::Open);
-        Ok(Self { name, outlet, waiting, state, is_watched, lost: 0, uncounted: 0 })
+        Ok(Self {
+            name,
+            outlet,
+            waiting,
+            state,
+            is_watched,
+            lost: 0,
+            has_failed: false,
+            uncounted: 0,
+        })
     }
 
     /// Opens a file anew where it was, and lets everybody who shares the stream write there.
@@ -91,7 +102,7 @@ impl Lane {
             "stdout" => Outlet::become_stdout,
             _ => Outlet::become_stderr,
         };
-        match self.outlet.reopen().and_then(|is_new| Ok(is_new && share(&self.outlet).is_ok())) {
+        match self.outlet.reopen().map(|is_new| is_new && share(&self.outlet).is_ok()) {
             Ok(true) => self.state = State::Open,
             Ok(false) => {}
             Err(error) => log::warn!("{} goes on in the old file: {error}", self.name),
@@ -171,8 +182,10 @@ impl Lane {
                 *told = true;
                 "closed"
             }
+            _ if self.has_failed => "failed",
             _ => "too slow",
         };
+        self.has_failed = false;
         let lines = std::mem::take(&mut self.lost);
         Some(Loss { from: self.name.to_owned(), lines, reason, counted: true })
     }
@@ -205,6 +218,7 @@ impl Lane {
     fn failed(&mut self, error: &io::Error) {
         let lines = self.abandon();
         self.lose(lines);
+        self.has_failed = true;
         let gone = matches!(
             error.raw_os_error(),
             Some(libc::EPIPE | libc::EIO | libc::EBADF | libc::ECONNRESET | libc::ENOTCONN)

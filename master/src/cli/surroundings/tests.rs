@@ -1,6 +1,7 @@
 use super::*;
 use crate::cli::entry::tests::Tree;
 use crate::cli::port::Rights;
+use nix::unistd::{User, geteuid};
 use rip::contract::app::Launch;
 use std::collections::BTreeMap;
 
