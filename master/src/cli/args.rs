@@ -126,7 +126,7 @@ pub enum Verb {
     List(Ask),
     /// Replace every worker by a fresh one, without losing a request
     Restart(OnApp),
-    /// Take up the Edgefile as it is now; without one the app is rolled, as restart does
+    /// Take up the Edgefile as it is now; without one roll the app, as restart does
     Reload(Order),
     /// Serve one more host: by an app that is there, or by one that is started for it
     Add(AddHost),
@@ -142,7 +142,7 @@ pub enum Verb {
     Why(Why),
     /// Print what can stand in an Edgefile
     Schema(Schema),
-    /// Have another process of the program take the place of the one that runs, without losing a request
+    /// Let the program that is on disk now take over, without losing a request
     Upgrade(Upgrade),
     /// Print what completes command lines in a shell
     Completions(Completions),

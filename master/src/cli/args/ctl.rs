@@ -20,7 +20,7 @@ pub enum CtlVerb {
     Stop(Stop),
     /// Replace every worker by a fresh one, without losing a request
     Restart(OnApp),
-    /// Take up the Edgefile as it is now; without one the app is rolled, as restart does
+    /// Take up the Edgefile as it is now; without one roll the app, as restart does
     Reload(Order),
     /// Make the configuration before this one the active one again
     Rollback(Order),
@@ -40,7 +40,7 @@ pub enum CtlVerb {
     Certs(ListCerts),
     /// Show sessions, their store and their running turns
     Sessions(Ask),
-    /// Have another process of the program take the place of the one that runs, without losing a request
+    /// Let the program that is on disk now take over, without losing a request
     Upgrade(Upgrade),
     /// Print a link that logs in to the dashboard, once and within five minutes
     DashboardLogin(Ask),
