@@ -2,6 +2,7 @@
 
 mod acme;
 mod activation;
+mod audit;
 mod boot;
 mod broken_release;
 mod builtins;
