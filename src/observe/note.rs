@@ -4,7 +4,7 @@
 //! a [`Notes`](super::notes::Notes): both have a fixed size, and neither asks for memory. Nothing in
 //! them is a header, a query or a body.
 
-use super::text;
+use super::{access, text};
 use crate::contract::app::Select;
 use crate::contract::listen::ListenAddress;
 use crate::contract::reason::Reason;
@@ -228,7 +228,7 @@ pub struct Entry<'a> {
     pub at: UnixMillis,
     /// Its method.
     pub method: &'a [u8],
-    /// Its target; what follows `?` is left out here.
+    /// Its target; what of it is no path is left out here.
     pub target: &'a [u8],
     /// The authority it asked for.
     pub host: &'a [u8],
@@ -364,13 +364,13 @@ impl Note {
     /// Puts `entry` in the place of what was noted before. Texts that are longer than there is room
     /// are cut, the path first.
     pub(super) fn write(&mut self, entry: &Entry<'_>) {
-        let query = entry.target.iter().position(|byte| *byte == b'?');
-        let path = entry.target.get(..query.unwrap_or(entry.target.len())).unwrap_or_default();
+        let path = access::path_of(entry.target);
+        let host = access::without_user(entry.host);
         let parts: [(&[u8], usize); PARTS] = [
             (entry.id, TEXT_BYTES),
             (entry.method, 16),
             (entry.app, 40),
-            (entry.host, 64),
+            (host, 64),
             (entry.server, 40),
             (entry.sni, 40),
             (entry.mark, 32),
@@ -552,6 +552,12 @@ pub(crate) mod tests {
         assert_eq!((&*note.host(), &*note.app(), &*note.mark()), ("example.com", "api", "m"));
         assert_eq!((&*note.sni(), &*note.server()), ("other", ""));
         assert!(!note.path_cut);
+        for target in
+            [&b"/a#secret"[..], b"me:secret@a:1", b"http://me:secret@a/a?secret", b"secret"]
+        {
+            let note = Note::of(&Entry { target, host: b"me:secret@a", ..entry(b"b", &trail) });
+            assert!(!note.texts.windows(6).any(|part| part == b"secret"), "{target:?}");
+        }
         assert!(!note.texts.windows(6).any(|part| part == b"secret"));
     }
 
@@ -567,7 +573,8 @@ pub(crate) mod tests {
     #[test]
     fn what_is_too_long_is_cut_and_said_to_be() {
         let trail = Trail::default();
-        let (id, path) = ([b'i'; 128], [b'p'; 4096]);
+        let (id, mut path) = ([b'i'; 128], [b'p'; 4096]);
+        path[0] = b'/';
         let note = Note::of(&Entry { target: &path, ..entry(&id, &trail) });
         assert_eq!(note.id(), id);
         assert!(note.path_cut && note.path().ends_with("p…"), "{}", note.path());
