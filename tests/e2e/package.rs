@@ -35,7 +35,8 @@ impl Drop for Place {
 fn build(place: &Place) -> PathBuf {
     let script = tools::repository().join("scripts/package");
     let mut build = Command::new(script);
-    let output = tools::finish_within(build.arg("--built").arg(&place.0), Duration::from_secs(300));
+    build.args(["--built", env!("CARGO_BIN_EXE_rip-master")]).arg(&place.0);
+    let output = tools::finish_within(&mut build, Duration::from_secs(300));
     assert!(output.status.success(), "{}", tools::both(&output));
     let entries = fs::read_dir(&place.0).expect("the package");
     let found = entries.filter_map(|entry| Some(entry.ok()?.path()));

@@ -227,7 +227,7 @@ mod tests {
         assert!(!second.is_ours(), "it names the other one");
         second.claim().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
-        first.file.write_all_at(b"1\n", 0).unwrap();
+        first.file.write_all_at(b"1234567890\n", 0).unwrap();
         drop(first);
         assert!(path.exists() && PidFile::holder(&path).unwrap().is_some());
         second.claim().unwrap();

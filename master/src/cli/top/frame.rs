@@ -348,6 +348,7 @@ mod tests {
 
     fn report(at: u64, requests: u64) -> Report {
         let mut report = Report { at, uptime: at / 1000, ..Report::default() };
+        report.status = Health::Healthy;
         report.version.server = "1.2.3".to_owned();
         report.config.version = 4;
         report.metrics.requests = requests;
