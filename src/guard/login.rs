@@ -123,12 +123,6 @@ impl Logins {
         self.sessions.retain(|session| session.login.id != id);
     }
 
-    /// Ends every session and takes back every link.
-    pub fn log_out_all(&mut self) {
-        self.links.clear();
-        self.sessions.clear();
-    }
-
     fn expire(&mut self, now: Instant) {
         self.links.retain(|link| link.until > now);
         self.sessions.retain(|session| session.login.until > now);
@@ -250,10 +244,6 @@ mod tests {
         assert_eq!(session(&logins, 11, 1), None);
         assert!(!logins.lives(first.id, at(1)));
         assert!(session(&logins, 12, 1).is_some(), "the others go on");
-        logins.offer(&key(4), at(1));
-        logins.log_out_all();
-        assert_eq!(session(&logins, 12, 1), None);
-        assert_eq!(log_in(&mut logins, 4, 14, 1), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What runs here, and who looks on from here: one table a master, shared by its loops.
 //!
 //! It decides nothing about a turn. It finds who runs one, so that a cancellation gets there and the
-//! operator sees it, and who is to be told of new events; and it keeps the newest events of each running turn, so that a viewer who
-//! keeps up costs the store nothing.
+//! operator sees it, and who is to be told of new events; and it keeps the newest events of each running
+//! turn, so that a viewer who keeps up costs the store nothing.
 
 use super::claim::Attempt;
 use super::event::Event;

@@ -131,7 +131,7 @@ impl Listeners {
             spare.join(" and "),
             wanted.join(" and ")
         ))
-        .hint("leave it out of the socket unit, or name it with FileDescriptorName=http or https"))
+        .hint("leave it out of the socket unit, or name it with FileDescriptorName=http, https or admin"))
     }
 
     /// The socket of a listener: the one that was handed over, or one that is bound now.

@@ -4,12 +4,19 @@
 //! keeps each app's processes ([`crew`]) with what [`workshop`] makes and asks them how they are
 //! ([`health`]), [`reload`] puts other configurations in the place of the active one, which
 //! [`compiler`] has made, [`watcher`] sees changes of files ([`source_file`] those of the Edgefile)
-//! and [`follow`] acts on them, [`server`], [`verbs`] and [`orders`] are the control socket,
-//! [`audit`] tells who ordered what, [`listing`], [`report`] and [`feed`] are what it tells, [`door`] lets clients of the
-//! edge ask as well, [`sessions`] has the store of sessions, [`upgrade`] hands the server over to
-//! another master of the same [`program`], which is on its way to it in [`successor`], [`listeners`]
-//! are where clients connect, [`runtime_dir`] is where it lives, [`capacity`] how
-//! many clients it has room for, [`orphans`] ends what outlives its worker.
+//! and [`follow`] acts on them.
+//!
+//! [`server`], [`verbs`] and [`orders`] are the control socket, [`audit`] tells who ordered what,
+//! [`listing`], [`report`], [`numbers`], [`explain`] and [`feed`] are what it tells, [`door`] lets
+//! clients of the edge ask as well, and [`dashboard`] those of them in who operate the server.
+//!
+//! [`upgrade`] hands the server over to another master of the same [`program`], which is on its way
+//! to it in [`successor`]. [`init`] and [`notify`] are what the init system hears, [`watchdog`] whether
+//! every loop lives, [`demotion`] gives up being root.
+//!
+//! [`sessions`] has the store of sessions, [`listeners`] are where clients connect, [`runtime_dir`] is
+//! where it lives, [`capacity`] how many clients it has room for, [`orphans`] ends what outlives its
+//! worker.
 
 mod acme;
 mod audit;

@@ -1,11 +1,11 @@
 //! System calls and all of the unsafe code.
 //!
 //! What stands here asks the kernel and decides nothing: descriptors ([`fd`]), starting and
-//! ending processes ([`spawn`], [`child`], [`signals`]), what we were left ([`inherited`]), what the system knows about processes
-//! ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`], [`multicast`]), writing
-//! without waiting ([`outlet`]), terminals ([`terminal`]), handing descriptors over ([`scm`]), what changes below directories
-//! ([`watch`]) and on the way to a file ([`places`]), giving up rights ([`confine`], [`privilege`]) and
-//! files that may not be left ([`beneath`]).
+//! ending processes ([`spawn`], [`child`], [`signals`]), what we were left ([`inherited`]), what the
+//! system knows about processes ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`],
+//! [`multicast`]), writing without waiting ([`outlet`]), terminals ([`terminal`]), handing descriptors
+//! over ([`scm`]), what changes below directories ([`watch`]) and on the way to a file ([`places`]),
+//! giving up rights ([`confine`], [`privilege`]) and files that may not be left ([`beneath`]).
 
 pub mod beneath;
 pub mod child;
