@@ -280,7 +280,7 @@ pub struct ConfigReport {
     pub path: Option<String>,
     /// The newest of `history`.
     pub last_attempt: Option<serde_json::Value>,
-    /// The last attempts to change it, newest last, as `GET /history` shows them.
+    /// The last attempts to change it, newest last, in the form that `GET /history` has.
     pub history: Vec<serde_json::Value>,
 }
 

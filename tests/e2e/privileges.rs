@@ -297,6 +297,35 @@ fn a_server_that_gave_up_being_root_can_be_succeeded() {
 }
 
 #[test]
+fn the_program_that_gets_rights_of_root_is_not_for_others_to_choose() {
+    if !is_root() {
+        return;
+    }
+    let server = burglars("www-data");
+    eventually("every app", || server.get("/status").status == 200);
+    let (socket, pid) = (server.runtime().join("ctl.sock"), server.pid());
+    let asked_by = |name: &str, binary: &str| {
+        let (user, body) = (user(name), format!(r#"{{"binary":"{binary}"}}"#));
+        let mut ask = Command::new("setpriv");
+        ask.args(["--reuid", &user.uid.to_string(), "--regid", &user.gid.to_string()]);
+        ask.args(["--clear-groups", "curl", "--silent", "--show-error", "--data", &body]);
+        ask.arg("--unix-socket").arg(&socket).arg("http://x/control/upgrade");
+        let output = tools::finish(&mut ask);
+        assert!(output.status.success(), "{}", tools::both(&output));
+        String::from_utf8(output.stdout).expect("JSON")
+    };
+    let refused = asked_by("www-data", "/bin/true");
+    assert!(refused.contains("only root may name the program"), "{refused}");
+    let path = server.runtime().join("program");
+    std::fs::copy("/bin/true", &path).expect("a program");
+    std::os::unix::fs::chown(&path, Some(uid("www-data")), None).expect("root may");
+    let refused = asked_by("root", path.to_str().expect("UTF-8"));
+    assert!(refused.contains("others than root can change"), "{refused}");
+    std::fs::remove_file(&path).expect("it goes");
+    assert_eq!((server.pid(), server.get("/status").status), (pid, 200));
+}
+
+#[test]
 fn an_app_of_another_user_may_bind_its_socket_itself() {
     if !is_root() {
         return;

@@ -6,6 +6,7 @@ use super::client::{Reply, ask};
 use super::exit::{Exit, Failure};
 use super::listing;
 use super::masters::{self, Master};
+use super::plain;
 use super::table::Paint;
 use crate::sys::child::Child;
 use nix::errno::Errno;
@@ -165,7 +166,7 @@ pub(super) fn accepted(reply: Reply) -> Result<Reply, Failure> {
     if (200..300).contains(&reply.status) {
         return Ok(reply);
     }
-    let Ok(refused) = serde_json::from_str::<Refused>(&reply.body) else {
+    let Ok(refused) = plain::read::<Refused>(&reply.body) else {
         return Err(Failure::new(
             Exit::Failed,
             format!("the master answered with status {}", reply.status),
@@ -179,7 +180,7 @@ pub(super) fn accepted(reply: Reply) -> Result<Reply, Failure> {
 }
 
 pub(super) fn understood<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failure> {
-    serde_json::from_str(&reply.body).map_err(|error| {
+    plain::read(&reply.body).map_err(|error| {
         Failure::new(Exit::Failed, format!("the master's answer is not understood: {error}"))
             .tip("is it of another version? --json prints the answer as it is")
     })

@@ -14,8 +14,9 @@ use rip::observe::explain::Stories;
 pub fn explain(flags: &Explain) -> Result<Exit, Failure> {
     if !RequestId::is_one(flags.id.as_bytes()) {
         let wrong = format!("'{}' is no request's id", flags.id);
-        return Err(Failure::usage(wrong)
-            .tip("it is the answer's X-Request-Id, and the last word of its access line"));
+        return Err(Failure::usage(wrong).tip(
+            "it is the answer's X-Request-Id, and the word behind the worker in its access line",
+        ));
     }
     let reply = Question::new(&flags.ask)?.get(&format!("/explain/{}", flags.id))?;
     if flags.ask.json {

@@ -25,6 +25,7 @@ pub mod listing;
 pub mod manual;
 pub mod masters;
 pub mod order;
+pub mod plain;
 pub mod port;
 pub mod progress;
 pub mod python;

@@ -7,6 +7,7 @@ use super::ctl::{Question, accepted, say, understood};
 use super::entry;
 use super::exit::{Exit, Failure};
 use super::order::What;
+use super::plain;
 use super::reload::attempted;
 use super::table::{Align, Paint, Table, Tone};
 use serde_json::{Map, Value};
@@ -60,7 +61,7 @@ fn told(
     reply: &Reply,
     done: impl FnOnce(&Addition) -> String,
 ) -> Result<Exit, Failure> {
-    let result = serde_json::from_str::<Attempt>(&reply.body).unwrap_or_default().result;
+    let result = plain::read::<Attempt>(&reply.body).unwrap_or_default().result;
     let is_attempt = !matches!(result.as_str(), "" | "applied");
     if what.flags.json || what.flags.no_wait || is_attempt {
         return attempted(what, reply);

@@ -8,6 +8,7 @@ use super::client::Reply;
 use super::ctl::{self, Question, accepted, say, understood};
 use super::exit::{Exit, Failure};
 use super::order::{Goal, What, body, rolled, seconds};
+use super::plain;
 use super::start::edgefile::{absolute, file_in};
 use super::table::{Align, Paint, Table, Tone, age};
 use rip::contract::config::Config;
@@ -62,7 +63,7 @@ pub fn plan(flags: &PlanReload) -> Result<Exit, Failure> {
 
 /// The failure that a reload would be.
 fn unplanned(reply: &Reply) -> Option<Failure> {
-    let attempt: Attempt = serde_json::from_str(&reply.body).ok()?;
+    let attempt: Attempt = plain::read(&reply.body).ok()?;
     if reply.status != 409 || attempt.code.is_empty() {
         return None;
     }
@@ -132,7 +133,7 @@ pub(super) fn attempted(what: &What<'_>, reply: &Reply) -> Result<Exit, Failure>
 
 /// The failure that an attempt is which did not change the configuration.
 fn failed(verb: &str, reply: &Reply) -> Option<Failure> {
-    let attempt: Attempt = serde_json::from_str(&reply.body).ok()?;
+    let attempt: Attempt = plain::read(&reply.body).ok()?;
     let said = match attempt.result.as_str() {
         "rejected" => format!("the {verb} was rejected"),
         "rolled_back" => format!("the {verb} was taken back"),

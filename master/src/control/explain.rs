@@ -75,7 +75,7 @@ impl Explains {
             let hint = match &*silent {
                 [] => format!(
                     "the last {NOTE_COUNT} requests are kept, since the server was started; the id is \
-                     the answer's X-Request-Id, and the last word of its access line"
+                     the answer's X-Request-Id, and the word behind the worker in its access line"
                 ),
                 silent => format!("{} did not answer in time; try again", silent.join(", ")),
             };

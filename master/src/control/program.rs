@@ -3,7 +3,7 @@
 
 use std::env::{args_os, current_dir, split_paths, var_os};
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{metadata, read_link};
+use std::fs::{metadata, read_link, symlink_metadata};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -68,6 +68,29 @@ fn undeleted(path: &Path) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
+/// Whether nobody but root can put another file in the place of the one at `path`, nor change it: who is
+/// handed rights of root must be nobody else's to choose.
+///
+/// # Errors
+/// It is not there.
+pub(super) fn is_roots_alone(path: &Path) -> io::Result<bool> {
+    // The links on the way, and what they lead to.
+    for way in [path, &path.canonicalize()?] {
+        for step in way.ancestors().filter(|step| !step.as_os_str().is_empty()) {
+            let found = symlink_metadata(step)?;
+            let is_link = found.file_type().is_symlink();
+            let is_kept = found.mode() & WRITABLE_BY_OTHERS == 0 || found.mode() & STICKY != 0;
+            if found.uid() != 0 || !(is_link || is_kept) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// In such a directory everybody may make files, and nobody may replace those of others.
+const STICKY: u32 = 0o1000;
 const OWN: &str = "/proc/self/exe";
 
 #[cfg(test)]
@@ -83,6 +106,26 @@ mod tests {
         let words = program.arguments(Path::new("/opt/next")).expect("no zero bytes");
         assert_eq!(words.first().map(|word| word.as_bytes()), Some(&b"/opt/next"[..]));
         assert_eq!(words.len(), args_os().count());
+    }
+
+    #[test]
+    fn a_program_that_others_can_change_is_not_roots_alone() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        assert!(is_roots_alone(Path::new("/bin/sh")).expect("a shell"));
+        assert!(is_roots_alone(Path::new("/nonexistent")).is_err());
+        let path = std::env::temp_dir().join(format!("rip-alone-{}", std::process::id()));
+        std::fs::write(&path, "").expect("a file");
+        let is_root = metadata(&path).expect("it is there").uid() == 0;
+        assert_eq!(is_roots_alone(&path).expect("it is there"), is_root);
+        let mode = std::fs::Permissions::from_mode(0o775);
+        std::fs::set_permissions(&path, mode).expect("our own");
+        assert!(!is_roots_alone(&path).expect("it is there"), "its group can write it");
+        if is_root {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+            chown(&path, Some(1), None).expect("root may");
+            assert!(!is_roots_alone(&path).expect("it is there"), "it is somebody else's");
+        }
+        std::fs::remove_file(&path).expect("it goes");
     }
 
     #[test]

@@ -5,14 +5,14 @@
 //! until it serves: what it says last is why it failed.
 
 use super::master::Master;
-use super::program::{Program, text};
+use super::program::{Program, is_roots_alone, text};
 use super::reload::longest;
 use super::server::{Answer, Asker, Request};
 use super::source::{Source, Successor};
 use crate::shared::mail::Farewell;
 use crate::sys::child::{Child, ExitStatus};
 use crate::sys::fd::{memfd, pipe_cloexec, set_nonblocking};
-use crate::sys::privilege;
+use crate::sys::privilege::{self, Capability};
 use crate::sys::scm::Channel;
 use crate::sys::spawn::{self, Spawn};
 use mio::unix::SourceFd;
@@ -35,7 +35,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,6 +179,13 @@ impl Master {
         order: UpgradeOrder,
         wait: bool,
     ) -> Option<Answer> {
+        let is_by_root = request.by.process().is_some_and(|peer| peer.uid == 0);
+        if order.binary.is_some() && !is_by_root && !privilege::held().is_empty() {
+            // Our own user's processes are apps as well.
+            let error =
+                "the server holds rights of root: only root may name the program to succeed it";
+            return Some(Answer::refused(403, error, "leave --binary out, or ask as root"));
+        }
         match self.ask_for_upgrade(order, Some(request.from).filter(|_| wait)) {
             Err(refused) => Some(Answer::refused(409, refused, "the server goes on as it is")),
             Ok(()) if wait => None,
@@ -245,6 +252,7 @@ impl Master {
     }
 
     fn spawn_successor(&self, binary: PathBuf) -> io::Result<Next> {
+        let capabilities = rights_for(&binary)?;
         let handed = self.listeners.to_hand_on();
         let (near, far) = Channel::pair()?;
         self.write_will(&near, &handed)?;
@@ -257,8 +265,6 @@ impl Master {
         let path = text(binary.into_os_string().into_vec())?;
         let fds = [(2, words_end.as_fd()), (SUCCESSOR_FD, far.as_fd())];
         let exe = spawn::Program::At(&path);
-        // It takes over what we were left of root's rights; it gives nothing of it to others either.
-        let capabilities = privilege::held();
         let capabilities = &capabilities;
         let spawn = Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true, capabilities };
         let child = spawn.spawn()?;
@@ -613,6 +619,25 @@ impl Words {
     fn all(&self) -> Vec<String> {
         self.last.iter().cloned().collect()
     }
+}
+
+/// What a successor takes over of the rights that we were left of root's. A program that others than
+/// root can change gets none: it serves without a right to low ports of its own.
+///
+/// # Errors
+/// The program is not there, or it could not do without.
+fn rights_for(binary: &Path) -> io::Result<Vec<Capability>> {
+    let held = privilege::held();
+    if held.is_empty() || is_roots_alone(binary)? {
+        return Ok(held);
+    }
+    if held.contains(&Capability::SetUid) {
+        return Err(io::Error::other(
+            "the server can become any user, and others than root can change this program or its \
+             directory",
+        ));
+    }
+    Ok(Vec::new())
 }
 
 /// Our environment less what was for this process alone.

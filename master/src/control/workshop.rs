@@ -68,6 +68,12 @@ impl Workshop {
     pub fn hatch(&self, spec: &WorkerSpec) -> io::Result<Hatched> {
         // A shim that becomes somebody else needs for it what a master that is not root has kept.
         let other = spec.user.as_deref().map(Identity::find).transpose()?.flatten();
+        if !privilege::is_root() && other.as_ref().is_some_and(|other| other.uid.is_root()) {
+            // Whoever may write what we read would be root by it.
+            return Err(io::Error::other(
+                "a server that has given up being root starts nothing as root",
+            ));
+        }
         let capabilities: &[_] = match other.is_some_and(|other| !other.is_own()) {
             true if !privilege::is_root() => &FOR_OTHERS,
             _ => &[],

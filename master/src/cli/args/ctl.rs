@@ -59,7 +59,7 @@ pub enum CtlVerb {
 /// `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct Explain {
-    /// The request's id: the answer's X-Request-Id, the last word of its access line
+    /// The request's id: the answer's X-Request-Id, the word behind the worker in its access line
     #[arg(value_name = "REQUEST-ID")]
     pub id: String,
     #[command(flatten)]
