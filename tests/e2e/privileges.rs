@@ -3,7 +3,7 @@
 //!
 //! They need root. Whoever runs them otherwise sees that what they are about is refused.
 
-use crate::harness::{Server, Setup, eventually, processes};
+use crate::harness::{Server, Setup, eventually, processes, tools};
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 use serde_json::Value;
