@@ -56,16 +56,19 @@ impl Inheritance {
     /// descriptors of other origin are taken.
     ///
     /// # Errors
-    /// It cannot be understood, or the parent is of a version that hands over in another way.
+    /// The one who summons has ended. Or what it leaves cannot be understood, or it is of a version
+    /// that hands over in another way.
     pub(super) fn receive() -> Result<Option<Self>, StartError> {
         let Some(summons) = summons() else { return Ok(None) };
-        if summons.predecessor != std::os::unix::process::parent_id() {
-            return Ok(None);
-        }
         let failed = |what: String| {
             StartError::failed(format!("the running server cannot be taken over: {what}"))
                 .hint("stop it, and start this one")
         };
+        // What nobody hands over must not be seized: it would serve unheard by who has asked for it.
+        if summons.predecessor != std::os::unix::process::parent_id() {
+            let gone = format!("process {} has ended, or is no parent", summons.predecessor);
+            return Err(failed(gone));
+        }
         let channel = Channel::inherited(summons.fd).map_err(|error| failed(error.to_string()))?;
         let next = || match channel.wait(MESSAGE_BYTES, WILL_PATIENCE) {
             Ok(Some(message)) => Ok(message),
