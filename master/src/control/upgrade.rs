@@ -215,15 +215,18 @@ impl Master {
             match order {
                 Order::Start => self.start_successor(now),
                 Order::TakeOver => self.tell_successor(FromPredecessor::TakeOver),
-                Order::Recover => {
-                    if let Err(error) = self.shop.runtime.take_over() {
-                        log::error!("the pid file cannot be written: {error}");
-                    }
-                }
+                Order::Recover => self.recover(),
                 Order::Kill => self.upgrade.kill(),
                 Order::Leave => self.leave(now),
                 Order::Report(failure) => self.report_failure(&failure, now),
             }
+        }
+    }
+
+    /// What a successor may have taken that is no more is ours.
+    fn recover(&self) {
+        if let Err(error) = self.shop.runtime.take_over() {
+            log::error!("the pid file cannot be written: {error}");
         }
     }
 
@@ -528,6 +531,7 @@ impl Master {
         }
         if let Some(next) = &self.upgrade.successor {
             self.shop.runtime.forget(next.child.pid());
+            self.recover();
         }
     }
 }
