@@ -422,11 +422,10 @@ impl Master {
     fn take_over(&mut self) {
         let Some(succession) = &mut self.succession else { return };
         let (control, stderr) = (succession.control.take(), succession.stderr.take());
-        let taken = self.shop.runtime.take_over().and_then(|()| match control {
-            Some(control) => self.server.open(control),
-            None => Ok(()),
-        });
-        if let Err(error) = taken {
+        // The name is last: whoever has it removes at its end what belongs to it.
+        let opened = control.map_or(Ok(()), |control| self.server.open(control));
+        if let Err(error) = opened.and_then(|()| self.shop.runtime.take_over()) {
+            self.server.hand_on();
             let reason = format!("the server cannot be taken over: {error}");
             return self.fail_succession(reason, Vec::new());
         }
