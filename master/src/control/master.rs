@@ -208,7 +208,8 @@ impl Master {
             self.explains.next_deadline(),
             self.upgrade.next_deadline(),
             self.state.tidy_at,
-            self.succession.as_ref().and_then(Succession::next_deadline),
+            (self.succession.as_ref().filter(|_| !self.shutdown.is_asked()))
+                .and_then(Succession::next_deadline),
             self.notifier.next_deadline(),
             self.state.watchers.next_deadline(),
         ];

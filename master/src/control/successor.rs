@@ -1,6 +1,8 @@
 //! Taking a server over from the master that runs it: what it leaves, and when this one serves.
 //!
 //! ```text
+//!                                          ┌──── a worker is missing ─────┐
+//!                                          ▼                              │
 //!  Booting ── every worker is ready ──▶ Adding ── added hosts are ──▶ Proving ── a second without a loss ──▶ Ready
 //!     │                                   │                              │                                    │ TakeOver
 //!     └── a worker fails ─────────────────┴── the predecessor ends ──────┴──▶ exit 1: nothing happened        ▼
@@ -284,14 +286,18 @@ impl Master {
                 }
                 Phase::Adding
             }
-            Phase::Adding if !self.reload.is_busy() => match self.missing_host() {
-                Some(why) => {
-                    self.fail_succession(why, Vec::new());
-                    return false;
+            Phase::Adding if !self.reload.is_busy() && self.is_complete() => {
+                match self.missing_host() {
+                    Some(why) => {
+                        self.fail_succession(why, Vec::new());
+                        return false;
+                    }
+                    None => Phase::Proving(now + limits::VERIFY_PROBATION),
                 }
-                None => Phase::Proving(now + limits::VERIFY_PROBATION),
-            },
-            Phase::Proving(until) if now >= until && self.is_complete() => Phase::Ready,
+            }
+            // One is being replaced. The second begins anew with the one that comes.
+            Phase::Proving(_) if !self.is_complete() => Phase::Adding,
+            Phase::Proving(until) if now >= until => Phase::Ready,
             _ => return false,
         };
         if let Some(succession) = &mut self.succession {
