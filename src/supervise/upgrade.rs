@@ -301,6 +301,10 @@ impl Upgrade {
     }
 
     fn give_up(&mut self, failure: Failure) {
+        // What it has not heard yet it shall not hear.
+        let count = self.orders.len();
+        self.orders.retain(|order| *order != Order::TakeOver);
+        self.may_have_taken &= self.orders.len() == count;
         self.phase = Phase::Ending;
         self.deadline = None;
         self.failure = Some(failure);
@@ -432,6 +436,16 @@ mod tests {
             upgrade.gone();
             assert!(!orders(&mut upgrade).contains(&Order::Recover));
         }
+    }
+
+    #[test]
+    fn one_that_is_ready_when_all_ends_is_not_let_take_over() {
+        let mut upgrade = booting();
+        upgrade.ready(at(2));
+        upgrade.stop();
+        assert_eq!(orders(&mut upgrade), [Order::Kill]);
+        upgrade.gone();
+        assert_eq!(orders(&mut upgrade), [Order::Report(Failure::Stopped)]);
     }
 
     #[test]
