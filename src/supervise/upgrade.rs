@@ -24,7 +24,7 @@ pub enum Order {
     Start,
     /// Let it take over.
     TakeOver,
-    /// It did not: what it may have taken is ours again.
+    /// It did not, and is no more: what it may have taken is ours again.
     Recover,
     /// Kill it, and whatever it has started.
     Kill,
@@ -113,6 +113,8 @@ pub struct Upgrade {
     deadline: Option<Instant>,
     /// It says nothing any more: its end is expected.
     is_silent: bool,
+    /// It was let take over, and may have begun to.
+    may_have_taken: bool,
     /// What is reported once the successor is gone.
     failure: Option<Failure>,
     orders: VecDeque<Order>,
@@ -139,6 +141,7 @@ impl Upgrade {
             patience: Duration::ZERO,
             deadline: None,
             is_silent: false,
+            may_have_taken: false,
             failure: None,
             orders: VecDeque::new(),
             oversleep: Oversleep::new(now),
@@ -206,6 +209,7 @@ impl Upgrade {
         match self.phase {
             Phase::Booting => {
                 self.phase = Phase::HandingOver;
+                self.may_have_taken = true;
                 self.deadline = Some(now + limits::UPGRADE_TAKEOVER);
                 self.orders.push_back(Order::TakeOver);
             }
@@ -256,6 +260,10 @@ impl Upgrade {
     pub fn gone(&mut self) {
         if self.phase == Phase::Ending {
             self.phase = Phase::Idle;
+            // Not before: as long as it lives it may go on taking.
+            if std::mem::take(&mut self.may_have_taken) {
+                self.orders.push_back(Order::Recover);
+            }
             self.orders.extend(self.failure.take().map(Order::Report));
         }
     }
@@ -293,9 +301,10 @@ impl Upgrade {
     }
 
     fn give_up(&mut self, failure: Failure) {
-        if self.phase == Phase::HandingOver {
-            self.orders.push_back(Order::Recover);
-        }
+        // What it has not heard yet it shall not hear.
+        let count = self.orders.len();
+        self.orders.retain(|order| *order != Order::TakeOver);
+        self.may_have_taken &= self.orders.len() == count;
         self.phase = Phase::Ending;
         self.deadline = None;
         self.failure = Some(failure);
@@ -414,8 +423,29 @@ mod tests {
         for happen in cases {
             let mut upgrade = handing_over();
             happen(&mut upgrade);
-            assert_eq!(orders(&mut upgrade), [Order::Recover, Order::Kill]);
+            assert_eq!(orders(&mut upgrade), [Order::Kill]);
+            // It may still do what it was about to until nothing is left of it.
+            upgrade.gone();
+            let all = orders(&mut upgrade);
+            assert!(matches!(&all[..], [Order::Recover, Order::Report(_)]), "{all:?}");
+            // The next one has taken nothing yet.
+            upgrade.ask(PATIENCE, at(80)).expect("it is over");
+            upgrade.settle(false, at(80));
+            upgrade.started(at(80));
+            upgrade.garbled("{");
+            upgrade.gone();
+            assert!(!orders(&mut upgrade).contains(&Order::Recover));
         }
+    }
+
+    #[test]
+    fn one_that_is_ready_when_all_ends_is_not_let_take_over() {
+        let mut upgrade = booting();
+        upgrade.ready(at(2));
+        upgrade.stop();
+        assert_eq!(orders(&mut upgrade), [Order::Kill]);
+        upgrade.gone();
+        assert_eq!(orders(&mut upgrade), [Order::Report(Failure::Stopped)]);
     }
 
     #[test]

@@ -154,9 +154,10 @@ fn a_program_that_was_deleted_or_replaced_on_disk_is_noticed() {
 #[test]
 fn there_is_one_at_a_time_and_no_other_change_meanwhile() {
     let mut server = house();
-    let sleeps = server.script("sleeps", "sleep 1000");
-    let sleeps = sleeps.display().to_string();
-    let words = ["upgrade", "--binary", &sleeps, "--no-wait", "--within", "3"];
+    let gate = server.path("enough");
+    let waits = format!("while [ ! -e '{}' ]; do sleep 0.05; done; exit 1", gate.display());
+    let waits = server.script("waits", &waits).display().to_string();
+    let words = ["upgrade", "--binary", &waits, "--no-wait", "--within", "120"];
     let (code, output) = server.cli(&words);
     assert_eq!((code, output.trim()), (0, "the upgrade has begun"));
     eventually("its process", || server.told("upgrade_start").len() == 1);
@@ -176,6 +177,7 @@ fn there_is_one_at_a_time_and_no_other_change_meanwhile() {
     server.publish("2");
     server.signal(Signal::SIGHUP);
     server.signal(Signal::SIGUSR2);
+    fs::write(&gate, "").unwrap();
     eventually("the end of the attempt", || server.told("upgrade_done").len() == 1);
     eventually("the reload that was put off", || server.release() == "2");
     server.upgrade();

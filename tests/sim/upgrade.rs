@@ -63,8 +63,10 @@ struct World {
     /// When it began to wait for nothing but the successor.
     started_at: Option<Instant>,
     busy_until: Instant,
-    /// The successor may have taken the pid file.
-    may_have_taken: bool,
+    /// The successor may take the pid file.
+    was_told: bool,
+    /// It has.
+    has_taken: bool,
     serves: bool,
     asleep: Duration,
     seen: BTreeMap<&'static str, u64>,
@@ -83,7 +85,8 @@ impl World {
             asked_at: now,
             started_at: None,
             busy_until: now,
-            may_have_taken: false,
+            was_told: false,
+            has_taken: false,
             serves: false,
             asleep: Duration::ZERO,
             seen: BTreeMap::new(),
@@ -209,27 +212,30 @@ impl World {
             }
             Order::TakeOver => {
                 assert!(matches!(self.next, Next::Alive | Next::Dead));
-                self.may_have_taken = true;
+                self.was_told = true;
             }
             Order::Recover => {
-                assert!(self.may_have_taken, "nothing was given");
-                self.may_have_taken = false;
+                assert!(self.was_told, "nothing was given");
+                assert_eq!(self.next, Next::Reaped, "who lives may take it again");
+                (self.was_told, self.has_taken) = (false, false);
                 self.count("recovered");
             }
             Order::Kill => {
                 assert!(!self.serves, "one that serves lives");
                 if self.next == Next::Alive {
+                    // It goes on until the signal reaches it.
+                    self.has_taken |= self.was_told && dice.one_in(2);
                     self.next = Next::Dead;
                 }
             }
             Order::Leave => {
-                assert!(self.may_have_taken && self.waits && !self.serves);
+                assert!(self.was_told && self.waits && !self.serves);
                 (self.serves, self.waits) = (true, false);
                 self.count("left");
             }
             Order::Report(failure) => {
                 assert!(self.waits, "nobody has asked");
-                assert!(!self.may_have_taken, "what it took is ours again");
+                assert!(!self.was_told && !self.has_taken, "what it took is ours again");
                 let stopped = failure == Failure::Stopped;
                 assert!(self.next == Next::Nobody || self.next == Next::Reaped || stopped);
                 assert_ne!(self.next, Next::Alive, "nothing is left of it");

@@ -206,9 +206,10 @@ impl Master {
             self.watcher.next_deadline(self.clock.now()),
             self.reload.next_deadline(),
             self.explains.next_deadline(),
-            self.upgrade.next_deadline(),
+            self.upgrade.next_deadline(self.clock.now()),
             self.state.tidy_at,
-            self.succession.as_ref().and_then(Succession::next_deadline),
+            (self.succession.as_ref().filter(|_| !self.shutdown.is_asked()))
+                .and_then(Succession::next_deadline),
             self.notifier.next_deadline(),
             self.state.watchers.next_deadline(),
         ];
@@ -463,6 +464,7 @@ impl Master {
     }
 
     pub(super) fn stop(&mut self, reason: &'static str, fast: bool) {
+        self.hear_what_was_said();
         if !fast && self.upgrade.absorbs_end() {
             return;
         }

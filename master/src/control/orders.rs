@@ -167,6 +167,10 @@ impl Master {
 
     /// SIGHUP: what has changed is taken up, for nobody who waits.
     pub(super) fn hang_up(&mut self) {
+        if self.farewell.is_some() {
+            log::warn!("HUP: another server serves: the signal is for that one");
+            return;
+        }
         if self.upgrade.puts_off_reload() {
             log::info!("HUP: the configuration is read again when the upgrade is over");
             return;

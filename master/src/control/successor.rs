@@ -1,6 +1,8 @@
 //! Taking a server over from the master that runs it: what it leaves, and when this one serves.
 //!
 //! ```text
+//!                                          ┌──── a worker is missing ─────┐
+//!                                          ▼                              │
 //!  Booting ── every worker is ready ──▶ Adding ── added hosts are ──▶ Proving ── a second without a loss ──▶ Ready
 //!     │                                   │                              │                                    │ TakeOver
 //!     └── a worker fails ─────────────────┴── the predecessor ends ──────┴──▶ exit 1: nothing happened        ▼
@@ -56,16 +58,19 @@ impl Inheritance {
     /// descriptors of other origin are taken.
     ///
     /// # Errors
-    /// It cannot be understood, or the parent is of a version that hands over in another way.
+    /// The one who summons has ended. Or what it leaves cannot be understood, or it is of a version
+    /// that hands over in another way.
     pub(super) fn receive() -> Result<Option<Self>, StartError> {
         let Some(summons) = summons() else { return Ok(None) };
-        if summons.predecessor != std::os::unix::process::parent_id() {
-            return Ok(None);
-        }
         let failed = |what: String| {
             StartError::failed(format!("the running server cannot be taken over: {what}"))
                 .hint("stop it, and start this one")
         };
+        // What nobody hands over must not be seized: it would serve unheard by who has asked for it.
+        if summons.predecessor != std::os::unix::process::parent_id() {
+            let gone = format!("process {} has ended, or is no parent", summons.predecessor);
+            return Err(failed(gone));
+        }
         let channel = Channel::inherited(summons.fd).map_err(|error| failed(error.to_string()))?;
         let next = || match channel.wait(MESSAGE_BYTES, WILL_PATIENCE) {
             Ok(Some(message)) => Ok(message),
@@ -281,14 +286,18 @@ impl Master {
                 }
                 Phase::Adding
             }
-            Phase::Adding if !self.reload.is_busy() => match self.missing_host() {
-                Some(why) => {
-                    self.fail_succession(why, Vec::new());
-                    return false;
+            Phase::Adding if !self.reload.is_busy() && self.is_complete() => {
+                match self.missing_host() {
+                    Some(why) => {
+                        self.fail_succession(why, Vec::new());
+                        return false;
+                    }
+                    None => Phase::Proving(now + limits::VERIFY_PROBATION),
                 }
-                None => Phase::Proving(now + limits::VERIFY_PROBATION),
-            },
-            Phase::Proving(until) if now >= until && self.is_complete() => Phase::Ready,
+            }
+            // One is being replaced. The second begins anew with the one that comes.
+            Phase::Proving(_) if !self.is_complete() => Phase::Adding,
+            Phase::Proving(until) if now >= until => Phase::Ready,
             _ => return false,
         };
         if let Some(succession) = &mut self.succession {
@@ -419,11 +428,10 @@ impl Master {
     fn take_over(&mut self) {
         let Some(succession) = &mut self.succession else { return };
         let (control, stderr) = (succession.control.take(), succession.stderr.take());
-        let taken = self.shop.runtime.take_over().and_then(|()| match control {
-            Some(control) => self.server.open(control),
-            None => Ok(()),
-        });
-        if let Err(error) = taken {
+        // The name is last: whoever has it removes at its end what belongs to it.
+        let opened = control.map_or(Ok(()), |control| self.server.open(control));
+        if let Err(error) = opened.and_then(|()| self.shop.runtime.take_over()) {
+            self.server.hand_on();
             let reason = format!("the server cannot be taken over: {error}");
             return self.fail_succession(reason, Vec::new());
         }

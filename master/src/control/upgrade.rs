@@ -33,7 +33,7 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,6 +74,8 @@ struct Next {
 /// What it says on its standard error.
 struct Words {
     pipe: Option<File>,
+    /// There may be more to read, of which nobody will tell.
+    has_more: bool,
     line: Vec<u8>,
     last: VecDeque<String>,
 }
@@ -112,8 +114,13 @@ impl Handover {
     }
 
     /// When [`Master::drive_upgrade`] is due.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.core.next_deadline()
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        if self.has_more_words() { Some(now) } else { self.core.next_deadline() }
+    }
+
+    /// The successor has said more than was read.
+    fn has_more_words(&self) -> bool {
+        self.successor.as_ref().is_some_and(|next| next.words.has_more)
     }
 
     /// Whether `pid` is the successor, which nobody but this may reap or kill.
@@ -216,21 +223,30 @@ impl Master {
     /// Goes on with the hand-over.
     pub(super) fn drive_upgrade(&mut self) {
         let now = self.clock.now();
+        if self.upgrade.core.next_deadline().is_some_and(|deadline| now >= deadline) {
+            self.hear_what_was_said();
+        }
+        if self.upgrade.has_more_words() {
+            self.read_words();
+        }
         let is_busy = self.reload.is_busy() || self.orders.is_reloading();
         self.upgrade.core.settle(is_busy, now);
         while let Some(order) = self.upgrade.core.poll_order() {
             match order {
                 Order::Start => self.start_successor(now),
                 Order::TakeOver => self.tell_successor(FromPredecessor::TakeOver),
-                Order::Recover => {
-                    if let Err(error) = self.shop.runtime.take_over() {
-                        log::error!("the pid file cannot be written: {error}");
-                    }
-                }
+                Order::Recover => self.recover(),
                 Order::Kill => self.upgrade.kill(),
                 Order::Leave => self.leave(now),
                 Order::Report(failure) => self.report_failure(&failure, now),
             }
+        }
+    }
+
+    /// What a successor may have taken that is no more is ours.
+    fn recover(&self) {
+        if let Err(error) = self.shop.runtime.take_over() {
+            log::error!("the pid file cannot be written: {error}");
         }
     }
 
@@ -268,7 +284,7 @@ impl Master {
         let capabilities = &capabilities;
         let spawn = Spawn { exe, argv: &argv, env: &env, fds: &fds, own_group: true, capabilities };
         let child = spawn.spawn()?;
-        let words = Words { pipe: Some(words.into()), line: Vec::new(), last: VecDeque::new() };
+        let words = Words::of(words);
         let (version, listeners) = (None, Vec::new());
         let mut next = Next { child, ended: None, channel: Some(near), words, version, listeners };
         if let Err(error) = self.upgrade.watch(&mut next) {
@@ -356,6 +372,13 @@ impl Master {
             Successor::Channel => self.read_channel(),
             Successor::Words => self.read_words(),
             Successor::Process => self.reap_successor(),
+        }
+    }
+
+    /// A successor that has said that it serves must not be killed because it was not listened to.
+    pub(super) fn hear_what_was_said(&mut self) {
+        if self.upgrade.is_under_way() {
+            self.read_channel();
         }
     }
 
@@ -534,6 +557,7 @@ impl Master {
         }
         if let Some(next) = &self.upgrade.successor {
             self.shop.runtime.forget(next.child.pid());
+            self.recover();
         }
     }
 }
@@ -575,11 +599,23 @@ impl Handover {
 }
 
 impl Words {
-    /// Takes what has been said; the same, to be told.
+    /// Nothing was said yet at the other end of `pipe`, which does not block.
+    fn of(pipe: OwnedFd) -> Self {
+        let pipe = Some(pipe.into());
+        Self { pipe, has_more: false, line: Vec::new(), last: VecDeque::new() }
+    }
+
+    /// Takes what has been said, at most [`WORDS_AT_ONCE`]; the same, to be told.
     fn listen(&mut self) -> Vec<u8> {
         let mut heard = Vec::new();
         let mut piece = [0; 4096];
+        self.has_more = false;
         while let Some(pipe) = &mut self.pipe {
+            if heard.len() >= WORDS_AT_ONCE {
+                // Who writes as fast as we read must not keep us from everything else.
+                self.has_more = true;
+                break;
+            }
             match pipe.read(&mut piece) {
                 Ok(0) => self.pipe = None,
                 Ok(length) => heard.extend_from_slice(piece.get(..length).unwrap_or_default()),
@@ -661,6 +697,8 @@ const NOT_HANDED_ON: [&str; 5] =
     [VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 /// A longer line of the next server's is told in pieces.
 const LINE_BYTES: usize = 4096;
+/// As much as a pipe holds unless it is made larger: what one that has ended said last is read whole.
+const WORDS_AT_ONCE: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -671,7 +709,7 @@ mod tests {
     fn the_last_lines_are_kept_and_all_are_told() {
         let (read, write) = pipe_cloexec().expect("a pipe");
         set_nonblocking(&read).expect("it is ours");
-        let mut words = Words { pipe: Some(read.into()), line: Vec::new(), last: VecDeque::new() };
+        let mut words = Words::of(read);
         let mut said = File::from(write);
         for number in 0..limits::STDERR_LINE_COUNT + 5 {
             writeln!(said, "line {number}").expect("there is room");
@@ -683,5 +721,24 @@ mod tests {
         drop(said);
         assert_eq!(words.listen(), b"no end\n");
         assert_eq!(words.all().last().map(String::as_str), Some("no end"));
+    }
+
+    #[test]
+    fn one_that_never_stops_talking_is_listened_to_for_a_moment_at_a_time() {
+        let (read, write) = pipe_cloexec().expect("a pipe");
+        set_nonblocking(&read).expect("it is ours");
+        let mut words = Words::of(read);
+        let said = vec![b'x'; 3 * WORDS_AT_ONCE];
+        let talker = std::thread::spawn(move || File::from(write).write_all(&said));
+        let mut told = 0;
+        while words.pipe.is_some() {
+            let heard = words.listen();
+            let letters = heard.iter().filter(|byte| **byte == b'x').count();
+            assert!(letters <= WORDS_AT_ONCE + LINE_BYTES, "{letters}");
+            assert!(words.pipe.is_some() || !words.has_more);
+            told += letters;
+        }
+        talker.join().expect("it ends").expect("everything is read");
+        assert_eq!(told, 3 * WORDS_AT_ONCE);
     }
 }

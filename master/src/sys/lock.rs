@@ -67,14 +67,16 @@ impl PidFile {
     /// Writes our pid into the file. Whoever reads it meanwhile finds the one before or ours.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// It cannot be written, and is not ours.
     pub fn claim(&self) -> io::Result<()> {
         let mut text = format!("{}\n", std::process::id()).into_bytes();
         let length = text.len();
         let before = usize::try_from(self.file.metadata()?.len()).unwrap_or_default();
         text.resize(length.max(before.min(LONGEST)), b'\n');
         self.file.write_all_at(&text, 0)?;
-        self.file.set_len(length as u64)
+        // It is ours from here on; what may stay behind is empty lines, which nobody minds.
+        let _shorter = self.file.set_len(length as u64);
+        Ok(())
     }
 
     /// The locked file.
