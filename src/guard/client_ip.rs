@@ -147,6 +147,47 @@ pub fn is_same_origin(head: &RequestHead, buf: &[u8], scheme: Scheme, host: &[u8
     Place::of(host, scheme).is_some_and(|asked| asked.is_origin(origin.value.of(buf), scheme))
 }
 
+/// Whether a request to an address that is for the operator alone is one that the operator wants: a
+/// program's, or that of a browser which was not led here by somebody else's page.
+///
+/// What a browser asks has to name an IP address, `localhost` or one of `own_names`, both as its Host and
+/// as the `host` that a trusted proxy saw; and its `Origin` is absent or that host by `scheme`. A name
+/// that anybody can make lead here (DNS rebinding) is none of these, and to the browser its pages are of
+/// the same origin as the answers. A program may ask by any name.
+pub fn is_wanted(
+    head: &RequestHead,
+    buf: &[u8],
+    scheme: Scheme,
+    host: &[u8],
+    own_names: &[impl AsRef<str>],
+) -> bool {
+    if !is_of_browser(head, buf) {
+        return true;
+    }
+    let asked = Place::of(head.authority(buf), scheme);
+    let (Some(asked), Some(shown)) = (asked, Place::of(host, scheme)) else { return false };
+    let mut origins = head.fields().iter().filter(|field| field.known == Known::Origin);
+    asked.is_called(own_names)
+        && shown.is_called(own_names)
+        && origins.all(|origin| shown.is_origin(origin.value.of(buf), scheme))
+}
+
+/// Whether there is any field that browsers send. Over plain HTTP they leave out `Sec-Fetch-*` (Fetch
+/// Metadata §3), a page that reads its own site sends no `Origin`, and it can leave out `Referer` and
+/// choose a `User-Agent`; but not even it makes a browser be silent about the language.
+fn is_of_browser(head: &RequestHead, buf: &[u8]) -> bool {
+    head.fields().iter().any(|field| {
+        let name = field.name.of(buf);
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        let begins = |text: &[u8], with: &[u8]| {
+            text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
+        };
+        ["accept-language", "cookie", "origin", "referer"].into_iter().any(is)
+            || begins(name, b"sec-fetch-")
+            || is("user-agent") && begins(field.value.of(buf), b"mozilla/")
+    })
+}
+
 const FORWARDED: &[u8] = b"x-forwarded-";
 
 /// A host and a port that are being asked.
@@ -187,14 +228,22 @@ impl<'b> Place<'b> {
                 .is_some_and(|place| place == *self)
     }
 
-    /// Whether nobody else can make the name lead here.
-    fn is_here(&self, own_names: &[impl AsRef<str>]) -> bool {
+    /// Whether it is an address, `localhost`, or one of `own_names`.
+    fn is_called(&self, own_names: &[impl AsRef<str>]) -> bool {
         let is_named = |name: &str| self.host.eq_ignore_ascii_case(name);
-        let is_multicast = self.host.len() > LOCAL.len()
-            && self.host.as_bytes()[self.host.len() - LOCAL.len()..].eq_ignore_ascii_case(LOCAL);
         self.ip.is_some()
             || is_named("localhost")
-            || is_multicast && own_names.iter().any(|name| is_named(name.as_ref()))
+            || own_names.iter().any(|name| is_named(name.as_ref()))
+    }
+
+    /// Whether nobody else can make the name lead here.
+    fn is_here(&self, own_names: &[impl AsRef<str>]) -> bool {
+        let is_multicast = self.host.len() > LOCAL.len()
+            && self.host.as_bytes()[self.host.len() - LOCAL.len()..].eq_ignore_ascii_case(LOCAL);
+        match is_multicast {
+            true => self.is_called(own_names),
+            false => self.is_called(&[""; 0]),
+        }
     }
 }
 
@@ -312,6 +361,61 @@ mod tests {
             assert!(!is_same(http, b"panel.test", lines), "{lines:?}");
         }
         assert!(!is_same(http, b"", &["Origin: http://"]));
+    }
+
+    #[test]
+    fn a_browser_that_was_led_to_the_operators_address_is_not_wanted() {
+        let wanted = |host: &str, lines: &[&str]| {
+            let own = ["rip.local", "panel.test"];
+            let host_line = format!("Host: {host}");
+            with(&[&[host_line.as_str()], lines].concat(), |head, buf| {
+                is_wanted(head, buf, Scheme::Http, host.as_bytes(), &own)
+            })
+        };
+        let marks = [
+            "Sec-Fetch-Site: same-origin",
+            "sec-fetch-mode: cors",
+            "Referer: http://evil.test:9000/",
+            "Cookie: a=b",
+            "Accept-Language:",
+            "User-Agent: Mozilla/5.0 (X11; Linux x86_64)",
+        ];
+        for mark in marks {
+            for host in ["evil.test", "evil.test:9000", "other.local", "127.0.0.1.evil.test"] {
+                assert!(!wanted(host, &[mark]), "{host} {mark}");
+            }
+            let hosts = [
+                "127.0.0.1:9000",
+                "[::1]:9000",
+                "10.0.0.5",
+                "localhost",
+                "RIP.local",
+                "panel.test:9",
+            ];
+            for host in hosts {
+                assert!(wanted(host, &[mark]), "{host} {mark}");
+                let own = format!("Origin: http://{host}");
+                assert!(wanted(host, &[mark, &own]), "{host} {mark}");
+                assert!(!wanted(host, &[mark, "Origin: http://evil.test"]), "{host} {mark}");
+                assert!(!wanted(host, &[&own, "Origin: null"]), "{host} {mark}");
+            }
+        }
+        assert!(!wanted("evil.test", &["Origin: http://evil.test"]));
+        // Programs: monitoring that knows the server by name.
+        let program =
+            ["User-Agent: Prometheus/2.53.0", "Accept: text/plain", "Accept-Encoding: gzip"];
+        assert!(wanted("admin.internal:9000", &program));
+        assert!(wanted("admin.internal:9000", &[]));
+        // What a trusted proxy saw counts as well as what it asks.
+        let proxied = |host: &str, seen: &[u8]| {
+            let lines = [format!("Host: {host}"), "Accept-Language: de".to_owned()];
+            with(&lines.each_ref().map(String::as_str), |head, buf| {
+                is_wanted(head, buf, Scheme::Https, seen, &["panel.test"])
+            })
+        };
+        assert!(proxied("10.0.0.5:9000", b"panel.test"));
+        assert!(!proxied("10.0.0.5:9000", b"evil.test"));
+        assert!(!proxied("evil.test", b"localhost"));
     }
 
     #[test]

@@ -176,6 +176,46 @@ fn a_request_at_a_worker_is_finished_by_the_old_one() {
 }
 
 #[test]
+fn a_client_that_the_old_one_still_has_asks_how_it_is_and_orders_nothing() {
+    let mut server = Setup::recorder().own_program().workers(1).start();
+    let (code, told) = server.cli(&["ctl", "dashboard-login", "--json"]);
+    assert_eq!(code, 0, "{told}");
+    let (_, secret) = told.split_once("/login#").expect("a link");
+    let secret = secret.split('"').next().unwrap_or_default();
+    let mut orders = server.connect();
+    let own = "Origin: http://rip.local\r\n";
+    let fields = format!("{own}Authorization: Bearer {secret}\r\n");
+    orders.request_at("rip.local", "POST", "/login", &fields, b"");
+    let login = orders.response();
+    assert_eq!(login.status, 200, "{login:?}");
+    let session = login.field("set-cookie").split(';').next().unwrap_or_default().to_owned();
+    let asked =
+        [("localhost", "/metrics"), ("localhost", "/diagnostics"), ("rip.local", "/events")];
+    let mut asking = asked.map(|(host, target)| {
+        let mut client = server.connect();
+        assert_eq!(client.ask_at(host, "GET", target).status, 200, "{target}");
+        (client, host, target)
+    });
+    // It must not end before all have asked.
+    let mut slow = server.connect();
+    slow.request("GET", "/slow?gate=go", "", b"");
+    server.wait_for_seen("/slow?gate=go");
+    server.upgrade();
+    for (client, host, target) in &mut asking {
+        let answer = client.ask_at(host, "GET", target);
+        assert_eq!((answer.status, answer.field("connection")), (200, "close"), "{target}");
+    }
+    let fields = format!("{own}Cookie: {session}\r\n");
+    orders.request_at("rip.local", "POST", "/actions/restart", &fields, b"{}");
+    let refused = orders.response();
+    assert_eq!((refused.status, refused.field("retry-after")), (503, "1"), "{refused:?}");
+    assert_eq!(refused.field("connection"), "close");
+    server.open_gate("go");
+    assert_eq!(slow.response().status, 200);
+    assert_eq!(server.first_exit_code(), 0);
+}
+
+#[test]
 fn who_is_told_to_end_while_it_finishes_goes_on_and_the_second_time_hurries() {
     let mut server = Setup::recorder().own_program().workers(1).start();
     let mut slow = server.connect();

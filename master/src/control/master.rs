@@ -506,12 +506,11 @@ impl Master {
         }
         let answer = match verb {
             Err(refused) => Some(refused),
-            Ok(verb) if self.upgrade.is_over() && !matches!(verb, Verb::Worker { .. }) => {
-                let hint = "the control socket leads to it: ask again";
-                Some(Answer::refused(MOVED, "another server has taken over", hint))
-            }
             Ok(verb) if request.by.process().is_none() && !verb.is_for_clients() => {
                 Some(Answer::refused(403, "that is for the control socket alone", ""))
+            }
+            Ok(verb) if self.upgrade.is_over() && !self.still_answers(&request, &verb) => {
+                Some(moved(&request))
             }
             Ok(Verb::Worker { verb, authorization }) => {
                 self.worker_verb(&request, &verb, authorization.as_deref())
@@ -587,6 +586,18 @@ impl Master {
         }
         if let Some(answer) = answer {
             self.answer(from, &answer);
+        }
+    }
+
+    /// Another server has taken over, but this is for this one: what a worker of its own says, and what a
+    /// client asks that it still has. Nobody of the public side notices that there are two.
+    fn still_answers(&self, request: &Request, verb: &Verb) -> bool {
+        match verb {
+            Verb::Worker { .. } => true,
+            Verb::Diagnostics | Verb::Metrics { .. } | Verb::RecentEvents => {
+                request.by.process().is_none()
+            }
+            _ => false,
         }
     }
 
@@ -715,6 +726,16 @@ impl Master {
             self.tell_watchers(id, json);
         }
     }
+}
+
+/// What one is answered who asks for what only the server can do that has taken over.
+fn moved(request: &Request) -> Answer {
+    let error = "another server has taken over";
+    if request.by.process().is_some() {
+        return Answer::refused(MOVED, error, "the control socket leads to it: ask again");
+    }
+    let answer = Answer::refused(503, error, "ask again on another connection");
+    Answer { retry_after_secs: Some(1), ..answer }
 }
 
 /// Asked of one that is not who serves any more (RFC 9110 §15.5.20).

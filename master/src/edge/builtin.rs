@@ -11,7 +11,7 @@ use crate::reactor::slab::Key;
 use rip::contract::config::{Builtin as Paths, SERVER_NAME};
 use rip::contract::reason::Reason;
 use rip::contract::route::RouteAction;
-use rip::guard::client_ip::is_local;
+use rip::guard::client_ip::{is_local, is_wanted};
 use rip::http1::changes::Changes;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
@@ -49,18 +49,33 @@ impl Edge {
     }
 
     /// Answers a request that came by a listener for the operator, where nothing else is served and
-    /// whoever connects is the operator. False when it came by another.
+    /// whoever connects is the operator; but not a page of somebody else in the operator's browser.
+    /// False when it came by another.
     pub(super) fn answer_admin(&mut self, front: Key, head: &RequestHead, buf: &[u8]) -> bool {
         if !self.fronts.get(front).is_some_and(|front| front.is_admin) {
             return false;
         }
         self.note_host(head, buf);
+        if !self.is_wanted(front, head, buf) {
+            self.refuse(front, Reason::NotFound, "", Some((head, buf)));
+            return true;
+        }
         match Builtin::at_usual_path(head.path().path(buf)) {
             Some(builtin) => self.tell_of_ourselves(front, (head, buf), builtin),
             None if self.begin_dashboard(front, head, buf) => {}
             None => self.refuse(front, Reason::NotFound, "", Some((head, buf))),
         }
         true
+    }
+
+    /// The operator wants what came by the operator's listener.
+    fn is_wanted(&self, front: Key, head: &RequestHead, buf: &[u8]) -> bool {
+        let Some(front) = self.fronts.get(front) else { return false };
+        let active = self.snapshots.active();
+        let hosts = active.config.edge.dashboard.hosts.iter().map(String::as_str);
+        let own_names: Vec<&str> = hosts.chain([SERVER_NAME]).collect();
+        let client = front.client(head, buf, active);
+        is_wanted(head, buf, client.scheme, client.host, &own_names)
     }
 
     /// The request is for one of the edge's own paths, be they served at its host or not.

@@ -141,7 +141,11 @@ impl Edge {
         let peer = self.client_ip(key, Some(asked));
         let peer = peer.map_or_else(|| "somewhere".to_owned(), |ip| ip.to_string());
         let Some(login) = begun else {
-            log::warn!("dashboard: {peer} has presented no link that is good");
+            if let Some(untold) = self.shared.logins.fail(now) {
+                log::warn!(
+                    "dashboard: {peer} has presented no link that is good; {untold} more before"
+                );
+            }
             return self.refuse_with(key, Reason::Unauthorized, asked, CHALLENGE);
         };
         log::info!("dashboard: {peer} has logged in, session {}", login.id.0);

@@ -112,7 +112,7 @@ impl Edge {
         let Some(exchange) = self.exchanges.get(key) else { return };
         let Some(front) = exchange.front.filter(|_| exchange.door.is_some()) else { return };
         let id = exchange.request_id;
-        let Answer { status, content_type, ref body, ref allow } = *answer;
+        let Answer { status, content_type, ref body, ref allow, retry_after_secs } = *answer;
         let own = OwnAnswer {
             status,
             content_type,
@@ -125,6 +125,9 @@ impl Edge {
             fields.field(b"Cache-Control", b"no-store");
             if let Some(allow) = allow {
                 fields.field(b"Allow", allow.as_bytes());
+            }
+            if let Some(secs) = retry_after_secs {
+                fields.field(b"Retry-After", secs.to_string().as_bytes());
             }
         });
         let Some((after, body_bytes)) = written else { return };

@@ -46,6 +46,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The methods that would have been right, on 405.
     pub allow: Option<String>,
+    /// When to ask again, on 503.
+    pub retry_after_secs: Option<u32>,
 }
 
 impl Answer {
@@ -60,7 +62,7 @@ impl Answer {
 
     /// `status` with `body`, which is `content_type`.
     pub fn of(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status, content_type, body, allow: None }
+        Self { status, content_type, body, allow: None, retry_after_secs: None }
     }
 
     /// 200 with `body`.

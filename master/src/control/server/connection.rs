@@ -213,6 +213,9 @@ impl Connection {
         if let Some(allow) = &answer.allow {
             fields.field(b"Allow", allow.as_bytes());
         }
+        if let Some(secs) = answer.retry_after_secs {
+            fields.field(b"Retry-After", secs.to_string().as_bytes());
+        }
         fields.finish();
         self.http.body(&answer.body, out);
         self.phase = match self.http.end(out) {

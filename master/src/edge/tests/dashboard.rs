@@ -339,17 +339,34 @@ fn behind_a_proxy_that_seals_the_cookie_is_one_for_https() {
 
 #[test]
 fn by_a_listener_for_the_operator_everybody_looks_on_and_who_has_logged_in_orders() {
-    let house = house_with(|config| config.edge.admin = std::mem::take(&mut config.edge.http));
+    let house = house_with(|config| {
+        config.edge.admin = std::mem::take(&mut config.edge.http);
+        config.edge.dashboard.hosts = vec![PANEL.to_owned()];
+    });
     let page = ask(&house, "GET /", "whatever.test", ELSEWHERE, "");
     assert!(status(&page) == 200 && page.contains("Requests a second"), "{page}");
     let session = ask(&house, "GET /session", "whatever.test", "", "");
     assert!(session.ends_with("{\"loggedIn\":false,\"secondsLeft\":0}"), "{session}");
-    let origin = "Origin: http://whatever.test\r\n";
-    let order = ask(&house, "POST /actions/reload", "whatever.test", origin, "");
-    assert_eq!(status(&order), 401);
+    for host in [PANEL, "rip.local", "127.0.0.1"] {
+        let origin = format!("Origin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n");
+        assert_eq!(status(&ask(&house, "POST /actions/reload", host, &origin, "")), 401, "{host}");
+        assert_eq!(status(&ask(&house, "GET /", host, &origin, "")), 200, "{host}");
+    }
     assert_eq!(status(&ask(&house, "GET /nothing", "whatever.test", "", "")), 404);
     // The operator's other endpoints are beside it.
     assert!(ask(&house, "GET /livez", "whatever.test", "", "").ends_with("ok"));
+    // A page of somebody whose name was made to lead here reads nothing, and asks for nothing.
+    for mark in ["Sec-Fetch-Site: same-origin", "Origin: http://evil.test", "Accept-Language: de"] {
+        for path in
+            ["/", "/feed", "/events", "/session", "/login", "/metrics", "/diagnostics", "/status"]
+        {
+            let answer =
+                ask(&house, &format!("GET {path}"), "evil.test", &format!("{mark}\r\n"), "");
+            assert_eq!(status(&answer), 404, "{path} {mark}");
+        }
+    }
+    let order = "Origin: http://evil.test\r\n";
+    assert_eq!(status(&ask(&house, "POST /actions/reload", "evil.test", order, "")), 404);
 }
 
 #[test]
