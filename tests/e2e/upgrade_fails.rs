@@ -214,6 +214,17 @@ fn a_successor_ends_with_a_server_that_is_killed_before_it_may_take_over() {
 }
 
 #[test]
+fn a_successor_that_nobody_hands_over_to_seizes_nothing() {
+    // Process 1 stands for a parent that was another one a moment ago.
+    let (code, said) = Setup::recorder().own_program().env("RIP_SUCCEEDS", "1 3").fails();
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("the running server cannot be taken over: process 1 has ended"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_successor_that_serves_lives_on_when_the_old_one_is_killed() {
     let mut server = Setup::recorder().own_program().workers(1).start();
     let mut slow = server.connect();
@@ -221,6 +232,9 @@ fn a_successor_that_serves_lives_on_when_the_old_one_is_killed() {
     server.wait_for_seen("/slow?gate=go");
     let first = server.pid();
     server.upgrade();
+    // It has nothing to read again, and says so.
+    processes::signal(first, Signal::SIGHUP);
+    eventually("who is meant", || server.log().contains("HUP: another server serves"));
     processes::signal(first, Signal::SIGKILL);
     assert!(slow.closes());
     // Its workers go with it, and what it has left is tidied up.
