@@ -277,6 +277,9 @@ pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
 pub const DOOR_BODY_BYTES: usize = 64 * 1024;
 /// What the edge asks the control loop for a client is answered within this, else 503.
 pub const DOOR_PATIENCE: Duration = Duration::from_secs(5);
+/// Questions of one event loop's clients that the control loop has not answered yet, be the clients still
+/// there or not: 503 beyond.
+pub const DOOR_ASK_COUNT: usize = 1024;
 /// Dashboards that one event loop feeds: 503 beyond.
 pub const WATCHER_COUNT: usize = 64;
 /// Connections that follow the events: 503 beyond.

@@ -96,7 +96,8 @@ pub enum Event {
     ConfigRollback(Attempted),
     /// Somebody has ordered something.
     Control {
-        /// What, as the command line calls it: `restart`, `scale`, `stop`, …
+        /// What, as the command line calls it: `restart`, `scale`, `stop`, …, or `login` and `logout` of
+        /// the dashboard.
         verb: &'static str,
         /// What of, as far as the order says: an app, a worker, a host, a name, a number of workers.
         #[serde(skip_serializing_if = "String::is_empty")]

@@ -20,6 +20,8 @@ use super::door::Errand;
 use super::live_reload::Subject;
 use super::turn::Edge;
 use crate::reactor::slab::Key;
+use crate::shared::mail::ControlMessage;
+use rip::contract::event::{Door, Event, Ordered};
 use rip::contract::reason::Reason;
 use rip::guard::client_ip::is_same_origin;
 use rip::guard::login::{self, Login};
@@ -28,6 +30,7 @@ use rip::http1::FieldWriter;
 use rip::http1::head::RequestHead;
 use rip::http1::method::Method;
 use rip::limits;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 impl Edge {
@@ -118,6 +121,7 @@ impl Edge {
             Place::Action(path) => self.knock(key, asked, &Errand::question(path)),
             _ => {
                 self.shared.logins.log_out(login.id);
+                self.tell_of_session("logout", self.client_ip(key, Some(asked)));
                 let cookie = login::set_cookie(None, self.is_sealed(key, asked));
                 self.answer_briefly(key, asked, 200, "{\"ok\":true}", |fields| {
                     fields.field(b"Set-Cookie", cookie.as_bytes());
@@ -139,20 +143,34 @@ impl Edge {
         let begun =
             bearer(asked).and_then(|secret| self.shared.logins.log_in(secret, &session, now));
         let peer = self.client_ip(key, Some(asked));
-        let peer = peer.map_or_else(|| "somewhere".to_owned(), |ip| ip.to_string());
-        let Some(login) = begun else {
+        if begun.is_none() {
             if let Some(untold) = self.shared.logins.fail(now) {
+                let peer = peer.map_or_else(|| "somewhere".to_owned(), |ip| ip.to_string());
                 log::warn!(
                     "dashboard: {peer} has presented no link that is good; {untold} more before"
                 );
             }
             return self.refuse_with(key, Reason::Unauthorized, asked, CHALLENGE);
-        };
-        log::info!("dashboard: {peer} has logged in, session {}", login.id.0);
+        }
+        self.tell_of_session("login", peer);
         let cookie = login::set_cookie(Some(&session), self.is_sealed(key, asked));
         self.answer_briefly(key, asked, 200, "{\"ok\":true}", |fields| {
             fields.field(b"Set-Cookie", cookie.as_bytes());
         });
+    }
+
+    /// A session has begun or ended, by the client at `ip`.
+    fn tell_of_session(&self, verb: &'static str, ip: Option<IpAddr>) {
+        let event = Event::Control {
+            verb,
+            target: String::new(),
+            by: Door::Dashboard,
+            uid: None,
+            pid: None,
+            ip: ip.map(|ip| ip.to_string()),
+            result: Ordered::Done,
+        };
+        self.shared.control.send(ControlMessage::Tell(Box::new(event)));
     }
 
     /// The session whose cookie comes with a request.

@@ -89,6 +89,10 @@ impl Edge {
     pub(super) fn send_knock(&mut self, key: Key) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.state = State::Waiting;
+        // Clients that ask, leave and come again would fill the control loop's mail while it is slow.
+        if self.door_asks >= limits::DOOR_ASK_COUNT {
+            return self.control_is_busy(key);
+        }
         let (client, front) = (exchange.record.peer, exchange.front);
         let Some(knock) = &mut exchange.door else { return };
         let ask = DoorAsk {
@@ -103,6 +107,7 @@ impl Edge {
         if let Some(front) = front {
             self.front_deadline(front, Phase::Queue, at);
         }
+        self.door_asks += 1;
         let from = Caller { index: self.index, key: key.as_u64() };
         self.shared.control.send(ControlMessage::Asked { from, ask });
     }
@@ -142,7 +147,7 @@ impl Edge {
         self.flush_and_go_on(front);
     }
 
-    /// The control loop has not answered in time.
+    /// The control loop has not answered in time, or has too much to answer.
     pub(super) fn control_is_busy(&mut self, key: Key) {
         self.shed(key, Reason::ControlBusy, RETRY_AFTER_SECS);
     }

@@ -105,6 +105,8 @@ pub(super) struct Edge {
     /// Durable sessions.
     pub(super) sessions: LoopSessions,
     pub(super) checks: Checks,
+    /// Questions that the control loop has not answered, also those whose clients have left.
+    pub(super) door_asks: usize,
     /// What this server calls itself in `Via`, so that it knows what it sent itself.
     pub(super) pseudonym: String,
 
@@ -181,6 +183,7 @@ impl Edge {
             sockets: Sockets::default(),
             sessions: LoopSessions::default(),
             checks: Checks::default(),
+            door_asks: 0,
             pseudonym,
             head_limits: Limits { body_bytes: snapshots.active().body_bytes, ..Limits::default() },
             head: RequestHead::default(),
@@ -298,6 +301,7 @@ impl Edge {
                 self.shed(Key::from_u64(key), reason, retry_after_secs);
             }
             EdgeMessage::Answered { key, answer } => {
+                self.door_asks = self.door_asks.saturating_sub(1);
                 self.control_answered(Key::from_u64(key), &answer);
             }
             EdgeMessage::Report(frame) => self.tell_watchers(&frame),

@@ -390,3 +390,65 @@ fn an_app_that_has_taken_the_name_keeps_it() {
     assert!(ask(&house, "GET /", "rip.local", "", "").ends_with("\r\n\r\napp"));
     assert!(house.shared.current.load().config.dashboard_urls().is_empty());
 }
+
+#[test]
+fn who_logs_in_or_out_is_told() {
+    let house = house();
+    let session = cookie(&house, 1);
+    let fields = format!("{session}{ELSEWHERE}Origin: http://{PANEL}\r\n");
+    assert_eq!(status(&ask(&house, "POST /logout", PANEL, &fields, "")), 200);
+    let mut mail = Vec::new();
+    house.mail.lock().unwrap().drain(&mut mail);
+    let told = mail.into_iter().filter_map(|mail| match mail {
+        ControlMessage::Tell(event) => Some(serde_json::to_value(&*event).unwrap()),
+        _ => None,
+    });
+    let told: Vec<_> = told
+        .map(|event| {
+            format!("{} {} {} {}", event["verb"], event["by"], event["ip"], event["result"])
+        })
+        .collect();
+    let said = |verb: &str| format!("\"{verb}\" \"dashboard\" \"127.0.0.1\" \"done\"");
+    assert_eq!(told, [said("login"), said("logout")]);
+}
+
+#[test]
+fn questions_of_clients_that_have_left_are_bounded() {
+    let house = house();
+    let asks = || {
+        let mut mail = Vec::new();
+        house.mail.lock().unwrap().drain(&mut mail);
+        let asked = mail.into_iter().filter_map(|mail| match mail {
+            ControlMessage::Asked { from, .. } => Some(from),
+            _ => None,
+        });
+        asked.collect::<Vec<_>>()
+    };
+    let question = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (mut asked, mut stays) = (Vec::new(), None);
+    for count in 1..=rip::limits::DOOR_ASK_COUNT {
+        let mut client = house.client();
+        client.write_all(question).unwrap();
+        wait_until("the control loop is asked", || {
+            asked.extend(asks());
+            asked.len() == count
+        });
+        stays.get_or_insert(client);
+    }
+    let refused = ask(&house, "GET /metrics", "localhost", "", "");
+    assert_eq!((status(&refused), field(&refused, "retry-after")), (503, "1"), "{refused}");
+    assert!(asks().is_empty());
+    // An answer makes place for another question, also one that nobody waits for any more.
+    for from in [asked[1], asked[0]] {
+        let answered = EdgeMessage::Answered { key: from.key, answer: Answer::ok(&"late") };
+        house.edges.lock().unwrap().as_ref().unwrap().tell_one(from.index, answered);
+    }
+    let mut stays = stays.expect("the first");
+    assert_eq!(status(&response(&mut stays)), 200);
+    for _ in 0..2 {
+        let mut client = house.client();
+        client.write_all(question).unwrap();
+        wait_until("the control loop is asked again", || !asks().is_empty());
+    }
+    assert_eq!(status(&ask(&house, "GET /metrics", "localhost", "", "")), 503, "two, not three");
+}
