@@ -108,7 +108,8 @@ impl<'b> Client<'b> {
 ///
 /// That is: `peer` is a loopback address; no `Forwarded`, `X-Forwarded-*`, `X-Real-IP` or `Via`; the
 /// host asked is an IP address, `localhost`, or a name in `own_names` that ends in `.local`; and
-/// `Origin` is absent or the same scheme, host and port. So neither a web page that the user of this
+/// `Origin` is absent or the same scheme, host and port, and `Sec-Fetch-Site` absent, `same-origin` or
+/// `none`. So neither a web page that the user of this
 /// machine reads, nor a name that was made to lead here (DNS rebinding), nor a proxy's client is
 /// local.
 ///
@@ -132,10 +133,15 @@ pub fn is_local(
     });
     let Some(asked) = Place::of(head.authority(buf), scheme) else { return false };
     let mut origins = head.fields().iter().filter(|field| field.known == Known::Origin);
+    let mut sites = head
+        .fields()
+        .iter()
+        .filter(|field| field.name.of(buf).eq_ignore_ascii_case(b"sec-fetch-site"));
     peer.to_canonical().is_loopback()
         && !is_forwarded
         && asked.is_here(own_names)
         && origins.all(|origin| asked.is_origin(origin.value.of(buf), scheme))
+        && sites.all(|site| matches!(site.value.of(buf), b"same-origin" | b"none"))
 }
 
 /// Whether a request was made by a page of the very place that it asks, `host` by `scheme`: there is one
@@ -652,6 +658,16 @@ mod tests {
             ("localhost", "http://evil.example,http://localhost"),
         ] {
             assert!(!same(host, Scheme::Http, origin), "{host} {origin}");
+        }
+        for (site, is_local) in [
+            ("same-origin", true),
+            ("none", true),
+            ("same-site", false),
+            ("cross-site", false),
+            ("", false),
+        ] {
+            let lines = ["Host: localhost", &format!("Sec-Fetch-Site: {site}")];
+            assert_eq!(local("::1", Scheme::Http, &lines), is_local, "{site}");
         }
         let two = ["Host: localhost", "Origin: http://localhost", "Origin: http://evil.example"];
         assert!(!local("::1", Scheme::Http, &two), "each of several");
