@@ -240,7 +240,8 @@ export class Session {
       } catch (error) {
         if (signal?.aborted) return;
         if (!(error instanceof LostError) || ++lost >= this.#attempts) throw error;
-        await sleep(this.#pause(lost), signal);
+        // Cut short by the signal it ends as any other wait here does: without a word.
+        await sleep(this.#pause(lost), signal).catch(() => {});
       }
     }
   }
