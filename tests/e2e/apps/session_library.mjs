@@ -67,6 +67,14 @@ const assertInOrder = (seen) => {
 };
 
 const tests = {
+  async "a watch that is left while it waits to try again ends without a word"() {
+    // Nobody is there: after the first try it waits.
+    const lost = new Session({ url: "http://127.0.0.1:1/v1", saved: { sessionId: "s_1", readToken: "r" } });
+    const leaves = new AbortController();
+    setTimeout(() => leaves.abort(), 60);
+    for await (const event of lost.watch({ signal: leaves.signal })) assert.fail(JSON.stringify(event));
+  },
+
   async "turns follow one another"() {
     const kept = [];
     const session = new Session({ url: direct, onChange: (saved) => kept.push(saved) });
