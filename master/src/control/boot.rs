@@ -53,6 +53,7 @@ use crate::shared::upstreams::prepare;
 use crate::sys::listen::{self, ListenError};
 use crate::sys::outlet::Outlet;
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
+use crate::sys::random::random;
 use crate::sys::signals::{Signals, ignore_sigpipe};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Registry, Waker};
@@ -63,7 +64,7 @@ use rip::guard::caps::Caps;
 use rip::ids::{Generation, PoolNumber};
 use rip::supervise::Shutdown;
 use rip::time::Instant;
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZero;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
@@ -363,6 +364,6 @@ fn cores() -> u16 {
 
 fn random_seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    random(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
 }

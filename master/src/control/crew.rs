@@ -18,6 +18,7 @@ use crate::reactor::mailbox::Sender;
 use crate::shared::log::LogSink;
 use crate::shared::mail::{ControlMessage, StuckExchange};
 use crate::shared::pools::AppPool;
+use crate::sys::random::random;
 use mio::Registry;
 use nix::sys::signal::Signal;
 use rip::contract::app::{AppDescriptor, Listen};
@@ -31,7 +32,7 @@ use rip::wire::admit::Expected;
 use rip::wire::verb::Join;
 use spawning::probe_host;
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 
 /// One app's processes.
@@ -406,7 +407,7 @@ pub struct Summary {
 
 fn random_seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    random(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
 }
 

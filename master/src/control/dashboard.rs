@@ -2,10 +2,10 @@
 
 use super::master::Master;
 use super::server::Answer;
+use crate::sys::random::random;
 use rip::guard::login::{Key, LINK_KEEP};
 use serde::Serialize;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 /// What `POST /control/dashboard-login` is answered.
 #[derive(Serialize)]
@@ -44,6 +44,6 @@ impl Master {
 
 fn draw() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    random(&mut bytes)?;
     Ok(bytes)
 }

@@ -5,7 +5,7 @@
 //! system knows about processes ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`],
 //! [`multicast`]), writing without waiting ([`outlet`]), terminals ([`terminal`]), handing descriptors
 //! over ([`scm`]), what changes below directories ([`watch`]) and on the way to a file ([`places`]),
-//! giving up rights ([`confine`], [`privilege`]) and files that may not be left ([`beneath`]).
+//! giving up rights ([`confine`], [`privilege`]), chance ([`random`]) and files that may not be left ([`beneath`]).
 
 pub mod beneath;
 pub mod child;
@@ -21,6 +21,7 @@ pub mod peer;
 pub mod places;
 pub mod privilege;
 pub mod proc;
+pub mod random;
 pub mod regular;
 pub mod scm;
 pub mod signals;

@@ -275,7 +275,7 @@ pub fn secret(path: &Path, now: UnixMillis) -> Result<([u8; 32], Option<PathBuf>
 /// Bytes that nobody can guess.
 pub fn random() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
-    io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
+    crate::sys::random::random(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -6,6 +6,7 @@ use super::news::News;
 use crate::control::boot_pipe::BootPipe;
 use crate::control::workshop::Workshop;
 use crate::reactor::clock::Clock;
+use crate::sys::random::random;
 use mio::Interest;
 use mio::unix::SourceFd;
 use nix::sys::signal::Signal;
@@ -13,7 +14,7 @@ use rip::contract::app::{AppDescriptor, Launch, Listen};
 use rip::contract::event::Event;
 use rip::ids::{Generation, WorkerId};
 use rip::wire::spec::WorkerSpec;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
@@ -134,6 +135,6 @@ pub(super) fn probe_host(app: &AppDescriptor) -> String {
 /// A secret of 256 bits in hexadecimal.
 fn random_token() -> io::Result<String> {
     let mut bytes = [0; 32];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    random(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
