@@ -180,10 +180,13 @@ pub(super) fn accepted(reply: Reply) -> Result<Reply, Failure> {
 }
 
 pub(super) fn understood<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failure> {
-    plain::read(&reply.body).map_err(|error| {
-        Failure::new(Exit::Failed, format!("the master's answer is not understood: {error}"))
-            .tip("is it of another version? --json prints the answer as it is")
-    })
+    plain::read(&reply.body).map_err(|error| misunderstood(&error))
+}
+
+/// What a verb says to an answer that it cannot read.
+pub(super) fn misunderstood(error: &serde_json::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("the master's answer is not understood: {error}"))
+        .tip("is it of another version? --json prints the answer as it is")
 }
 
 /// Prints to stdout; a reader that went away (`| head`) is no failure.
