@@ -1,6 +1,7 @@
 //! What an app is and how it wants to be run.
 
 use super::millis;
+pub use super::runtime::Runtime;
 use crate::ids::AppId;
 use crate::limits;
 use serde::{Deserialize, Serialize, Serializer};
@@ -76,8 +77,8 @@ pub struct AppDescriptor {
 pub struct Launch {
     /// What runs the entry.
     pub runtime: Runtime,
-    /// `command`: the argument vector. `python`: the entry file or `pkg.module:attr`, alone.
-    /// `builtin`: the name, alone.
+    /// `command`: the argument vector. `builtin`: the name, alone. Else the entry, alone: a file or
+    /// directory, absolute, or Python's `pkg.module:attr`.
     pub argv: Vec<String>,
     /// Working directory, absolute.
     pub cwd: String,
@@ -116,18 +117,6 @@ impl ProcessLimits {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// What runs an app's entry.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Runtime {
-    /// The shim's own handlers, for tests and demos.
-    Builtin,
-    /// Any HTTP server, started as it is.
-    Command,
-    /// A WSGI app under the built-in adapter.
-    Python,
 }
 
 /// How an app gets its listener.

@@ -15,6 +15,7 @@ pub mod public_name;
 pub mod realtime;
 pub mod reason;
 pub mod route;
+pub mod runtime;
 pub mod secret;
 pub mod sessions;
 pub mod settings;

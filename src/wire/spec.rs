@@ -43,6 +43,9 @@ pub struct WorkerSpec {
     /// Bounds of each of the app's processes.
     #[serde(default, skip_serializing_if = "ProcessLimits::is_empty")]
     pub limits: ProcessLimits,
+    /// Requests the worker may have in flight.
+    #[serde(default = "one")]
+    pub concurrency: u32,
     /// What a change of the app's files does.
     #[serde(default)]
     pub reload: Reload,
@@ -60,4 +63,8 @@ pub struct WorkerSpec {
     pub kill_timeout_ms: u64,
     /// The master's pid: the parent the shim expects to have.
     pub master_pid: u32,
+}
+
+fn one() -> u32 {
+    1
 }

@@ -130,6 +130,7 @@ pub fn spec(directory: &Directory, runtime: Runtime, argv: &[&str]) -> WorkerSpe
         },
         user: None,
         limits: Default::default(),
+        concurrency: 1,
         reload: Default::default(),
         health_check: HealthCheck::default(),
         probe_host: "app.example".to_owned(),

@@ -1,6 +1,6 @@
 //! What is executed for an app, found before anything is forked.
 
-use crate::adapters::python;
+use crate::adapters::{self, bun, cgi, node, php, python, ruby};
 use crate::boot::{Spawn, SpawnStep};
 use crate::bounds::Bound;
 use crate::builtin;
@@ -35,20 +35,21 @@ pub(crate) struct Program {
     listener_inherited: bool,
 }
 
-/// How the app really gets its listener: our own adapters take the descriptor.
+/// How the app really gets its listener: where the runtime says it, what else is said is not heard.
 pub(crate) fn listen_of(spec: &WorkerSpec) -> Listen {
-    match spec.launch.runtime {
-        Runtime::Command => spec.launch.listen,
-        Runtime::Builtin | Runtime::Python => Listen::Fd,
-    }
+    spec.launch.runtime.listens().unwrap_or(spec.launch.listen)
 }
 
 /// Where the app's entry lives, and its `.env`.
 pub(crate) fn entry_dir(spec: &WorkerSpec) -> PathBuf {
     let cwd = PathBuf::from(&spec.launch.cwd);
-    match (spec.launch.runtime, spec.launch.argv.first()) {
-        (Runtime::Python, Some(entry)) => python::directory(&cwd, entry),
-        (Runtime::Python | Runtime::Builtin | Runtime::Command, _) => cwd,
+    let Some(entry) = spec.launch.argv.first() else { return cwd };
+    match spec.launch.runtime {
+        Runtime::Builtin | Runtime::Command => cwd,
+        Runtime::Python => python::directory(&cwd, entry),
+        Runtime::Bun | Runtime::Cgi | Runtime::Node | Runtime::Php | Runtime::Ruby => {
+            adapters::directory(&cwd, entry)
+        }
     }
 }
 
@@ -76,7 +77,12 @@ impl Program {
         match spec.launch.runtime {
             Runtime::Builtin => program.find_builtin(entry)?,
             Runtime::Command => program.find_command(spec, port)?,
-            Runtime::Python => program.find_python(entry)?,
+            Runtime::Bun => bun::prepare(&mut program, spec, entry)?,
+            Runtime::Cgi => cgi::prepare(&mut program, spec, entry)?,
+            Runtime::Node => node::prepare(&mut program, spec, entry)?,
+            Runtime::Php => php::prepare(&mut program, spec, entry)?,
+            Runtime::Python => python::prepare(&mut program, spec, entry)?,
+            Runtime::Ruby => ruby::prepare(&mut program, spec, entry)?,
         }
         Ok(program)
     }
@@ -110,9 +116,7 @@ impl Program {
             let names = builtin::NAMES.join(", ");
             return Err(missing(format!("there is no builtin:{name}; there are {names}")));
         }
-        self.path = PathBuf::from("/proc/self/exe");
-        self.argv =
-            ["rip-master", "worker-shim", "builtin", name].iter().map(OsString::from).collect();
+        self.run_own(["builtin", name]);
         Ok(())
     }
 
@@ -125,28 +129,50 @@ impl Program {
         Ok(())
     }
 
-    fn find_python(&mut self, entry: &str) -> Result<(), Failure> {
-        if let Some(file) = python::file_of(&self.cwd, entry) {
-            check_file(&file)?;
-        }
-        let own = self.cwd.join(".venv/bin/python3");
-        self.path = if is_program(&own) {
-            own
-        } else {
-            self.search(OsStr::new("python3"))
-                .ok_or_else(|| absent(OsStr::new("python3"), &self.cwd))?
-        };
-        let command = python::command();
-        self.argv = vec![self.path.clone().into(), "-c".into(), command.into(), entry.into()];
-        let script = python::script().map_err(|errno| {
-            Failure::system(BootStage::Find, "the Python adapter cannot be handed over", errno)
+    /// The directory it starts in.
+    pub(crate) fn cwd(&self) -> &Path {
+        &self.cwd
+    }
+
+    /// Its environment, to be added to.
+    pub(crate) fn env(&mut self) -> &mut Environment {
+        &mut self.env
+    }
+
+    /// It is the program at `path`, and these are its arguments after its name.
+    pub(crate) fn run<A: Into<OsString>>(
+        &mut self,
+        path: PathBuf,
+        args: impl IntoIterator<Item = A>,
+    ) {
+        self.argv = vec![path.clone().into()];
+        self.argv.extend(args.into_iter().map(Into::into));
+        self.path = path;
+    }
+
+    /// It is this program, under another name: one of the gateways in [`crate::gateway`].
+    pub(crate) fn run_own<A: Into<OsString>>(&mut self, args: impl IntoIterator<Item = A>) {
+        self.path = PathBuf::from("/proc/self/exe");
+        self.argv = vec!["rip-master".into(), "worker-shim".into()];
+        self.argv.extend(args.into_iter().map(Into::into));
+    }
+
+    /// It inherits `text` as the readable descriptor [`SCRIPT_FD`]; `name` is for those who look.
+    pub(crate) fn hand_over(&mut self, name: &str, text: &str) -> Result<(), Failure> {
+        let script = adapters::script(name, text).map_err(|errno| {
+            Failure::system(BootStage::Find, "the adapter cannot be handed over", errno)
         })?;
         self.script = Some(script);
         Ok(())
     }
 
+    /// The program `name` as [`Program::search`] finds it.
+    pub(crate) fn need(&self, name: &str) -> Result<PathBuf, Failure> {
+        self.search(OsStr::new(name)).ok_or_else(|| absent(OsStr::new(name), &self.cwd))
+    }
+
     /// The file a name stands for: as it is when it has a slash, else the first on the app's PATH.
-    fn search(&self, name: &OsStr) -> Option<PathBuf> {
+    pub(crate) fn search(&self, name: &OsStr) -> Option<PathBuf> {
         if name.as_bytes().contains(&b'/') {
             return Some(self.cwd.join(name)).filter(|path| is_program(path));
         }
@@ -207,7 +233,7 @@ impl Program {
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-fn missing(message: String) -> Failure {
+pub(crate) fn missing(message: String) -> Failure {
     Failure { stage: BootStage::Find, errno: Some(Errno::ENOENT), message }
 }
 
@@ -226,7 +252,7 @@ fn check_directory(cwd: &Path) -> Result<(), Failure> {
 }
 
 /// An entry file must be there, and readable.
-fn check_file(path: &Path) -> Result<(), Failure> {
+pub(crate) fn check_file(path: &Path) -> Result<(), Failure> {
     match path.metadata() {
         Ok(meta) if meta.is_file() => match access(path, AccessFlags::R_OK) {
             Err(Errno::EACCES) => Err(not_allowed(&path.display().to_string())),
@@ -250,7 +276,7 @@ fn not_allowed(what: &str) -> Failure {
     }
 }
 
-fn is_program(path: &Path) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 

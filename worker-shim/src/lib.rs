@@ -24,6 +24,7 @@ mod drain;
 mod env_file;
 mod environment;
 mod exchange;
+mod gateway;
 mod host;
 mod identity;
 mod join;

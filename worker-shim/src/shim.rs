@@ -16,7 +16,7 @@ use crate::report::{Failure, Reporter};
 use crate::setup;
 use crate::spec;
 use crate::status::StatusPipe;
-use crate::{builtin, connection::Target};
+use crate::{builtin, connection::Target, gateway};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::prctl;
@@ -40,7 +40,10 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> i32 {
     match args.next() {
         None => {}
         Some(word) if word == "builtin" => return builtin::main(args.next()),
-        Some(_) => return not_by_hand(),
+        Some(word) => {
+            let name = word.to_str().unwrap_or_default();
+            return gateway::main(name, args).unwrap_or_else(not_by_hand);
+        }
     }
     let (Ok(lifeline), Ok(boot)) =
         (boot::take_inherited(LIFELINE_FD), boot::take_inherited(BOOT_FD))

@@ -70,6 +70,7 @@ pub(crate) mod tests {
             },
             user: None,
             limits: Default::default(),
+            concurrency: 1,
             reload: Default::default(),
             health_check: HealthCheck::default(),
             probe_host: "localhost".to_owned(),

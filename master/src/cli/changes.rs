@@ -29,8 +29,8 @@ pub(super) fn following(start: &Start, runtime: Runtime) -> Result<Following, Fa
         return Err(Failure::usage("--static says that the app's files do not change")
             .tip("leave --static or --reload out"));
     }
-    if asked == Some(Reload::Module) && runtime != Runtime::Python {
-        return Err(Failure::usage("--reload=module is for Python apps")
+    if asked == Some(Reload::Module) && !runtime.reloads_modules() {
+        return Err(Failure::usage("--reload=module is for Python and Node apps")
             .tip("--reload=process replaces the workers of any app"));
     }
     let globs = if flags.watch.is_empty() { by_default(runtime) } else { flags.watch.clone() };
@@ -50,11 +50,7 @@ pub(super) fn following(start: &Start, runtime: Runtime) -> Result<Following, Fa
 
 /// The names of files that matter to an app, unless it is told.
 pub(super) fn by_default(runtime: Runtime) -> Vec<String> {
-    let globs: &[&str] = match runtime {
-        Runtime::Python => &["*.py", "*.html"],
-        Runtime::Builtin | Runtime::Command => &[],
-    };
-    globs.iter().map(|glob| (*glob).to_owned()).collect()
+    runtime.sources().iter().map(|glob| (*glob).to_owned()).collect()
 }
 
 /// What runs before the first worker: what `--setup` says, else a file `setup.*` beside the entry

@@ -346,9 +346,9 @@ fn name_after(directory: Option<&Path>) -> String {
 
 fn apply_launch_flags(start: &Start, entry: &mut Entry) -> Result<(), Failure> {
     if let Some(listen) = start.app.listen {
-        if entry.launch.runtime != Runtime::Command {
+        if entry.launch.runtime.listens().is_some() {
             return Err(Failure::usage("--listen is for a command after --")
-                .tip("Python apps and builtins are given their listener"));
+                .tip("apps that are started by their entry are given their listener"));
         }
         entry.launch.listen = listen;
     }
@@ -485,7 +485,7 @@ fn timeouts(start: &Start, runtime: Runtime) -> AppTimeouts {
         stuck: flags.stuck_timeout_ms.unwrap_or(default.stuck),
         turn: default.turn,
         // A server that is not ours may close an idle link at any moment; ours never does.
-        keepalive: (runtime == Runtime::Command).then_some(limits::LINK_KEEPALIVE),
+        keepalive: (!runtime.keeps_links()).then_some(limits::LINK_KEEPALIVE),
     }
 }
 

@@ -179,9 +179,9 @@ fn resolve(
 fn listen(node: &Checked, runtime: Option<Runtime>, bench: &mut Bench<'_, '_>) -> Option<Listen> {
     let child = node.child("listen")?;
     let given = child.argument()?;
-    if runtime.is_some_and(|runtime| runtime != Runtime::Command) {
+    if runtime.is_some_and(|runtime| runtime.listens().is_some()) {
         let message = "`listen` is for a `command`";
-        let hint = "leave it out: Python apps and builtins are given their socket";
+        let hint = "leave it out: apps that are started by their entry are given their socket";
         bench.report.error(given.span, &child.path, message, hint);
     }
     Some(match given.text()? {
@@ -278,8 +278,8 @@ fn reload(
     }
     if let (Some(child), Some(runtime)) = (child, runtime) {
         let given = child.property("mode").map_or(child.span, |given| given.span);
-        if mode == Reload::Module && runtime != Runtime::Python {
-            let message = "mode=\"module\" is for Python apps";
+        if mode == Reload::Module && !runtime.reloads_modules() {
+            let message = "mode=\"module\" is for Python and Node apps";
             let hint = "mode=\"process\" replaces the workers of any app";
             bench.report.error(given, &child.path_to("mode"), message, hint);
         } else if watched.is_empty() && by_default.is_empty() && node.child("watch").is_none() {
@@ -337,7 +337,7 @@ fn timeouts(node: &Checked, edge: RouteTimeouts, runtime: Runtime) -> AppTimeout
     let get = |name| child.and_then(|child| child.property(name)?.duration());
     let keepalive = match node.child("keepalive").and_then(Checked::argument) {
         // Another server may close an idle connection at any moment; ours never does.
-        None => (runtime == Runtime::Command).then_some(limits::LINK_KEEPALIVE),
+        None => (!runtime.keeps_links()).then_some(limits::LINK_KEEPALIVE),
         Some(given) => given.duration(),
     };
     AppTimeouts {

@@ -1,12 +1,9 @@
 //! Python: a WSGI app under the adapter in `wsgi.py`, which reaches the interpreter through a
 //! memory file, so that nothing has to be installed.
 
-use crate::host::SCRIPT_FD;
-use nix::errno::Errno;
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use std::fs::File;
-use std::io::{Seek, Write};
-use std::os::fd::OwnedFd;
+use crate::host::{Program, SCRIPT_FD, check_file, is_program};
+use crate::report::Failure;
+use rip::wire::spec::WorkerSpec;
 use std::path::{Path, PathBuf};
 
 /// The adapter's source text.
@@ -14,21 +11,27 @@ const SOURCE: &str = include_str!("wsgi.py");
 
 /// What the interpreter is told to run. The name is none of a file: a traceback must not open what
 /// has become of the descriptor.
-pub(crate) fn command() -> String {
+fn command() -> String {
     format!("exec(compile(open({SCRIPT_FD}, 'rb').read(), '<rip-master>', 'exec'))")
 }
 
-/// A descriptor from which the interpreter reads the adapter.
-pub(crate) fn script() -> Result<OwnedFd, Errno> {
-    let mut file = File::from(memfd_create("rip-wsgi", MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(SOURCE.as_bytes())
-        .and_then(|()| file.rewind())
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
-    Ok(file.into())
+/// Finds the interpreter, and what it is to run.
+pub(crate) fn prepare(
+    program: &mut Program,
+    _spec: &WorkerSpec,
+    entry: &str,
+) -> Result<(), Failure> {
+    if let Some(file) = file_of(program.cwd(), entry) {
+        check_file(&file)?;
+    }
+    let own = program.cwd().join(".venv/bin/python3");
+    let interpreter = if is_program(&own) { own } else { program.need("python3")? };
+    program.run(interpreter, ["-c", &command(), entry]);
+    program.hand_over("rip-wsgi", SOURCE)
 }
 
 /// The entry's file; `None` for `pkg.module:attr`, which the interpreter looks for.
-pub(crate) fn file_of(cwd: &Path, entry: &str) -> Option<PathBuf> {
+fn file_of(cwd: &Path, entry: &str) -> Option<PathBuf> {
     let path = entry.rsplit_once(".py:").map_or(entry, |(stem, _)| &entry[..stem.len() + 3]);
     path.ends_with(".py").then(|| cwd.join(path))
 }

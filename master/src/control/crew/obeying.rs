@@ -8,7 +8,7 @@ use crate::shared::pools::Address;
 use crate::sys::child::Child;
 use crate::sys::proc::parent;
 use nix::sys::signal::Signal;
-use rip::contract::app::{AppDescriptor, Runtime};
+use rip::contract::app::AppDescriptor;
 use rip::contract::event::Event;
 use rip::ids::WorkerId;
 use rip::limits;
@@ -192,9 +192,9 @@ impl Crew {
 /// How long an idle link to the app's workers is kept.
 pub(super) fn idle_of(app: &AppDescriptor) -> Option<Duration> {
     let chosen = app.timeouts.keepalive;
-    match app.launch.runtime {
-        // A server that is not ours may close an idle link at the moment we use it.
-        Runtime::Command => Some(chosen.unwrap_or(limits::LINK_KEEPALIVE)),
-        Runtime::Builtin | Runtime::Python => chosen,
+    if app.launch.runtime.keeps_links() {
+        return chosen;
     }
+    // A server that is not ours may close an idle link at the moment we use it.
+    Some(chosen.unwrap_or(limits::LINK_KEEPALIVE))
 }

@@ -111,6 +111,7 @@ impl Crew {
             },
             user: app.user.clone(),
             limits: app.limits,
+            concurrency: app.concurrency,
             reload: app.reload,
             health_check: app.health_check.clone(),
             probe_host: probe_host(app),
