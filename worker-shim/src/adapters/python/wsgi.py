@@ -98,7 +98,7 @@ def exchange(app, sock, data, end):
         rest = body.rest()
     return rest if response.can_continue() else None
 
-def serve_wsgi(code, reloads):
+def serve_wsgi(code, reloads, concurrency):
     """Answers requests until SIGTERM or SIGINT; those that have begun are finished.
 
     With `reloads`, SIGUSR1 says that the app's files have changed; it is obeyed between requests.
