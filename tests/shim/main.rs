@@ -8,3 +8,4 @@ mod identity;
 mod launch;
 mod leave;
 mod python;
+mod wsgi;
