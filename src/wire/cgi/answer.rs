@@ -178,20 +178,20 @@ impl HeadReader {
         let location = self.location.take();
         match (self.status, location) {
             (None, None) if !self.has_type => {
-                return bad("its head has no Content-Type, no Location and no Status");
+                bad("its head has no Content-Type, no Location and no Status")
             }
             // With anything else in its head, such as a cookie, it is for the client.
             (None, Some(target)) if fields.is_empty() && is_path(&target) => {
                 if !target.iter().all(u8::is_ascii_graphic) {
                     return bad(format!("its Location is {}", shown(&target)));
                 }
-                return Ok(Answer::Local(target));
+                Ok(Answer::Local(target))
             }
             (status, location) => {
                 let usual = if location.is_some() { 302 } else { 200 };
                 fields.extend(location.map(|location| (b"Location".to_vec(), location)));
                 let status = status.unwrap_or(usual);
-                return Ok(Answer::Document(Head { status, fields, length: self.length }));
+                Ok(Answer::Document(Head { status, fields, length: self.length }))
             }
         }
     }
