@@ -74,6 +74,7 @@ mod reload;
 mod reload_ledger;
 mod request;
 mod rolls;
+mod rolls_frameworks;
 mod routing;
 mod scale;
 mod secrets;
