@@ -31,6 +31,7 @@ mod edgefile_streams;
 mod edgefile_verbs;
 mod edgefile_watch;
 mod entries;
+mod env_files;
 mod explain;
 mod frameworks;
 mod harness;
