@@ -24,3 +24,20 @@ fn flask_under_gunicorn() {
     let can = Can { origin: false, ..Can::web(MISTAKE) };
     conform(Setup::framework_command("flask", &argv).workers(2).start(), &can);
 }
+
+#[test]
+fn flask_in_threads() {
+    let setup = Setup::framework("flask").workers(2).concurrency(8);
+    conform(setup.start(), &Can::web(MISTAKE));
+}
+
+#[test]
+fn django() {
+    conform(Setup::framework("django").workers(2).start(), &Can::web(MISTAKE));
+}
+
+#[test]
+fn django_in_threads() {
+    let setup = Setup::framework("django").workers(2).concurrency(8);
+    conform(setup.start(), &Can::web(MISTAKE));
+}
