@@ -106,6 +106,10 @@ fn an_app_has_its_lifespan_and_sees_the_client() {
         assert_eq!(reply.text(), expected);
         assert!(reply.field("server").is_none() && reply.field("date").is_none(), "{reply:?}");
     }
+    // The chain of a proxy may begin with what the client made up.
+    let chain = "X-Forwarded-For: 203.0.113.9, 192.0.2.7\r\nRip-Client: 192.0.2.7\r\n";
+    let reply = shim.ask(&format!("GET /x HTTP/1.1\r\nHost: a\r\n{chain}\r\n"));
+    assert!(reply.text().contains("\nhttp\n('192.0.2.7', 0)\n"), "{}", reply.text());
     let directory = shim.directory.path().join("life");
     let life = std::fs::File::open(directory).unwrap();
     shim.stop();

@@ -40,6 +40,7 @@ class Front:
 
     async def __call__(self, scope, receive, send):
         life = self.life
+        see_client(scope)
         scope["state"] = life.state.copy()
         is_http = scope["type"] == "http"
         # uvicorn's state of this request
@@ -79,6 +80,16 @@ class Front:
     async def stop(self):
         """Shuts down every version."""
         await asyncio.gather(self.life.stop(), *self.ends)
+
+
+def see_client(scope):
+    """Client and scheme are what the edge says: nobody else reaches the socket."""
+    fields = dict(scope["headers"])
+    address = fields.get(b"rip-client") or fields.get(b"x-forwarded-for", b"").partition(b",")[0]
+    if address:
+        scope["client"] = (address.decode("latin-1").strip(), 0)
+    if fields.get(b"x-forwarded-proto") == b"https":
+        scope["scheme"] = "https" if scope["type"] == "http" else "wss"
 
 
 def id_of(scope):
@@ -164,9 +175,7 @@ def server_of(uvicorn, front, stopping):
         lifespan="off",  # is that of each version
         timeout_keep_alive=YEAR_SECONDS,
         h11_max_incomplete_event_size=HEAD_BYTES,
-        # Only the edge reaches the socket, and what it says of the client is true.
-        proxy_headers=True,
-        forwarded_allow_ips="*",
+        proxy_headers=False,  # is done by the front, which knows the edge
         # Are the edge's.
         access_log=False,
         server_header=False,
