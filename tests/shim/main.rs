@@ -1,5 +1,6 @@
 //! The shim against a master played by the test. One module per promise.
 
+mod asgi;
 mod boot;
 mod builtin;
 mod changes;
