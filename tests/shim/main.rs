@@ -7,4 +7,5 @@ mod harness;
 mod identity;
 mod launch;
 mod leave;
+mod node;
 mod python;
