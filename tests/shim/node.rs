@@ -431,17 +431,25 @@ fn modules_are_loaded_again_in_the_same_process() {
         assert_eq!(version(), "one", "{number}");
         change(&shim, &part_name, &part(ending, "two"));
         until("the second version, on the same connection", || version() == "two");
-        change(&shim, &part_name, "no javascript");
-        change(&shim, &part_name, "no javascript");
+        // Whatever is wrong with the next version, the last good one goes on.
+        let esm = entry == "app.mjs";
+        let write = match esm {
+            true => "import fs from 'node:fs'; fs.writeFileSync('tried', '');",
+            false => "require('fs').writeFileSync('tried', '');",
+        };
+        for wrong in ["throw new Error('no')", "process.exit(3)", "nothing.of.this()", "{}"] {
+            change(&shim, entry, &format!("{write} {wrong}"));
+            let tried = shim.directory.path().join("tried");
+            until(wrong, || tried.exists());
+            std::fs::remove_file(tried).unwrap();
+            assert_eq!(version(), "two", "{wrong}");
+        }
         shim.directory.write(&part_name, &part(ending, "three"));
-        shim.directory.write(entry, &app.replace("version)", "version + '!')"));
-        change(&shim, "other.txt", "");
+        change(&shim, entry, &app.replace("version)", "version + '!')"));
         until("the version after that", || version() == "three!");
-        change(&shim, entry, "process.exit(3)");
-        change(&shim, entry, "import './nowhere.mjs'");
-        assert_eq!(version(), "three!");
-        change(&shim, entry, &app.replace("version)", "version + '?')"));
-        until("the last version", || version() == "three?");
+        change(&shim, &part_name, "no javascript");
+        change(&shim, &part_name, &part(ending, "four"));
+        until("the last version", || version() == "four!");
         assert_eq!(crate::harness::session(shim.pid()).len(), 2);
         assert!(crate::harness::session(shim.pid()).contains(&(pid as i32)));
         let stderr = shim.stop();

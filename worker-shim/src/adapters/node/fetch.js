@@ -55,15 +55,21 @@ function fetched(app) {
       const fields = [];
       for (const [name, value] of response.headers) fields.push(name, value);
       reader = response.body?.getReader();
-      const first = reader && req.method !== 'HEAD' ? await reader.read() : undefined;
-      // A body that ends with its first piece gets a length; a stream does not wait for that.
-      let next = first && !first.done ? reader.read() : undefined;
-      if (next && !response.headers.has('content-length')) {
+      const bare = response.status === 204 || response.status === 304 || req.method === 'HEAD';
+      const first = bare || !reader ? { done: true } : await reader.read();
+      let next;
+      let length;
+      if (first.done) {
+        if (!bare) length = 0;
+      } else {
+        // A body that ends with its first piece gets a length; a stream does not wait for that.
+        next = reader.read();
         next.catch(() => {});
         const ended = await Promise.race([next, new Promise(setImmediate)]).catch(() => {});
-        if (ended?.done) fields.push('Content-Length', String(first.value.byteLength));
-      } else if (first?.done && !response.headers.has('content-length')) {
-        if (response.status !== 204 && response.status !== 304) fields.push('Content-Length', '0');
+        if (ended?.done) length = first.value.byteLength;
+      }
+      if (length !== undefined && !response.headers.has('content-length')) {
+        fields.push('Content-Length', String(length));
       }
       if (response.statusText) res.writeHead(response.status, response.statusText, fields);
       else res.writeHead(response.status, fields);

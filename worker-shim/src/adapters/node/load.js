@@ -62,6 +62,7 @@ function start() {
     if (!place.vacant) return;
     if (!looked) {
       look();
+      setImmediate(() => {}); // one more turn, for the answer
       return;
     }
     serveLate(value);
