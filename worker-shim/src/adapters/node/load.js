@@ -1,6 +1,7 @@
 // --- what the entry exports -------------------------------------------------------------------
 
 const { pathToFileURL } = require('node:url');
+const { isModuleNamespaceObject } = require('node:util/types');
 
 const HERE_MS = 25;
 const LATE_MS = 2000;
@@ -8,7 +9,8 @@ const { setTimeout: later } = globalThis;
 
 // What a module exports by default, through what compilers make of it.
 function exported(namespace) {
-  const value = namespace?.default;
+  let value = namespace?.default;
+  if (isModuleNamespaceObject(value)) value = value.default;
   return value?.__esModule && value.default !== undefined ? value.default : value;
 }
 

@@ -26,7 +26,8 @@ export async function resolve(specifier, context, next) {
   if (/[?#]/.test(found.url)) return found;
   const of = /[?]version=(\\d+)$/.exec(context.parentURL ?? '')?.[1] ?? Atomics.load(version, 0);
   return { ...found, url: found.url + '?version=' + of };
-}`;
+}
+//# sourceURL=rip-master`;
 
 function hook() {
   hooked = true;
@@ -34,6 +35,16 @@ function hook() {
   Module.register(`data:text/javascript,${encodeURIComponent(HOOKS)}`, {
     data: { directory, version },
   });
+}
+
+// Loads the entry as the module that `require.main` is.
+function mainAnew(file) {
+  const module = new Module(file, null);
+  module.id = '.';
+  process.mainModule = module;
+  Module._cache[file] = module;
+  module.load(file);
+  return module.exports;
 }
 
 // Loads the app's modules again. If that fails, the last good ones go on serving.
@@ -60,7 +71,7 @@ async function reload() {
     Atomics.add(version, 0, 1);
     let value;
     if (main) {
-      value = exported({ default: Module._load(main.filename, null, true) });
+      value = exported({ default: mainAnew(main.filename) });
     } else {
       value = exported(await load(pathToFileURL(fs.realpathSync(ENTRY)).href));
     }
