@@ -32,6 +32,7 @@ mod edgefile_verbs;
 mod edgefile_watch;
 mod entries;
 mod explain;
+mod frameworks;
 mod harness;
 mod health;
 mod https;
