@@ -157,12 +157,13 @@ function lead(server) {
 
 function done() {
   working -= 1;
-  if (stopping && working === 0) process.exit(0);
+  if (stopping && working === 0) exit.call(process, 0);
 }
 
 // An app with its own way to stop goes it; any other finishes the requests it has.
 function stop(signal) {
   process.off(signal, stop);
+  process.exit = exit; // also amid a reload
   const server = place.server;
   if (process.listenerCount(signal) > 0) {
     // Before Node 19 a server that is closed waits for connections that nobody uses.
@@ -175,7 +176,7 @@ function stop(signal) {
   }
   stopping = true;
   if (server.listening) server.close();
-  if (working === 0) process.exit(0);
+  if (working === 0) exit.call(process, 0);
 }
 
 process.on('SIGTERM', stop);

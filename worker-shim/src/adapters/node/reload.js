@@ -57,7 +57,6 @@ async function reload() {
   const main = process.mainModule;
   const before = Object.entries(Module._cache).filter(([file]) => isOwn(file));
   for (const [file] of before) delete Module._cache[file];
-  const exit = process.exit;
   process.exit = (code) => {
     throw new Error(`it ended itself (exit status ${code ?? process.exitCode ?? 0})`);
   };

@@ -10,6 +10,7 @@ const LISTENER_FD = 3;
 const STATUS_FD = Number(process.env.RIP_STATUS_FD ?? -1);
 const ENTRY = process.argv[1];
 const NAME = path.basename(ENTRY);
+const { exit } = process;
 
 // Writes that must not be lost with the process.
 function write(fd, text) {
