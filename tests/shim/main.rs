@@ -2,6 +2,7 @@
 
 mod boot;
 mod builtin;
+mod bun;
 mod changes;
 mod harness;
 mod identity;

@@ -163,7 +163,7 @@ function done() {
 // An app with its own way to stop goes it; any other finishes the requests it has.
 function stop(signal) {
   process.off(signal, stop);
-  process.exit = exit; // also amid a reload
+  if (loading) process.exit = exit;
   const server = place.server;
   if (process.listenerCount(signal) > 0) {
     // Before Node 19 a server that is closed waits for connections that nobody uses.

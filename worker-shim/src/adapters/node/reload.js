@@ -57,6 +57,7 @@ async function reload() {
   const main = process.mainModule;
   const before = Object.entries(Module._cache).filter(([file]) => isOwn(file));
   for (const [file] of before) delete Module._cache[file];
+  const own = process.exit;
   process.exit = (code) => {
     throw new Error(`it ended itself (exit status ${code ?? process.exitCode ?? 0})`);
   };
@@ -90,7 +91,7 @@ async function reload() {
     process.mainModule = main;
     log(`${error?.stack ?? error}\n${fault(error)}; the last good version goes on serving`);
   }
-  process.exit = exit;
+  process.exit = own;
   loading = false;
   if (again) {
     again = false;

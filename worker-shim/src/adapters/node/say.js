@@ -67,7 +67,8 @@ function fault(error) {
     const needed = packageOf(name);
     if (needed === undefined) return `${NAME} needs ${name}, which does not exist`;
     const directory = asksFor(needed);
-    const how = directory ? `npm install\` in ${directory}` : `npm install ${needed}\``;
+    const [all, one] = process.versions.bun ? ['bun install', 'bun add'] : ['npm install', 'npm install'];
+    const how = directory ? `${all}\` in ${directory}` : `${one} ${needed}\``;
     return `${NAME} needs the package ${needed}, which is not installed; install it with \`${how}`;
   }
   const kind = error instanceof Error ? `${error.name}: ` : '';
