@@ -154,12 +154,6 @@ fn modules_of_either_kind_are_apps() {
         assert_eq!(shim.get("/").text(), "here", "{name}");
         shim.stop();
     }
-    let package = "{\"main\": \"lib/web\", \"type\": \"module\"}";
-    let web = "export default { fetch: () => new Response('main') }";
-    let mut shim = start(&[("package.json", package), ("lib/web.js", web)], ".", Reload::None);
-    shim.joined();
-    assert_eq!(shim.get("/").text(), "main");
-    shim.stop();
 }
 
 /// An app of the standard's requests and responses.

@@ -1,8 +1,7 @@
 //! Bun: an app with a preload of ours that leads its first server to the worker's socket. It binds
 //! that socket itself: Bun's servers take no descriptor.
 
-use super::node::file_of;
-use crate::host::{Program, SCRIPT_FD};
+use crate::host::{Program, SCRIPT_FD, check_file};
 use crate::report::Failure;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +34,8 @@ pub(crate) fn prepare(
     _spec: &WorkerSpec,
     entry: &str,
 ) -> Result<(), Failure> {
-    let file = file_of(program.cwd(), entry)?;
+    let file = program.cwd().join(entry);
+    check_file(&file)?;
     let interpreter = program.need("bun")?;
     // Left to itself Bun fetches what is not installed, while the app starts.
     let words = ["--no-install".into(), "--preload".into(), bootstrap().into()];
