@@ -2,9 +2,11 @@
 
 mod boot;
 mod builtin;
+mod bun;
 mod changes;
 mod harness;
 mod identity;
 mod launch;
 mod leave;
+mod node;
 mod python;
