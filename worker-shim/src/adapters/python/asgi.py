@@ -192,7 +192,12 @@ def log_of_uvicorn():
     import logging
 
     logger = logging.getLogger("uvicorn")
-    logging.getLogger("uvicorn.error").disabled = False
+    for name in ("uvicorn.error", "uvicorn.asgi"):
+        part = logging.getLogger(name)
+        part.disabled = False
+        # Without a level of its own it is taken for one that is traced.
+        if part.level == logging.NOTSET:
+            part.setLevel(logging.WARNING)
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setLevel(logging.WARNING)
