@@ -269,16 +269,17 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
     let message = refused("x = 1", "app.py");
     assert_eq!(
         message,
-        "app.py has neither `application` nor `app`; name the WSGI callable: app.py:NAME"
+        "app.py has neither `application` nor `app`; name what is to be served: app.py:NAME"
     );
     assert_eq!(refused("x = 1", "app.py:nope"), "app.py has no nope");
-    assert_eq!(refused("app = 1", "app"), "app in app cannot be called: it is no WSGI app");
+    assert_eq!(
+        refused("app = 1", "app"),
+        "app in app cannot be called: it is neither a WSGI nor an ASGI app"
+    );
     let message = refused("x = 1", "pkg.nope:app");
     assert!(message.starts_with("there is no module pkg in "), "{message}");
     let message = refused("syntax error", "app.py");
     assert!(message.starts_with("app.py cannot be imported: SyntaxError: "), "{message}");
-    let message = refused("async def app(scope, receive, send): pass", "app.py");
-    assert!(message.contains("is an ASGI app, which needs the package uvicorn"), "{message}");
     assert!(refused("", "nope.py").ends_with("/nope.py does not exist"));
 }
 

@@ -28,13 +28,20 @@ def main():
     sys.argv = [split(entry)[0]]
     try:
         code = Code(entry)
+        if code.kind == ASGI:
+            serve_asgi(code, reload == "module")
+            return
     except Refused as error:
         refuse(str(error), status_fd)
-    # What the app has loaded stays: the collector need not look at it again and again.
-    gc.collect()
-    if reload != "module":
-        gc.freeze()
+    settle(reload == "module")
     serve_wsgi(code, reload == "module", concurrency)
+
+
+def settle(reloads):
+    """What the app has loaded stays: the collector need not look at it again and again."""
+    gc.collect()
+    if not reloads:
+        gc.freeze()
 
 
 if __name__ == "__main__":
