@@ -28,7 +28,7 @@ fn command() -> String {
 /// Finds the interpreter, and what it is to run.
 pub(crate) fn prepare(
     program: &mut Program,
-    _spec: &WorkerSpec,
+    spec: &WorkerSpec,
     entry: &str,
 ) -> Result<(), Failure> {
     if let Some(file) = file_of(program.cwd(), entry) {
@@ -36,7 +36,8 @@ pub(crate) fn prepare(
     }
     let own = program.cwd().join(".venv/bin/python3");
     let interpreter = if is_program(&own) { own } else { program.need("python3")? };
-    program.run(interpreter, ["-c", &command(), entry]);
+    let concurrency = spec.concurrency.to_string();
+    program.run(interpreter, ["-c", &command(), entry, &concurrency]);
     program.hand_over("rip-python", SOURCE)
 }
 

@@ -1,8 +1,9 @@
 """Serves one Python app on the listening socket this process was given.
 
-Its argument is the entry: a file `app.py`, or `pkg.module`, either with `:attribute`. Standard
-library only, CPython 3.8 and later. The parts of this program are files beside this one, put
-together to one text in this order: common, load, body, request, response, wsgi, asgi, main.
+Its arguments are the entry: a file `app.py`, or `pkg.module`, either with `:attribute`; and how many
+requests it is given at once. Standard library only, CPython 3.8 and later. The parts of this program
+are files beside this one, put together to one text in this order: common, load, body, request,
+response, wsgi, asgi, main.
 """
 
 import os

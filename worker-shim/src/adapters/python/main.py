@@ -19,7 +19,7 @@ def main():
         # Compiled files are taken for those of a source of the same size and second, which a file
         # that was just saved twice easily is.
         sys.dont_write_bytecode = True
-    entry = sys.argv[1]
+    entry, concurrency = sys.argv[1], int(sys.argv[2])
     directory = directory_of(entry)
     if getattr(sys.flags, "safe_path", False) or not sys.path:
         sys.path.insert(0, directory)
@@ -34,7 +34,7 @@ def main():
     gc.collect()
     if reload != "module":
         gc.freeze()
-    serve_wsgi(code, reload == "module")
+    serve_wsgi(code, reload == "module", concurrency)
 
 
 if __name__ == "__main__":
