@@ -4,6 +4,7 @@ mod asgi;
 mod boot;
 mod builtin;
 mod bun;
+mod cgi;
 mod changes;
 mod harness;
 mod identity;
