@@ -9,3 +9,4 @@ mod identity;
 mod launch;
 mod leave;
 mod python;
+mod ruby;
