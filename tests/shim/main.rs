@@ -12,4 +12,5 @@ mod launch;
 mod leave;
 mod node;
 mod python;
+mod ruby;
 mod wsgi;

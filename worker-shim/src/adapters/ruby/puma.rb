@@ -38,10 +38,15 @@ module RipMaster
     refuse("puma is not installed; install it with `gem install puma`, or the like")
   end
 
-  # The address of the client, which the edge tells; the other end of the socket is always the edge.
-  module Peer
-    def peerip
-      env["HTTP_RIP_CLIENT"] || super
+  # The app, told the client's address as the edge tells it: the other end of the socket is the edge.
+  module App
+    def app
+      rack = super
+      lambda do |env|
+        client = env["HTTP_RIP_CLIENT"] || env["HTTP_X_FORWARDED_FOR"]
+        env["REMOTE_ADDR"] = client[/[^,\s]+/] || "127.0.0.1" if client
+        rack.call(env)
+      end
     end
   end
 
@@ -54,17 +59,15 @@ module RipMaster
 
   def self.serve(rackup, threads)
     Puma::DSL.method_defined?(:bind_to_activated_sockets) or
-      refuse("puma #{Puma::Const::VERSION} is too old; 5.2 is the first that takes a socket it is given")
+      refuse("puma #{Puma::Const::VERSION} is too old to be given a socket; update it")
     # A thread that waits so long for the next request of one connection cannot serve another's.
     Puma::Client.const_set(:FAST_TRACK_KA_TIMEOUT, 0.001)
-    Puma::Client.prepend(Peer)
+    Puma::Configuration.prepend(App)
     Puma::Launcher.prepend(Launcher)
-    cli = Puma::CLI.new([
+    Puma::CLI.new([
       "--silent", "--workers", "0", "--threads", "#{threads}:#{threads}",
       "--bind-to-activated-sockets", "only", rackup
-    ])
-    cli.launcher.config.configure { |ours| ours.set_remote_address(header: "X-Forwarded-For") }
-    cli.run
+    ]).run
   end
 
   def self.main(rackup, threads)
