@@ -20,7 +20,7 @@ pub(crate) fn check(program: &Program, path: &Path) -> Result<(), Failure> {
     let read = File::open(path).and_then(|file| file.take(256).read_to_end(&mut first));
     match (read, interpreter(&first)) {
         (Ok(_), Some(Interpreter::Named(name))) => {
-            program.need(OsStr::from_bytes(name)).map(|_| ())
+            program.need(&String::from_utf8_lossy(name)).map(|_| ())
         }
         (Ok(_), Some(Interpreter::At(interpreter))) => {
             let interpreter = Path::new(OsStr::from_bytes(interpreter));
@@ -50,17 +50,14 @@ enum Interpreter<'a> {
 
 fn interpreter(text: &[u8]) -> Option<Interpreter<'_>> {
     let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let mut words = line
-        .split(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
-        .filter(|word| !word.is_empty());
+    let mut words =
+        line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|word| !word.is_empty());
     let first = words.next()?;
     if !first.ends_with(b"/env") {
         return Some(Interpreter::At(first));
     }
     // `env -S` splits what follows; a variable may be set before the name.
-    words
-        .find(|word| !word.starts_with(b"-") && !word.contains(&b'='))
-        .map(Interpreter::Named)
+    words.find(|word| !word.starts_with(b"-") && !word.contains(&b'=')).map(Interpreter::Named)
 }
 
 #[cfg(test)]
