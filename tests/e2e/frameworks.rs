@@ -29,6 +29,23 @@ fn flask_under_gunicorn() {
 }
 
 #[test]
+fn flask_in_threads() {
+    let setup = Setup::framework("flask").workers(2).concurrency(8);
+    conform(setup.start(), &Can::web(MISTAKE));
+}
+
+#[test]
+fn django() {
+    conform(Setup::framework("django").workers(2).start(), &Can::web(MISTAKE));
+}
+
+#[test]
+fn django_in_threads() {
+    let setup = Setup::framework("django").workers(2).concurrency(8);
+    conform(setup.start(), &Can::web(MISTAKE));
+}
+
+#[test]
 fn fastapi() {
     conform(Setup::framework("fastapi").workers(2).start(), &WEBSOCKET);
 }

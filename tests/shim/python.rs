@@ -295,3 +295,31 @@ fn entries_may_be_modules_attributes_and_factories() {
         shim.stop();
     }
 }
+
+#[test]
+fn a_file_of_a_package_is_imported_as_such() {
+    let served = |package: &str, entry: &str| {
+        let directory = Directory::new();
+        directory.write(&format!("{package}/__init__.py"), "WHO = 'the package'\n");
+        directory.write(&format!("{package}/sub/__init__.py"), "");
+        directory.write(&format!("{package}/sub/beside.py"), "");
+        let text = format!(
+            "import os, {package}\nfrom .. import WHO\nimport beside\n\
+             def app(e, s):\n    s('200 OK', [])\n    return [WHO.encode(), __name__.encode()]\n"
+        );
+        directory.write(&format!("{package}/sub/app.py"), &text);
+        let mut spec = spec(&directory, Runtime::Python, &[entry]);
+        spec.launch.cwd = directory.join(&format!("{package}/sub"));
+        Shim::start(directory, spec)
+    };
+    let mut shim = served("shop", "app.py");
+    shim.joined();
+    assert_eq!(shim.get("/").text(), "the packageshop.sub.app");
+    shim.stop();
+    // One that is called as a module of the standard library is none, or it would be in its place.
+    let (_, message) = served("site", "app.py").failed();
+    assert!(
+        message.contains("attempted relative import with no known parent package"),
+        "{message}"
+    );
+}

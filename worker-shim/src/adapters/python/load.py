@@ -22,10 +22,39 @@ def split(entry):
     return name, attribute
 
 
+def located(path):
+    """Where a file is imported from, and as what: a file of a package is imported as that."""
+    directory, base = os.path.split(os.path.abspath(path))
+    parts = [base[:-3]]
+    above = directory
+    while os.path.isfile(os.path.join(above, "__init__.py")):
+        above, part = os.path.split(above)
+        parts.insert(0, part)
+    if len(parts) > 1 and parts[-1] == "__init__":
+        parts.pop()
+    names = getattr(sys, "stdlib_module_names", sys.builtin_module_names)
+    if len(parts) == 1 or parts[0] in names or not all(part.isidentifier() for part in parts):
+        return directory, base[:-3]
+    return above, ".".join(parts)
+
+
 def directory_of(entry):
     """Where the app's own modules are looked for."""
     name, _ = split(entry)
-    return os.path.dirname(os.path.abspath(name)) if name.endswith(".py") else os.getcwd()
+    return located(name)[0] if name.endswith(".py") else os.getcwd()
+
+
+def look_in(entry):
+    """Has modules looked for where the app's own are."""
+    directory = directory_of(entry)
+    if getattr(sys.flags, "safe_path", False) or not sys.path:
+        sys.path.insert(0, directory)
+    else:
+        sys.path[0] = directory  # in place of the directory of this adapter
+    name, _ = split(entry)
+    beside = os.path.dirname(os.path.abspath(name))
+    if name.endswith(".py") and beside != directory:
+        sys.path.insert(1, beside)
 
 
 def load(entry):
@@ -33,19 +62,17 @@ def load(entry):
     refuses, in the operator's words."""
     name, attribute = split(entry)
     is_file = name.endswith(".py")
-    path = os.path.abspath(name)
-    directory = directory_of(entry)
-    module_name = os.path.basename(name)[:-3] if is_file else name
+    directory, module_name = located(name) if is_file else (os.getcwd(), name)
     try:
-        if is_file:
+        if is_file and "." not in module_name:
             if module_name in sys.modules:
                 module_name = "app_" + module_name
-            spec = importlib.util.spec_from_file_location(module_name, path)
+            spec = importlib.util.spec_from_file_location(module_name, os.path.abspath(name))
             module = importlib.util.module_from_spec(spec)
             sys.modules[module_name] = module
             spec.loader.exec_module(module)
         else:
-            module = importlib.import_module(name)
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if not is_file and (name == missing or name.startswith(missing + ".")):

@@ -20,11 +20,7 @@ def main():
         # that was just saved twice easily is.
         sys.dont_write_bytecode = True
     entry, concurrency = sys.argv[1], int(sys.argv[2])
-    directory = directory_of(entry)
-    if getattr(sys.flags, "safe_path", False) or not sys.path:
-        sys.path.insert(0, directory)
-    else:
-        sys.path[0] = directory  # in place of the directory of this adapter
+    look_in(entry)
     sys.argv = [split(entry)[0]]
     try:
         code = Code(entry)
