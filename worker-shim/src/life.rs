@@ -196,7 +196,7 @@ impl Life<'_> {
             return self.without_app(phase, fate, status, now);
         }
         match phase {
-            Phase::Readying(prober) => self.readying(prober, now),
+            Phase::Readying(prober) => self.readying(prober, status, now),
             Phase::Joining { leave } => self.joining(leave, now),
             Phase::Serving => {
                 self.control.turn();
@@ -214,7 +214,12 @@ impl Life<'_> {
         }
     }
 
-    fn readying(&mut self, mut prober: Box<Prober>, now: Instant) -> Result<Phase, Ending> {
+    fn readying(
+        &mut self,
+        mut prober: Box<Prober>,
+        status: Option<&str>,
+        now: Instant,
+    ) -> Result<Phase, Ending> {
         if let Some(keep_alive) = prober.turn(now) {
             self.control.join(self.spec, self.family.app_pid(), keep_alive);
             return Ok(Phase::Joining { leave: false });
@@ -223,7 +228,7 @@ impl Life<'_> {
             let message = format!(
                 "the app was not ready within {} ms: {}",
                 self.spec.start_timeout_ms,
-                prober.last()
+                status.unwrap_or_else(|| prober.last())
             );
             return Err(self.failed(BootStage::Ready, message));
         }

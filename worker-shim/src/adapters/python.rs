@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 /// it is defined, and any other where it runs.
 const SOURCE: &str = concat!(
     include_str!("python/common.py"),
+    include_str!("python/kind.py"),
     include_str!("python/load.py"),
     include_str!("python/body.py"),
     include_str!("python/request.py"),
     include_str!("python/response.py"),
     include_str!("python/wsgi.py"),
+    include_str!("python/lifespan.py"),
     include_str!("python/asgi.py"),
     include_str!("python/main.py"),
 );
@@ -28,7 +30,7 @@ fn command() -> String {
 /// Finds the interpreter, and what it is to run.
 pub(crate) fn prepare(
     program: &mut Program,
-    _spec: &WorkerSpec,
+    spec: &WorkerSpec,
     entry: &str,
 ) -> Result<(), Failure> {
     if let Some(file) = file_of(program.cwd(), entry) {
@@ -36,7 +38,8 @@ pub(crate) fn prepare(
     }
     let own = program.cwd().join(".venv/bin/python3");
     let interpreter = if is_program(&own) { own } else { program.need("python3")? };
-    program.run(interpreter, ["-c", &command(), entry]);
+    let concurrency = spec.concurrency.to_string();
+    program.run(interpreter, ["-c", &command(), entry, &concurrency]);
     program.hand_over("rip-python", SOURCE)
 }
 

@@ -14,11 +14,20 @@ class PeerGone(OSError):
     """Nobody is interested in this response any more."""
 
 
-class NoBody:
-    """`wsgi.input` of a request without a body; one for all of them."""
+class NoBody(io.BufferedIOBase):
+    """`wsgi.input` of a request without a body; one for all of them, so it cannot be closed."""
+
+    def readable(self):
+        return True
 
     def read(self, size=-1):
         return b""
+
+    def read1(self, size=-1):
+        return b""
+
+    def readinto(self, into):
+        return 0
 
     def readline(self, size=-1):
         return b""
@@ -26,56 +35,81 @@ class NoBody:
     def readlines(self, hint=-1):
         return []
 
-    def __iter__(self):
-        return iter(())
-
     def close(self):
         pass
 
 
-class KnownBody(io.RawIOBase):
-    """A body of known length that has not arrived as a whole yet."""
+class Body(io.RawIOBase):
+    """A body that has not arrived as a whole yet. What is told of it here, its two forms share."""
 
-    def __init__(self, sock, head, length):
+    def __init__(self, sock, ahead, waits):
         self.sock = sock
-        self.ahead = head
-        self.left = length
+        # What was read from the connection and not given on.
+        self.ahead = ahead
+        # The peer sends nothing before it is told to (`Expect: 100-continue`).
+        self.waits = waits
 
     def readable(self):
         return True
 
-    def readinto(self, into):
-        into = memoryview(into)[: self.left]
-        if not into:
-            return 0
+    def receive(self, count):
+        """Up to so many bytes from the connection, at least one."""
+        try:
+            if self.waits:
+                self.waits = False
+                self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            data = self.sock.recv(count)
+        except OSError as error:
+            raise PeerGone(*error.args) from None
+        if not data:
+            raise PeerGone("the connection ended inside the request's body")
+        return data
+
+    def skip(self):
+        """Reads what the app has not; returns what was read beyond the body."""
+        into = bytearray(RECV_BYTES)
+        while self.readinto(into):
+            pass
+        return self.ahead
+
+
+class KnownBody(Body):
+    """A body of known length."""
+
+    def __init__(self, sock, ahead, waits, length):
+        super().__init__(sock, ahead, waits)
+        self.left = length
+
+    def piece(self, count):
+        """The next bytes of the body: at most so many, none at its end."""
+        count = min(count, self.left)
+        if not count:
+            return b""
         if self.ahead:
-            count = min(len(into), len(self.ahead))
-            into[:count] = self.ahead[:count]
-            self.ahead = self.ahead[count:]
+            piece, self.ahead = self.ahead[:count], self.ahead[count:]
         else:
-            count = self.sock.recv_into(into)
-            if not count:
-                raise PeerGone("the connection ended inside the request's body")
-        self.left -= count
-        return count
+            piece = self.receive(count)
+        self.left -= len(piece)
+        return piece
 
-    def rest(self):
-        """Bytes that were read beyond the body."""
-        return b""
+    def readinto(self, into):
+        piece = self.piece(len(into))
+        into[: len(piece)] = piece
+        return len(piece)
+
+    def readall(self):
+        # In pieces as large as they come, not in the small ones of io.
+        return b"".join(iter(lambda: self.piece(1 << 18), b""))
 
 
-class ChunkedBody(io.RawIOBase):
+class ChunkedBody(Body):
     """A body in chunks (RFC 9112, 7.1)."""
 
-    def __init__(self, sock, head):
-        self.sock = sock
-        self.ahead = head
+    def __init__(self, sock, ahead, waits):
+        super().__init__(sock, ahead, waits)
         self.left = 0
         self.begun = False
         self.ended = False
-
-    def readable(self):
-        return True
 
     def readinto(self, into):
         if not self.left and not self.ended:
@@ -84,10 +118,9 @@ class ChunkedBody(io.RawIOBase):
         if not count:
             return 0
         if not self.ahead:
-            self.fill()
-        piece = self.ahead[:count]
+            self.ahead = self.receive(RECV_BYTES)
+        piece, self.ahead = self.ahead[:count], self.ahead[count:]
         into[: len(piece)] = piece
-        self.ahead = self.ahead[len(piece) :]
         self.left -= len(piece)
         return len(piece)
 
@@ -95,12 +128,10 @@ class ChunkedBody(io.RawIOBase):
         if self.begun and self.line():
             raise Malformed("a chunk is longer than its size")
         self.begun = True
-        try:
-            self.left = int(self.line().partition(b";")[0], 16)
-        except ValueError:
-            raise Malformed("a chunk has no size") from None
-        if self.left < 0:
+        size = self.line().partition(b";")[0].strip(b" \t")
+        if not size or size.strip(b"0123456789abcdefABCDEF"):
             raise Malformed("a chunk has no size")
+        self.left = int(size, 16)
         if not self.left:
             while self.line():
                 pass
@@ -108,19 +139,10 @@ class ChunkedBody(io.RawIOBase):
 
     def line(self):
         while True:
-            end = self.ahead.find(b"\r\n")
-            if end >= 0:
-                line, self.ahead = self.ahead[:end], self.ahead[end + 2 :]
+            line, end, rest = self.ahead.partition(b"\r\n")
+            if end:
+                self.ahead = rest
                 return line
             if len(self.ahead) > HEAD_BYTES:
                 raise Malformed("a line without an end")
-            self.fill()
-
-    def fill(self):
-        data = self.sock.recv(RECV_BYTES)
-        if not data:
-            raise PeerGone("the connection ended inside the request's body")
-        self.ahead += data
-
-    def rest(self):
-        return self.ahead
+            self.ahead += self.receive(RECV_BYTES)

@@ -73,11 +73,13 @@ def environ_of(text):
     length = environ.get("CONTENT_LENGTH")
     if length is not None and not (length.isascii() and length.isdigit()):
         raise Malformed("Content-Length is not a number")
-    client = environ.get("HTTP_X_FORWARDED_FOR")
+    # Whoever connects vouches for these; of many addresses only for the last.
+    client = environ.get("HTTP_RIP_CLIENT") or environ.get("HTTP_X_FORWARDED_FOR")
     if client:
-        environ["REMOTE_ADDR"] = client.partition(",")[0].strip()
+        environ["REMOTE_ADDR"] = client.rpartition(",")[2].strip()
     if environ.get("HTTP_X_FORWARDED_PROTO") == "https":
         environ["wsgi.url_scheme"] = "https"
+        environ["HTTPS"] = "on"
     host = environ.get("HTTP_HOST", "")
     name, colon, port = host.rpartition(":")
     if not colon or "]" in port:

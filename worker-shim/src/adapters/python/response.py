@@ -1,11 +1,16 @@
 """What the app says, made into a response."""
 
+import errno
 import io
 import os
+import re
 import stat
+import sys
 
 # A body up to this size leaves in the same system call as its head.
 JOINED_BYTES = 65536
+# What a file system says that the kernel cannot send from.
+NOT_SENT_BY_KERNEL = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW)
 
 
 class FileWrapper:
@@ -47,20 +52,23 @@ BASE["wsgi.file_wrapper"] = FileWrapper
 STATUSES = {}
 # Fields, to their line and the length they declare.
 LINES = {}
-# Of the connection, which is not the app's.
+# About the connection, which is not the app's. They are left out: apps that say `keep-alive` or
+# `chunked` mean well.
 CONNECTION_FIELDS = frozenset(
     "connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split()
 )
+# Those of them that somebody was told of.
+TOLD = set()
+CONTROLS = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 
 
 def status_of(status):
-    if type(status) is not str or len(status) < 3 or not status[:3].isdigit() or status[3:4].strip():
+    if type(status) is not str or not re.match(r"[2-9][0-9][0-9]( |\Z)", status):
         raise ValueError("status %r is not like '200 OK'" % (status,))
-    if not 200 <= int(status[:3]) <= 999 or "\r" in status or "\n" in status or "\0" in status:
+    if CONTROLS.search(status):
         raise ValueError("status %r cannot be sent" % (status,))
-    if len(status) == 3:
-        status += " "
-    found = ("HTTP/1.1 %s\r\n" % status).encode("latin-1"), status[:3] not in ("204", "304")
+    code = status[:3]
+    found = ("HTTP/1.1 %s %s\r\n" % (code, status[4:])).encode("latin-1"), code not in ("204", "304")
     if len(STATUSES) < CACHE_COUNT:
         STATUSES[status] = found
     return found
@@ -69,8 +77,7 @@ def status_of(status):
 def line_of(pair):
     try:
         name, value = pair
-        sound = TOKEN.issuperset(name) and name != ""
-        sound = sound and "\r" not in value and "\n" not in value and "\0" not in value
+        sound = TOKEN.issuperset(name) and name != "" and not CONTROLS.search(value)
     except (TypeError, ValueError):
         sound = False
     if not sound:
@@ -79,13 +86,18 @@ def line_of(pair):
     length = None
     if lower in CONNECTION_FIELDS:
         line = b""
+        if lower not in TOLD:
+            TOLD.add(lower)
+            sys.stderr.write(
+                "the app sends %s: %s, which is about the connection, and is left out\n" % (name, value)
+            )
     elif lower == "content-length":
         if not (value.isascii() and value.isdigit()):
             raise ValueError("Content-Length %r is not a number" % (value,))
         length = int(value)
         line = b""  # written where the head ends
     else:
-        line = ("%s: %s\r\n" % pair).encode("latin-1")
+        line = ("%s: %s\r\n" % (name, value)).encode("latin-1")
     if len(LINES) >= CACHE_COUNT:
         LINES.clear()
     if type(pair) is tuple and len(value) <= 256:
@@ -98,14 +110,16 @@ class Response:
 
     __slots__ = (
         "sock",
-        "status",
-        "fields",
         "to_head",
         "old",
         "keep",
+        "lines",
+        "bodyless",
+        "declared",
         "sent",
         "framing",
         "left",
+        "excess",
     )
 
     # framings, once the head was sent
@@ -113,57 +127,84 @@ class Response:
 
     def __init__(self, sock, to_head, old, keep):
         self.sock = sock
-        self.status = None
-        self.fields = None
         self.to_head = to_head
         self.old = old
         self.keep = keep
+        # What `start_response` said: the head's lines so far, whether it forbids a body, and the
+        # body's length.
+        self.lines = None
+        self.bodyless = False
+        self.declared = None
         self.sent = False
         self.framing = self.BODYLESS
         self.left = 0
+        # The app had more to say than its Content-Length.
+        self.excess = False
 
     def start(self, status, headers, exc_info=None):
-        """`start_response`."""
+        """`start_response`. What it cannot take it tells the app at once."""
         if exc_info:
             try:
                 if self.sent:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None
-        elif self.status is not None:
+        elif self.lines is not None:
             raise AssertionError("start_response was called a second time without exc_info")
-        self.status = status
-        self.fields = headers
+        try:
+            line, can_have_body = STATUSES[status]
+        except (KeyError, TypeError):
+            line, can_have_body = status_of(status)
+        lines = [line]
+        declared = None
+        for pair in headers:
+            try:
+                line, length = LINES[pair]
+            except (KeyError, TypeError):
+                line, length = line_of(pair)
+            if length is None:
+                lines.append(line)
+            elif declared is None or declared == length:
+                declared = length
+            else:
+                raise ValueError("there are two values of Content-Length")
+        if not can_have_body and (declared is None or status.startswith("204")):
+            self.bodyless = True
+            declared = None
+        else:
+            self.bodyless = not can_have_body
+        self.declared = declared
+        self.lines = lines
         return self.write
 
     def write(self, data):
-        """What `start_response` returns: sends at once."""
-        self.send(data)
+        """What `start_response` returns: sends at once, the head also before nothing."""
+        if data or self.sent:
+            self.send(data)
+        elif not isinstance(data, bytes):
+            raise TypeError("the body is made of bytes, not of %s" % type(data).__name__)
+        else:
+            head = self.head(None)
+            self.sent = True
+            self.pass_on(head)
+        if self.excess:
+            raise ValueError("more was written than Content-Length says")
 
     def head(self, known):
         """The head; `known` is the body's length where the app need not declare it."""
-        status = self.status
-        if status is None:
+        lines = self.lines
+        if lines is None:
             raise AssertionError("the app answered without calling start_response")
-        line, can_have_body = STATUSES[status] if status in STATUSES else status_of(status)
-        lines = [line]
-        declared = None
-        for pair in self.fields:
-            line, length = LINES.get(pair) or line_of(pair)
-            if length is not None:
-                declared = length
-            lines.append(line)
-        length = known if declared is None else declared
-        if not can_have_body:
-            self.framing = self.BODYLESS
-            if declared is not None and status.startswith("304"):
-                lines.append(b"Content-Length: %d\r\n" % declared)
-        elif length is not None:
-            self.framing = self.BODYLESS if self.to_head else self.LENGTH
-            self.left = length
+        length = self.declared
+        if length is None and not self.bodyless:
+            length = known
+        if length is not None:
             lines.append(b"Content-Length: %d\r\n" % length)
-        elif self.to_head:
+        if self.to_head or self.bodyless:
             self.framing = self.BODYLESS
+        elif length is not None:
+            self.framing = self.LENGTH
+            self.left = length
         elif self.old:
             self.framing = self.UNTIL_CLOSE
             self.keep = False
@@ -187,6 +228,7 @@ class Response:
             self.pass_on(head)
             return
         if len(body) > self.left:
+            self.excess = True
             body = body[: self.left]
         if len(body) <= JOINED_BYTES:
             self.pass_on(head + body)
@@ -196,24 +238,36 @@ class Response:
         self.left -= len(body)
 
     def send(self, data):
-        """Sends a piece of the body, and the head before the first that is not empty."""
+        """Sends a piece of the body, and the head before the first that is not empty.
+
+        Returns whether there is any use in another piece.
+        """
         if not isinstance(data, bytes):
             raise TypeError("the body is made of bytes, not of %s" % type(data).__name__)
         if not data:
-            return
+            return True
         head = b""
         if not self.sent:
             head = self.head(None)
             self.sent = True
         if self.framing == self.LENGTH:
-            data = data[: self.left]
+            if len(data) > self.left:
+                self.excess = True
+                data = data[: self.left]
             self.left -= len(data)
         elif self.framing == self.CHUNKED:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         elif self.framing == self.BODYLESS:
             data = b""
-        if head or data:
+        if not head:
+            if data:
+                self.pass_on(data)
+        elif len(data) <= JOINED_BYTES:
             self.pass_on(head + data)
+        else:
+            self.pass_on(head)
+            self.pass_on(data)
+        return self.framing != self.BODYLESS and not self.excess
 
     def end(self):
         """The body is complete."""
@@ -223,24 +277,34 @@ class Response:
             self.pass_on(b"0\r\n\r\n")
 
     def file(self, wrapper):
-        """Lets the kernel send a file; False when it is none."""
+        """Lets the kernel send a file; False when it is none, or one the kernel cannot send."""
         extent = None if self.sent else wrapper.extent()
         if extent is None:
             return False
         fd, offset, count = extent
-        self.pass_on(self.head(count))
+        head = self.head(count)
         self.sent = True
-        count = min(count, self.left) if self.framing == self.LENGTH else 0
-        try:
-            while count:
+        self.pass_on(head)
+        if self.framing == self.BODYLESS:
+            return True
+        self.excess = count > self.left
+        count = min(count, self.left)
+        while count:
+            try:
                 done = os.sendfile(self.sock.fileno(), fd, offset, count)
-                if not done:
-                    break
-                offset += done
-                count -= done
-                self.left -= done
-        except OSError as error:
-            raise PeerGone(*error.args) from None
+            except ConnectionError as error:
+                raise PeerGone(*error.args) from None
+            except OSError as error:
+                if error.errno not in NOT_SENT_BY_KERNEL:
+                    raise
+                data = os.pread(fd, min(count, JOINED_BYTES), offset)
+                self.pass_on(data)
+                done = len(data)
+            if not done:
+                break
+            offset += done
+            count -= done
+            self.left -= done
         return True
 
     def pass_on(self, data):
