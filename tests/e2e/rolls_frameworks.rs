@@ -12,6 +12,11 @@ fn flask_is_rolled_unnoticed() {
     roll(Setup::framework("flask-ledger"));
 }
 
+#[test]
+fn express_is_rolled_unnoticed() {
+    roll(Setup::framework("express-ledger"));
+}
+
 fn roll(setup: Setup) {
     let setup = setup.with_record().workers(2);
     let mut server = setup.flag("--reload", "none").flag("--surge", "100%").start();
