@@ -3,10 +3,14 @@
 mod asgi;
 mod boot;
 mod builtin;
+mod bun;
+mod cgi;
 mod changes;
 mod harness;
 mod identity;
 mod launch;
 mod leave;
+mod node;
 mod python;
+mod ruby;
 mod wsgi;
