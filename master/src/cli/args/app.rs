@@ -41,7 +41,7 @@ fn selects() -> impl TypedValueParser<Value = Select> {
     })
 }
 
-fn listens() -> impl TypedValueParser<Value = Listen> {
+pub(super) fn listens() -> impl TypedValueParser<Value = Listen> {
     PossibleValuesParser::new(["fd", "path", "port"]).map(|text| match text.as_str() {
         "fd" => Listen::Fd,
         "path" => Listen::Path,
