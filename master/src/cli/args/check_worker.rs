@@ -30,7 +30,7 @@ pub struct CheckWorker {
     /// A path that answers a POST with its body: then bodies are compared
     #[arg(long, value_name = "PATH", value_parser = value::path)]
     pub echo: Option<String>,
-    /// It must be ready, and give each answer, within so many seconds
+    /// For being ready, and for each answer
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = value::seconds)]
     pub timeout: Duration,
     /// Print what was found as JSON
