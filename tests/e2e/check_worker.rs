@@ -248,7 +248,7 @@ fn what_cannot_be_started_is_told_as_start_tells_it() {
     let place = Place::new("usage");
     let code = |arguments: &[&str]| check(&place, arguments).status.code();
     assert_eq!(code(&["nothing-here"]), Some(78));
-    assert_eq!(code(&["--listen", "port", "builtin:hello"]), Some(78));
+    assert_eq!(code(&["--listen", "port", "builtin:hello"]), Some(2));
     assert_eq!(code(&["a", "b", "--", "c"]), Some(2));
     assert_eq!(code(&["--lisen", "fd", "python3"]), Some(2));
     let output = check(&place, &["builtin:helo"]);

@@ -17,15 +17,14 @@ mod wire;
 
 use super::args::CheckWorker;
 use super::ctl::say;
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Named};
 use super::exit::{Exit, Failure};
-use super::start::World;
+use super::start::{self, World};
 use super::table::Paint;
 use case::{Answer, Case, Mismatch, Plan, Status, Wanted, Weight};
 use found::Found;
 use list::Known;
 use master::{Joined, Worker};
-use rip::contract::app::Runtime;
 use rip::limits;
 use run::Runner;
 use std::time::{Duration, Instant};
@@ -78,30 +77,25 @@ pub fn check_worker(flags: &CheckWorker) -> Result<Exit, Failure> {
 fn entry(flags: &CheckWorker) -> Result<Entry, Failure> {
     let places = World::look()?.places;
     let words = &flags.words;
-    let command = |argv: &[String]| entry::resolve(None, Some(argv), &places);
-    let mut entry = match (&flags.command, words.as_slice()) {
-        (Some(argv), [] | [_]) => {
-            entry::resolve(words.first().map(String::as_str), Some(argv), &places)?
-        }
+    let runtime = flags.runtime;
+    let resolve = |word: Option<&str>, argv: Option<&[String]>| {
+        entry::resolve(Named { word, argv, runtime }, &places)
+    };
+    let mut entry = match (flags.command.as_deref(), words.as_slice()) {
+        (Some(argv), [] | [_]) => resolve(words.first().map(String::as_str), Some(argv))?,
         (Some(_), _) => {
             return Err(Failure::usage("before '--' stands one directory at most"));
         }
-        (None, []) => entry::resolve(None, None, &places)?,
+        (None, []) => resolve(None, None)?,
         // A program where it is no entry; what is neither is told of as an entry that is not there.
-        (None, [word]) => match entry::resolve(Some(word), None, &places) {
+        (None, [word]) => match resolve(Some(word), None) {
             Ok(entry) => entry,
-            Err(failure) => command(words).map_err(|_| failure)?,
+            Err(failure) if runtime.is_some() => return Err(failure),
+            Err(failure) => resolve(None, Some(words)).map_err(|_| failure)?,
         },
-        (None, _) => command(words)?,
+        (None, _) => resolve(None, Some(words))?,
     };
-    match (flags.listen, entry.launch.runtime) {
-        (Some(listen), Runtime::Command) => entry.launch.listen = listen,
-        (Some(_), _) => {
-            return Err(Failure::configuration("--listen is for a command, which it is not")
-                .tip("only a command chooses what it listens on"));
-        }
-        (None, _) => {}
-    }
+    start::listen_as_said(&mut entry.launch, flags.listen)?;
     Ok(entry)
 }
 

@@ -29,7 +29,6 @@ pub mod order;
 pub mod plain;
 pub mod port;
 pub mod progress;
-pub mod python;
 pub mod registry;
 pub mod reload;
 pub mod sessions;

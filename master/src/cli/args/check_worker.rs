@@ -1,10 +1,10 @@
 //! The question whether a server keeps the contract of a worker.
 
-use super::app::listens;
+use super::app::{listens, runtimes};
 use crate::cli::value;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use rip::contract::app::Listen;
+use rip::contract::app::{Listen, Runtime};
 use std::time::Duration;
 
 /// The question whether a server keeps the contract of a worker.
@@ -24,6 +24,9 @@ pub struct CheckWorker {
     /// What a command listens on [default: fd]
     #[arg(long, value_name = "fd|path|port", hide_possible_values = true, value_parser = listens())]
     pub listen: Option<Listen>,
+    /// What runs an entry, where that is not to follow from it
+    #[arg(long, value_name = "NAME", hide_possible_values = true, value_parser = runtimes())]
+    pub runtime: Option<Runtime>,
     /// The path that is asked for
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = value::path)]
     pub path: String,
