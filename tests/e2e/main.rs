@@ -8,6 +8,7 @@ mod broken_release;
 mod builtins;
 mod busy;
 mod certs;
+mod check_worker;
 mod cli;
 mod cli_precedence;
 mod cli_shell;
