@@ -2,6 +2,7 @@
 
 mod acme;
 mod activation;
+mod asgi;
 mod audit;
 mod boot;
 mod broken_release;
