@@ -34,6 +34,7 @@ mod entries;
 mod env_files;
 mod explain;
 mod frameworks;
+mod frameworks_node;
 mod harness;
 mod health;
 mod https;
