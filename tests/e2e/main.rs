@@ -50,6 +50,7 @@ mod loops;
 mod mdns;
 mod metrics;
 mod metrics_ledger;
+mod missing;
 mod operator;
 mod orphans;
 mod package;
