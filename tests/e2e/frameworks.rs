@@ -74,3 +74,27 @@ fn aiohttp() {
     let setup = Setup::framework_command("aiohttp", &argv).flag("--listen", "path");
     conform(setup.workers(2).start(), &can);
 }
+
+#[test]
+fn sinatra() {
+    conform(Setup::framework("sinatra").workers(2).start(), &Can::web(MISTAKE));
+}
+
+#[test]
+fn rack_in_threads() {
+    conform(Setup::framework("rack").workers(2).concurrency(4).start(), &Can::web(MISTAKE));
+}
+
+#[test]
+fn perl_as_cgi() {
+    let setup = Setup::framework_entry("perl-cgi", "app.cgi");
+    let can = Can { session: false, ..Can::web(MISTAKE) };
+    conform(setup.workers(2).start(), &can);
+}
+
+#[test]
+fn a_shell_as_cgi() {
+    let setup = Setup::framework_entry("shell-cgi", "app.cgi");
+    let can = Can { forms: false, session: false, ..Can::web(MISTAKE) };
+    conform(setup.workers(2).start(), &can);
+}

@@ -35,6 +35,7 @@ mod env_files;
 mod examples;
 mod explain;
 mod frameworks;
+mod frameworks_node;
 mod harness;
 mod health;
 mod https;
