@@ -4,6 +4,7 @@ pub mod activation;
 pub mod admit;
 pub mod boot;
 pub mod dotenv;
+pub mod fastcgi;
 pub mod header;
 pub mod runtime_dir;
 pub mod spec;
