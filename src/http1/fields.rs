@@ -54,6 +54,9 @@ pub struct Proxied<'a> {
     /// `X-Forwarded-Host`: the host that the client asked; empty when it named none. In
     /// `X-Forwarded-For` what the proxy sent is kept, and its own address appended.
     pub host: &'a [u8],
+    /// `Rip-Client`: the address of the client, found in that chain. A worker could not tell which of
+    /// its elements the client made up itself.
+    pub client_ip: &'a [u8],
 }
 
 /// Appends a whole request head for a worker, its final empty line included.
@@ -162,6 +165,9 @@ fn forwarded_fields(head: &RequestHead, buf: &[u8], with: &ForwardRequest<'_>, o
     let asked = with.proxied.map_or(head.authority(buf), |proxied| proxied.host);
     if !asked.is_empty() {
         encode::line(b"X-Forwarded-Host", asked, out);
+    }
+    if let (Some(proxied), None) = (with.proxied, with.upstream) {
+        encode::line(b"Rip-Client", proxied.client_ip, out);
     }
 }
 

@@ -1,56 +1,87 @@
 //! A file of environment variables, such as `.env`: `NAME=value` lines.
 //!
 //! Blank lines and lines beginning with `#` are skipped, `export ` is tolerated. A value in single
-//! quotes is taken as it is; in double quotes `\n \t \r \" \\ \$` are understood; an unquoted one
-//! ends before ` #` and is trimmed. Nothing is expanded.
+//! quotes is taken as it is; in double quotes `\n \t \r \" \\ \$` are understood; both may go on over
+//! several lines, as keys and certificates do. An unquoted one ends with its line, or before a `#`
+//! that follows a space, and is trimmed. Nothing is expanded.
 
-/// The assignments of a file in order, and the numbers of lines that are none.
+/// The assignments of a file in order (of two with one name the later is meant), and the numbers of
+/// lines that are none. A quote that is never closed makes its first line one of these.
 pub fn parse(text: &str) -> (Vec<(String, String)>, Vec<usize>) {
     let mut pairs = Vec::new();
     let mut odd = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim_start_matches('\u{feff}').trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
+    let mut rest = text.trim_start_matches('\u{feff}');
+    let mut number = 1;
+    while !rest.is_empty() {
+        let (line, mut after) = rest.split_once('\n').unwrap_or((rest, ""));
+        let begin = line.trim();
+        if !begin.is_empty() && !begin.starts_with('#') {
+            match assignment(rest.trim_start()) {
+                Some((name, value, end)) => {
+                    pairs.push((name.to_owned(), value));
+                    after = end;
+                }
+                None => odd.push(number),
+            }
         }
-        match assignment(line.strip_prefix("export ").unwrap_or(line)) {
-            Some(pair) => pairs.push(pair),
-            None => odd.push(index + 1),
-        }
+        let read = rest.len() - after.len();
+        number += rest.get(..read).map_or(0, |read| read.matches('\n').count());
+        rest = after;
     }
     (pairs, odd)
 }
 
-fn assignment(line: &str) -> Option<(String, String)> {
+/// The assignment that `text` begins with, and what follows the last line of it.
+fn assignment(text: &str) -> Option<(&str, String, &str)> {
+    let (line, after) = text.split_once('\n').unwrap_or((text, ""));
     let (name, value) = line.split_once('=')?;
-    let name = name.trim();
-    let value = value.trim();
+    let name = name.strip_prefix("export ").unwrap_or(name).trim();
     let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     let named = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
-    if !starts_well || !name.chars().all(named) || value.contains('\0') {
+    if !starts_well || !name.chars().all(named) {
         return None;
     }
-    let value = match value.chars().next() {
-        Some('\'') => until_quote(&value[1..])?.to_owned(),
-        Some('"') => double_quoted(&value[1..])?,
-        Some('#') | None => String::new(),
-        Some(_) => value.split(" #").next().unwrap_or_default().trim_end().to_owned(),
+    let value = value.trim();
+    let (value, after) = if let Some(quote @ ('\'' | '"')) = value.chars().next() {
+        let (_, quoted) = text.split_once(quote)?;
+        let (inside, end) =
+            if quote == '"' { double_quoted(quoted)? } else { single_quoted(quoted)? };
+        let (comment, after) = end.split_once('\n').unwrap_or((end, ""));
+        if !only_comment(comment) {
+            return None;
+        }
+        (inside, after)
+    } else {
+        (unquoted(value).to_owned(), after)
     };
-    Some((name.to_owned(), value))
+    (!value.contains('\0')).then_some((name, value, after))
 }
 
-/// What stands before the closing single quote; only a comment may follow it.
-fn until_quote(value: &str) -> Option<&str> {
-    let (inside, after) = value.split_once('\'')?;
-    only_comment(after).then_some(inside)
+/// What stands before a comment.
+fn unquoted(value: &str) -> &str {
+    let begins = |(at, _): &(usize, &str)| {
+        value.get(..*at).is_some_and(|before| {
+            before.is_empty() || before.ends_with(|letter: char| letter.is_whitespace())
+        })
+    };
+    let comment = value.match_indices('#').find(begins);
+    comment.and_then(|(at, _)| value.get(..at)).unwrap_or(value).trim_end()
 }
 
-fn double_quoted(value: &str) -> Option<String> {
+/// What stands before the closing quote, and what after it. A line ends with `\n` wherever it was
+/// written.
+fn single_quoted(text: &str) -> Option<(String, &str)> {
+    let (inside, after) = text.split_once('\'')?;
+    Some((inside.replace("\r\n", "\n"), after))
+}
+
+fn double_quoted(text: &str) -> Option<(String, &str)> {
     let mut inside = String::new();
-    let mut letters = value.chars();
+    let mut letters = text.chars();
     loop {
         match letters.next()? {
-            '"' => return only_comment(letters.as_str()).then_some(inside),
+            '"' => return Some((inside, letters.as_str())),
+            '\r' if letters.as_str().starts_with('\n') => {}
             '\\' => match letters.next()? {
                 'n' => inside.push('\n'),
                 'r' => inside.push('\r'),
@@ -92,6 +123,24 @@ mod tests {
             expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         assert_eq!(pairs, expected);
         assert!(odd.is_empty());
+    }
+
+    #[test]
+    fn quoted_values_go_on_over_several_lines() {
+        let (pairs, odd) = parse(concat!(
+            "\u{feff}KEY=\"-----BEGIN KEY-----\r\nab+/=\r\n-----END KEY-----\" # mine\r\n",
+            "ODD=\"never closed\n  export B='one\n\n# no comment\nthree'\nnone\nC=1\t# why\nC='it''s'\nC=2",
+        ));
+        let expected = [
+            ("KEY", "-----BEGIN KEY-----\nab+/=\n-----END KEY-----"),
+            ("B", "one\n\n# no comment\nthree"),
+            ("C", "1"),
+            ("C", "2"),
+        ];
+        let pairs: Vec<_> =
+            pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, expected);
+        assert_eq!(odd, [4, 9, 11]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! What master, shim and CLI say to each other.
+//! What master, shim and CLI say to each other, and gateways to what answers through them.
 
 pub mod activation;
 pub mod admit;
 pub mod boot;
+pub mod cgi;
 pub mod dotenv;
 pub mod fastcgi;
 pub mod header;

@@ -66,14 +66,17 @@ fn what_a_trusted_proxy_says_is_kept_and_its_own_address_appended() {
         X-Forwarded-For:\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: gopher\r\n\r\n";
     let with = ForwardRequest {
         proto: "https",
-        proxied: Some(Proxied { host: b"public.example:8443" }),
+        proxied: Some(Proxied { host: b"public.example:8443", client_ip: b"203.0.113.9" }),
         ..WITH
     };
     let text = forwarded(request, &with);
     assert!(text.contains(
         "\r\nX-Forwarded-For: 203.0.113.9, junk, 10.0.0.1, 192.0.2.1\r\nX-Forwarded-Proto: https\r\n\
-         X-Forwarded-Host: public.example:8443\r\n"
+         X-Forwarded-Host: public.example:8443\r\nRip-Client: 203.0.113.9\r\n"
     ), "{text}");
+    let elsewhere =
+        ForwardRequest { upstream: Some(ToUpstream { host: None, pseudonym: b"edge" }), ..with };
+    assert!(!forwarded(request, &elsewhere).contains("Rip-Client"));
     assert_eq!(text.matches("X-Forwarded-For").count(), 1);
     assert!(text.contains("\r\nHost: h\r\n"), "{text}");
     let silent = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -54,7 +54,8 @@ pub(crate) fn environment(
             env.remove(OsStr::new(OF_THE_MASTERS_USER));
         }
     }
-    for (name, value) in around.env_file.assignments() {
+    // Of two assignments of the file the later is meant; neither overrides.
+    for (name, value) in around.env_file.assignments().into_iter().rev() {
         env.entry(name.into()).or_insert_with(|| value.into());
     }
     env.extend(spec.env.iter().map(|(name, value)| (name.into(), value.into())));

@@ -6,6 +6,7 @@ use rip::http1::{self, After, RequestHead, ResponseLength, Server};
 use rip::limits;
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -177,6 +178,29 @@ impl Connection {
         }
     }
 
+    /// Lets `gateway` answer the request while its body is still being read. An error ends the
+    /// connection, and a body that was begun is seen to be cut short.
+    pub(crate) fn pass(
+        &mut self,
+        gateway: &dyn Fn(&mut Exchange<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        gateway(&mut Exchange { connection: self })?;
+        if !self.server.is_responding() {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        self.pack();
+        let after = self.server.end(&mut self.out);
+        self.flush()?;
+        if after == After::KeepAlive {
+            return Ok(());
+        }
+        // Closing before the rest is read would tell the master of a reset.
+        while !self.ended {
+            self.advance_body()?;
+        }
+        Err(ErrorKind::ConnectionAborted.into())
+    }
+
     fn respond(&mut self, response: Response) -> io::Result<()> {
         let length = match &response.body {
             Body::Whole(bytes) => ResponseLength::Known(bytes.len() as u64),
@@ -224,6 +248,80 @@ impl Connection {
             self.piece.clear();
             self.piece.shrink_to(FLUSH_BYTES);
         }
+    }
+}
+
+/// A request and its answer, for a gateway: both go on at once.
+pub(crate) struct Exchange<'c> {
+    connection: &'c mut Connection,
+}
+
+impl Exchange<'_> {
+    /// The method, as sent.
+    pub(crate) fn method(&self) -> &[u8] {
+        self.connection.method()
+    }
+
+    /// The target, as sent.
+    pub(crate) fn target(&self) -> &[u8] {
+        self.connection.target()
+    }
+
+    /// The header fields in their order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.connection.fields()
+    }
+
+    /// Whether the body's length is known, be it that there is none.
+    pub(crate) fn is_length_known(&self) -> bool {
+        !matches!(self.connection.head.body(), http1::BodyLength::Chunked)
+    }
+
+    /// The next bytes of the body; 0 at its end. Waits for them, which is not long: the master has
+    /// the body whole before it asks.
+    pub(crate) fn read_body(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.connection.read_body(into)
+    }
+
+    /// Begins the answer. Of a body whose length is told exactly so much is passed on, and less cuts
+    /// the connection. Once for each request.
+    pub(crate) fn begin<'f>(
+        &mut self,
+        status: u16,
+        length: Option<u64>,
+        fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>,
+    ) {
+        let length = length.map_or(ResponseLength::Unknown, ResponseLength::Known);
+        let out = &mut self.connection.out;
+        let mut head = self.connection.server.respond(status, b"", length, out);
+        for (name, value) in fields {
+            head.field(name, value);
+        }
+        head.finish();
+    }
+
+    /// Adds to the answer's body. It goes out when it is flushed, or much.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.connection.write_body(bytes)
+    }
+
+    /// Sends what has been written.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.connection.flush()
+    }
+
+    /// Answers with `text` and nothing else.
+    pub(crate) fn refuse(&mut self, status: u16, text: &str) -> io::Result<()> {
+        let kind: (&[u8], &[u8]) = (b"Content-Type", b"text/plain; charset=utf-8");
+        self.begin(status, Some(text.len() as u64), [kind]);
+        self.write(text.as_bytes())
+    }
+}
+
+/// For polling: it hangs up (`POLLRDHUP`) when the client has left.
+impl AsFd for Exchange<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.connection.stream.as_fd()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Serving the socket a worker was given: one thread a connection, blocking reads and writes.
 
 use crate::boot;
-use crate::exchange::Connection;
+use crate::exchange::{Connection, Exchange};
 use crate::host::LISTENER_FD;
 use crate::request::Request;
 use crate::response::Response;
@@ -27,13 +27,30 @@ pub fn serve<H>(handler: H) -> io::Result<()>
 where
     H: Fn(&mut Request<'_>) -> Response + Send + Sync + 'static,
 {
+    serve_connections(move |connection| connection.answer(&handler))
+}
+
+/// As [`serve`], for a gateway, which reads the request's body while it writes the answer. An error of
+/// `gateway` cuts the connection.
+pub(crate) fn serve_gateway<G>(gateway: G) -> io::Result<()>
+where
+    G: Fn(&mut Exchange<'_>) -> io::Result<()> + Send + Sync + 'static,
+{
+    serve_connections(move |connection| connection.pass(&gateway))
+}
+
+/// `answer` answers one request of a connection; an error ends that connection.
+fn serve_connections<A>(answer: A) -> io::Result<()>
+where
+    A: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
+{
     let listener = inherited_listener()?;
     let mut set = SigSet::empty();
     set.add(Signal::SIGTERM);
     set.add(Signal::SIGINT);
     set.thread_block()?;
     let signals = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-    let handler = Arc::new(handler);
+    let answer = Arc::new(answer);
     let busy = Arc::new(Busy::default());
     loop {
         let mut fds = [
@@ -54,13 +71,13 @@ where
             Err(error) => return Err(error),
         };
         stream.set_nonblocking(false)?;
-        let (handler, busy) = (Arc::clone(&handler), Arc::clone(&busy));
+        let (answer, busy) = (Arc::clone(&answer), Arc::clone(&busy));
         // Without a thread for it the connection is closed: the master tries again.
         let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
             let mut connection = Connection::new(stream);
             while connection.next_request().is_ok_and(|came| came) {
                 let _working = busy.begin();
-                if connection.answer(&*handler).is_err() {
+                if answer(&mut connection).is_err() {
                     break;
                 }
             }

@@ -120,7 +120,7 @@ impl Edge {
         let Some(front) = self.fronts.get(key) else { return fields };
         let active = self.snapshots.active();
         let client = front.client(head, buf, active);
-        let mut address = AddressText::default();
+        let (mut address, mut client_address) = (AddressText::default(), AddressText::default());
         let mut rules = Vec::new();
         self.collect_changes_of(rule, &mut rules);
         let changes = active.table.headers().request(&rules);
@@ -131,7 +131,10 @@ impl Edge {
                 request_id: b"",
                 client_ip: address.of(front.peer.ip()),
                 proto: client.scheme.as_str(),
-                proxied: client.is_proxied.then_some(fields::Proxied { host: client.host }),
+                proxied: client.is_proxied.then(|| fields::Proxied {
+                    host: client.host,
+                    client_ip: client_address.of(client.ip),
+                }),
                 received: self.clock.wall(),
                 body: BodyLength::None,
                 target: None,
@@ -168,7 +171,7 @@ impl Edge {
         exchange.record.trail.handler =
             if errand.upstream.is_some() { Handler::Upstream } else { Handler::App };
 
-        let mut address = AddressText::default();
+        let (mut address, mut client_address) = (AddressText::default(), AddressText::default());
         let peer = address.of(front.peer.ip());
         self.collect_changes(errand.rule, &mut exchange.changes);
         self.note_rule(&mut exchange.record, Some(errand.rule));
@@ -183,7 +186,10 @@ impl Edge {
                 request_id: exchange.request_id.as_bytes(),
                 client_ip: peer,
                 proto: client.scheme.as_str(),
-                proxied: client.is_proxied.then_some(fields::Proxied { host: client.host }),
+                proxied: client.is_proxied.then(|| fields::Proxied {
+                    host: client.host,
+                    client_ip: client_address.of(client.ip),
+                }),
                 received: self.clock.wall(),
                 body: BodyLength::None,
                 target: None,
@@ -309,7 +315,8 @@ mod tests {
             ("::ffff:10.1.2.3", "10.1.2.3"),
             ("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
         ] {
-            let mut address = AddressText::default();
+            let (mut address, mut client_address) =
+                (AddressText::default(), AddressText::default());
             assert_eq!(address.of(ip.parse().unwrap()), text.as_bytes());
         }
     }

@@ -1,11 +1,13 @@
 //! What the promises stand on: the real binary in a directory of its own, clients that can
 //! misbehave, and waiting for conditions instead of for time.
 
+pub mod conformance;
 pub mod control;
 pub mod crowd;
 pub mod curl;
 pub mod dns;
 pub mod edgefile;
+pub mod framework;
 pub mod http;
 pub mod ledger;
 pub mod load;

@@ -65,7 +65,10 @@ impl Socket {
     pub fn switched(mut client: Client) -> Result<Self, Box<Response>> {
         let head = client.head();
         if head.status == 101 {
-            let accept = head.fields.iter().find(|(name, _)| name == "Sec-WebSocket-Accept");
+            let accept = head
+                .fields
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Accept"));
             let accept = accept.map(|(_, value)| value.as_str());
             assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head:?}");
             return Ok(Self { client, head });

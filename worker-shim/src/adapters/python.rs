@@ -1,13 +1,23 @@
-//! Python: a WSGI app under the adapter in `wsgi.py`, which reaches the interpreter through a
-//! memory file, so that nothing has to be installed.
+//! Python: an app under the adapter in `python/`, which reaches the interpreter through a memory
+//! file, so that nothing has to be installed.
 
 use crate::host::{Program, SCRIPT_FD, check_file, is_program};
 use crate::report::Failure;
 use rip::wire::spec::WorkerSpec;
 use std::path::{Path, PathBuf};
 
-/// The adapter's source text.
-const SOURCE: &str = include_str!("wsgi.py");
+/// The adapter's source text: parts that share one namespace, each using those above it only where
+/// it is defined, and any other where it runs.
+const SOURCE: &str = concat!(
+    include_str!("python/common.py"),
+    include_str!("python/load.py"),
+    include_str!("python/body.py"),
+    include_str!("python/request.py"),
+    include_str!("python/response.py"),
+    include_str!("python/wsgi.py"),
+    include_str!("python/asgi.py"),
+    include_str!("python/main.py"),
+);
 
 /// What the interpreter is told to run. The name is none of a file: a traceback must not open what
 /// has become of the descriptor.
@@ -18,7 +28,7 @@ fn command() -> String {
 /// Finds the interpreter, and what it is to run.
 pub(crate) fn prepare(
     program: &mut Program,
-    _spec: &WorkerSpec,
+    spec: &WorkerSpec,
     entry: &str,
 ) -> Result<(), Failure> {
     if let Some(file) = file_of(program.cwd(), entry) {
@@ -26,8 +36,9 @@ pub(crate) fn prepare(
     }
     let own = program.cwd().join(".venv/bin/python3");
     let interpreter = if is_program(&own) { own } else { program.need("python3")? };
-    program.run(interpreter, ["-c", &command(), entry]);
-    program.hand_over("rip-wsgi", SOURCE)
+    let concurrency = spec.concurrency.to_string();
+    program.run(interpreter, ["-c", &command(), entry, &concurrency]);
+    program.hand_over("rip-python", SOURCE)
 }
 
 /// The entry's file; `None` for `pkg.module:attr`, which the interpreter looks for.

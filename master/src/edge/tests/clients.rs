@@ -176,6 +176,7 @@ fn only_a_trusted_peer_is_believed_when_it_forwards() {
     assert_eq!(mirrored(&answer, "X-Forwarded-For"), chain);
     assert_eq!(mirrored(&answer, "X-Forwarded-Proto"), "https");
     assert_eq!(mirrored(&answer, "X-Forwarded-Host"), "public.test");
+    assert_eq!(mirrored(&answer, "Rip-Client"), "203.0.113.9");
     assert_eq!(mirrored(&answer, "Host"), "a");
     let answer = ask(&mut from(&house, "127.0.0.2"), "/other", fields);
     assert_eq!(mirrored(&answer, "X-Forwarded-For"), "127.0.0.2");

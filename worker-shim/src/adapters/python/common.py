@@ -1,0 +1,27 @@
+"""Serves one Python app on the listening socket this process was given.
+
+Its arguments are the entry: a file `app.py`, or `pkg.module`, either with `:attribute`; and how many
+requests it is given at once. Standard library only, CPython 3.8 and later. The parts of this program
+are files beside this one, put together to one text in this order: common, load, body, request,
+response, wsgi, asgi, main.
+"""
+
+import os
+import sys
+
+# Where the listening socket is.
+LISTENER_FD = 3
+
+
+class Refused(Exception):
+    """There is no app to serve: one line for the operator."""
+
+
+def refuse(sentence, status_fd):
+    """Ends the start."""
+    try:
+        os.write(status_fd, ("STATUS=%s\n" % sentence.replace("\n", " ")).encode())
+    except OSError:
+        pass
+    sys.stderr.write(sentence + "\n")
+    sys.exit(1)

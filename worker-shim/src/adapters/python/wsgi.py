@@ -1,0 +1,289 @@
+"""Serves a WSGI app (PEP 3333).
+
+As many threads as it is given requests at once, which is one unless somebody says more; any number of
+open keep-alive connections, none of which is ever closed first. Whoever connects has already checked
+the HTTP: what is read here is well formed, and anything else ends its connection.
+
+The common request costs one epoll_wait, one recv and one sendall, and no parsing of fields.
+"""
+
+import io
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+
+
+def answer(app, environ, response):
+    """Lets the app answer. Raises what the app raises."""
+    result = app(environ, response.start)
+    kind = type(result)
+    if (kind is list or kind is tuple) and not response.sent:
+        # All of it is there: nothing is held back by sending it as one.
+        body = result[0] if len(result) == 1 else b"".join(result)
+        if not isinstance(body, bytes):
+            raise TypeError("the body is made of bytes, not of %s" % type(body).__name__)
+        response.whole(body)
+        return
+    try:
+        if kind is not FileWrapper or not response.file(result):
+            for data in result:
+                if not response.send(data):
+                    break
+            response.end()
+    finally:
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+
+
+def tell(environ, what):
+    """A line about a request for the operator."""
+    sys.stderr.write(
+        "request %s %s: %s %s\n"
+        % (
+            environ.get("HTTP_X_REQUEST_ID", "without id"),
+            what,
+            environ["REQUEST_METHOD"],
+            environ["REQUEST_URI"],
+        )
+    )
+    sys.stderr.flush()
+
+
+def fail(environ, response, error):
+    """The app raised: a traceback for the operator, 500 for the client if it is not too late."""
+    # where it went through this program does not help
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is globals():
+        trace = trace.tb_next
+    tell(environ, "failed")
+    sys.stderr.write("".join(traceback.format_exception(type(error), error, trace)))
+    sys.stderr.flush()
+    if response.sent:
+        response.keep = False
+        return
+    response.lines = None
+    response.start("500 Internal Server Error", [("Content-Type", "text/plain; charset=utf-8")])
+    response.whole(b"Internal Server Error\n")
+
+
+def exchange(app, sock, data, end):
+    """Answers the request whose head ends at `end` in `data`.
+
+    Returns what was read beyond the request, or None when the connection is of no use any more.
+    """
+    environ = request(data[:end], data.find(b"\r\n", 0, end + 2))
+    old = environ["SERVER_PROTOCOL"] != "HTTP/1.1"
+    said = environ["HTTP_CONNECTION"].lower() if "HTTP_CONNECTION" in environ else ""
+    keep = said == "keep-alive" if old else said != "close"
+    body = None
+    rest = data[end + 4 :]
+    if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+        waits = not old and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            if environ["HTTP_TRANSFER_ENCODING"].lower() != "chunked" or "CONTENT_LENGTH" in environ:
+                raise Malformed("a body without a clear end")
+            body = ChunkedBody(sock, rest, waits)
+        else:
+            length = int(environ["CONTENT_LENGTH"])
+            if length <= len(rest):
+                environ["wsgi.input"] = io.BytesIO(rest[:length])
+                rest = rest[length:]
+            else:
+                body = KnownBody(sock, rest, waits, length)
+        if body is not None:
+            environ["wsgi.input"] = io.BufferedReader(body, RECV_BYTES)
+            # who is answered before the body was asked for may send it, or not
+            keep = keep and not waits
+
+    response = Response(sock, environ["REQUEST_METHOD"] == "HEAD", old, keep)
+    try:
+        answer(app, environ, response)
+    except PeerGone:
+        return None
+    except Malformed:
+        raise
+    except BaseException as error:  # an app that wants to exit has not answered either
+        fail(environ, response, error)
+    if response.left:
+        tell(environ, "has %d bytes less than its Content-Length" % response.left)
+    elif response.excess:
+        tell(environ, "has more bytes than its Content-Length")
+    if body is not None:
+        if body.waits:
+            return None
+        rest = body.skip()
+    return rest if response.can_continue() else None
+
+
+class Connections:
+    """The open connections, by their descriptors."""
+
+    def __init__(self):
+        self.listener = socket.socket(fileno=LISTENER_FD)
+        self.listener.setblocking(False)
+        os.set_inheritable(LISTENER_FD, False)
+        self.socks = {}
+        # What has come of a head that is not complete.
+        self.partial = {}
+
+    def accept(self):
+        """The descriptor of a new connection, if there is one."""
+        try:
+            sock, _ = self.listener.accept()
+        except OSError:
+            return None
+        sock.setblocking(True)
+        fd = sock.fileno()
+        self.socks[fd] = sock
+        return fd
+
+    def hear(self, app, fd):
+        """Reads from a connection and answers; returns whether it is still open."""
+        sock = self.socks[fd]
+        try:
+            data = sock.recv(RECV_BYTES)
+            if fd in self.partial:
+                data = data and self.partial.pop(fd) + data
+            # what ends a connection is None, and so is what an ended one says
+            data = data or None
+            while data:
+                end = data.find(b"\r\n\r\n")
+                if end < 0:
+                    if len(data) > HEAD_BYTES:
+                        raise Malformed("a head without an end")
+                    self.partial[fd] = data
+                    break
+                data = exchange(app, sock, data, end)
+        except (Malformed, OSError):
+            data = None
+        if data is None:
+            self.partial.pop(fd, None)
+            del self.socks[fd]
+            sock.close()
+            return False
+        return True
+
+
+def signals(reloads):
+    """From now on signals are bytes in a pipe; its reading end, which does not block."""
+    woken, wakes = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wakes, False)
+    for number in (signal.SIGTERM, signal.SIGINT) + ((signal.SIGUSR1,) if reloads else ()):
+        signal.signal(number, lambda number, frame: None)
+    if reloads:
+        signal.siginterrupt(signal.SIGUSR1, False)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    return woken
+
+
+def obey(woken, code):
+    """Does what the signals say, and returns whether they say to end."""
+    seen = os.read(woken, 512)
+    if signal.SIGTERM in seen or signal.SIGINT in seen:
+        return True
+    if signal.SIGUSR1 in seen:
+        code.reload()
+    return False
+
+
+def serve_wsgi(code, reloads, concurrency):
+    """Answers requests until SIGTERM or SIGINT; those that have begun are finished.
+
+    With `reloads`, SIGUSR1 says that the app's files have changed.
+    """
+    BASE["wsgi.multithread"] = concurrency > 1
+    woken = signals(reloads)
+    connections = Connections()
+    if concurrency > 1:
+        Crew(code, connections, concurrency).serve(woken)
+    else:
+        serve_alone(code, connections, woken)
+
+
+def serve_alone(code, connections, woken):
+    """One request at a time. A signal is obeyed when the request before it has been answered."""
+    epoll = select.epoll()
+    epoll.register(LISTENER_FD, select.EPOLLIN)
+    epoll.register(woken, select.EPOLLIN)
+    app = code.app
+    stopping = False
+    while not stopping:
+        for fd, _ in epoll.poll(-1, 64):
+            if fd in connections.socks:
+                connections.hear(app, fd)
+            elif fd == LISTENER_FD:
+                fd = connections.accept()
+                if fd is not None:
+                    epoll.register(fd, select.EPOLLIN)
+            elif fd == woken:
+                stopping = obey(woken, code)
+                app = code.app
+
+
+class Crew:
+    """Threads that wait for the same connections; whoever is woken by one has it to itself until it
+    has answered. There is always one that waits, until there are as many as there may be."""
+
+    def __init__(self, code, connections, most):
+        self.code = code
+        self.connections = connections
+        self.most = most
+        self.lock = threading.Lock()
+        self.threads = []
+        self.idle = 0
+        self.epoll = select.epoll()
+        self.epoll.register(LISTENER_FD, select.EPOLLIN | select.EPOLLONESHOT)
+        # Written to once and never read: everybody is told the end by it.
+        self.end, self.ends = os.pipe()
+        self.epoll.register(self.end, select.EPOLLIN)
+
+    def serve(self, woken):
+        """The main thread hears signals, and loads the app anew while the others go on with theirs."""
+        self.enlist()
+        os.set_blocking(woken, True)
+        while not obey(woken, self.code):
+            pass
+        os.write(self.ends, b"!")
+        # nobody is enlisted once the last is found to have ended
+        for thread in self.threads:
+            thread.join()
+
+    def enlist(self):
+        thread = threading.Thread(target=self.work, name="requests-%d" % len(self.threads))
+        thread.daemon = True
+        self.idle += 1
+        self.threads.append(thread)
+        thread.start()
+
+    def work(self):
+        while True:
+            for fd, _ in self.epoll.poll(-1, 1):
+                if fd == self.end:
+                    return
+                with self.lock:
+                    self.idle -= 1
+                    if not self.idle and len(self.threads) < self.most:
+                        self.enlist()
+                try:
+                    self.turn(fd)
+                finally:
+                    with self.lock:
+                        self.idle += 1
+
+    def turn(self, fd):
+        """What one wait was for."""
+        once = select.EPOLLIN | select.EPOLLONESHOT
+        if fd != LISTENER_FD:
+            if self.connections.hear(self.code.app, fd):
+                self.epoll.modify(fd, once)
+            return
+        fresh = self.connections.accept()
+        if fresh is not None:
+            self.epoll.register(fresh, once)
+        self.epoll.modify(LISTENER_FD, once)
