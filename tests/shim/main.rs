@@ -2,6 +2,7 @@
 
 mod boot;
 mod builtin;
+mod cgi;
 mod changes;
 mod harness;
 mod identity;

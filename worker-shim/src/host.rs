@@ -289,7 +289,7 @@ fn placed(word: &str, socket: &str, port: Option<u16>) -> String {
 }
 
 /// A program that cannot be found, or that is hidden from the app's user.
-fn absent(name: &OsStr, cwd: &Path) -> Failure {
+pub(crate) fn absent(name: &OsStr, cwd: &Path) -> Failure {
     let path = cwd.join(name);
     match path.metadata() {
         Err(error)
