@@ -8,4 +8,5 @@ mod harness;
 mod identity;
 mod launch;
 mod leave;
+mod php;
 mod python;
