@@ -2,12 +2,14 @@
 
 mod acme;
 mod activation;
+mod asgi;
 mod audit;
 mod boot;
 mod broken_release;
 mod builtins;
 mod busy;
 mod certs;
+mod check_worker;
 mod cli;
 mod cli_precedence;
 mod cli_shell;
@@ -49,6 +51,7 @@ mod loops;
 mod mdns;
 mod metrics;
 mod metrics_ledger;
+mod missing;
 mod operator;
 mod orphans;
 mod package;
