@@ -16,6 +16,8 @@ fn flask_is_rolled_unnoticed() {
 #[test]
 fn fastapi_is_rolled_unnoticed() {
     roll(Setup::framework("fastapi-ledger").concurrency(2));
+}
+
 #[test]
 fn express_is_rolled_unnoticed() {
     roll(Setup::framework("express-ledger"));
