@@ -28,6 +28,15 @@ fn flask_under_gunicorn() {
     conform(Setup::framework_command("flask", &argv).workers(2).start(), &can);
 }
 
+/// By its own development server, on a port of its own.
+#[test]
+fn flask_on_a_port() {
+    let argv = [&tools::venv("flask"), "run", "--port", "{port}"];
+    let can = Can { origin: false, ..Can::web(MISTAKE) };
+    let setup = Setup::framework_command("flask", &argv).flag("--listen", "port");
+    conform(setup.workers(2).start(), &can);
+}
+
 #[test]
 fn flask_in_threads() {
     let setup = Setup::framework("flask").workers(2).concurrency(8);

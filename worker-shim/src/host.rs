@@ -317,7 +317,7 @@ fn not_found(name: &OsStr, cwd: &Path) -> String {
 
 /// How a program that apps are started with is had. What a package of the app's own would bring is
 /// said first: the way of its language.
-fn how_to_get(name: &str) -> String {
+pub(crate) fn how_to_get(name: &str) -> String {
     let system = |package: &str| format!("install it with `apt install {package}`, or the like");
     match name {
         "python3" | "python" => system("python3"),
