@@ -12,9 +12,15 @@ fn flask_is_rolled_unnoticed() {
     roll(Setup::framework("flask-ledger"));
 }
 
+/// Two requests at once in each worker, as asynchronous apps are made for.
+#[test]
+fn fastapi_is_rolled_unnoticed() {
+    roll(Setup::framework("fastapi-ledger").concurrency(2));
+}
+
 #[test]
 fn express_is_rolled_unnoticed() {
-    roll(Setup::framework("express-ledger"));
+    roll(Setup::framework("express-ledger").concurrency(2));
 }
 
 fn roll(setup: Setup) {

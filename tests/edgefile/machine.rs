@@ -50,8 +50,10 @@ impl Surroundings for Machine {
             let launch = launch(Runtime::Builtin, vec![name.to_owned()], asked);
             return Ok(Resolved { shown, launch, watch: Vec::new() });
         }
-        let launch = launch(Runtime::Python, vec![absolute(entry)], asked);
-        Ok(Resolved { shown, launch, watch: vec!["*.py".to_owned(), "*.html".to_owned()] })
+        let runtime = asked.runtime.and_then(Runtime::named).unwrap_or(Runtime::Python);
+        let watch = runtime.sources().iter().map(|glob| (*glob).to_owned()).collect();
+        let launch = launch(runtime, vec![absolute(entry)], asked);
+        Ok(Resolved { shown, launch, watch })
     }
 
     fn command(&self, argv: &[String], asked: &Asked<'_>) -> Result<Resolved, Trouble> {

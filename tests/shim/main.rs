@@ -1,5 +1,6 @@
 //! The shim against a master played by the test. One module per promise.
 
+mod asgi;
 mod boot;
 mod builtin;
 mod bun;
@@ -10,3 +11,4 @@ mod launch;
 mod leave;
 mod node;
 mod python;
+mod wsgi;
