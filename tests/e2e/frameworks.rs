@@ -28,6 +28,15 @@ fn flask_under_gunicorn() {
     conform(Setup::framework_command("flask", &argv).workers(2).start(), &can);
 }
 
+/// By its own development server, on a port of its own.
+#[test]
+fn flask_on_a_port() {
+    let argv = [&tools::venv("flask"), "run", "--port", "{port}"];
+    let can = Can { origin: false, ..Can::web(MISTAKE) };
+    let setup = Setup::framework_command("flask", &argv).flag("--listen", "port");
+    conform(setup.workers(2).start(), &can);
+}
+
 #[test]
 fn flask_in_threads() {
     let setup = Setup::framework("flask").workers(2).concurrency(8);
@@ -63,5 +72,29 @@ fn aiohttp() {
     conform(Setup::framework_command("aiohttp", &[&python, "app.py"]).workers(2).start(), &can);
     let argv = [&python, "-m", "aiohttp.web", "-U", "{socket}", "app:make"];
     let setup = Setup::framework_command("aiohttp", &argv).flag("--listen", "path");
+    conform(setup.workers(2).start(), &can);
+}
+
+#[test]
+fn sinatra() {
+    conform(Setup::framework("sinatra").workers(2).start(), &Can::web(MISTAKE));
+}
+
+#[test]
+fn rack_in_threads() {
+    conform(Setup::framework("rack").workers(2).concurrency(4).start(), &Can::web(MISTAKE));
+}
+
+#[test]
+fn perl_as_cgi() {
+    let setup = Setup::framework_entry("perl-cgi", "app.cgi");
+    let can = Can { session: false, ..Can::web(MISTAKE) };
+    conform(setup.workers(2).start(), &can);
+}
+
+#[test]
+fn a_shell_as_cgi() {
+    let setup = Setup::framework_entry("shell-cgi", "app.cgi");
+    let can = Can { forms: false, session: false, ..Can::web(MISTAKE) };
     conform(setup.workers(2).start(), &can);
 }

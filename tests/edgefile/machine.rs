@@ -1,6 +1,6 @@
 //! A machine that exists only in this file.
 
-use rip::contract::app::{Launch, Listen, Ready, Runtime};
+use rip::contract::app::{Launch, Ready, Runtime};
 use rip::contract::attempt::AttemptCode;
 use rip::edgefile::surroundings::{Asked, Resolved, Surroundings, Trouble};
 
@@ -17,7 +17,7 @@ fn launch(runtime: Runtime, argv: Vec<String>, asked: &Asked<'_>) -> Launch {
         runtime,
         argv,
         cwd: asked.cwd.map_or("/srv".to_owned(), absolute),
-        listen: Listen::default(),
+        listen: runtime.listens().unwrap_or_default(),
         ready: Ready::default(),
         stop_signal: "TERM".to_owned(),
         setup: None,

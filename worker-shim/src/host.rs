@@ -289,7 +289,7 @@ fn placed(word: &str, socket: &str, port: Option<u16>) -> String {
 }
 
 /// A program that cannot be found, or that is hidden from the app's user.
-fn absent(name: &OsStr, cwd: &Path) -> Failure {
+pub(crate) fn absent(name: &OsStr, cwd: &Path) -> Failure {
     let path = cwd.join(name);
     match path.metadata() {
         Err(error)
@@ -317,7 +317,7 @@ fn not_found(name: &OsStr, cwd: &Path) -> String {
 
 /// How a program that apps are started with is had. What a package of the app's own would bring is
 /// said first: the way of its language.
-fn how_to_get(name: &str) -> String {
+pub(crate) fn how_to_get(name: &str) -> String {
     let system = |package: &str| format!("install it with `apt install {package}`, or the like");
     match name {
         "python3" | "python" => system("python3"),

@@ -491,7 +491,7 @@ pub(super) fn launch(runtime: Runtime, argv: Vec<String>, cwd: &Path) -> Result<
         runtime,
         argv,
         cwd: text(cwd)?,
-        listen: Listen::default(),
+        listen: runtime.listens().unwrap_or_default(),
         ready: Ready::default(),
         stop_signal: "TERM".to_owned(),
         setup: None,

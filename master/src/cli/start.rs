@@ -345,16 +345,7 @@ fn name_after(directory: Option<&Path>) -> String {
 }
 
 fn apply_launch_flags(start: &Start, entry: &mut Entry) -> Result<(), Failure> {
-    if let Some(listen) = start.app.listen {
-        if entry.launch.runtime.listens().is_some() {
-            return Err(Failure::usage("--listen is for a command after --")
-                .tip("apps that are started by their entry are given their listener"));
-        }
-        entry.launch.listen = listen;
-    }
-    if entry.launch.runtime == Runtime::Command {
-        check_placeholders(&entry.launch)?;
-    }
+    listen_as_said(&mut entry.launch, start.app.listen)?;
     if let Some(ready) = start.app.ready {
         if ready == Ready::Listen && start.app.health_path.is_some() {
             return Err(Failure::usage("--health-path is never asked with --ready listen")
@@ -363,6 +354,24 @@ fn apply_launch_flags(start: &Start, entry: &mut Entry) -> Result<(), Failure> {
         entry.launch.ready = ready;
     }
     Ok(())
+}
+
+/// A command listens as `--listen` says; its placeholders go with that.
+///
+/// # Errors
+/// It is no command, or names a listener that is not there (exit 2).
+pub(super) fn listen_as_said(launch: &mut Launch, said: Option<Listen>) -> Result<(), Failure> {
+    if let Some(listen) = said {
+        if launch.runtime.listens().is_some() {
+            return Err(Failure::usage("--listen is for a command after --")
+                .tip("apps that are started by their entry are given their listener"));
+        }
+        launch.listen = listen;
+    }
+    match launch.runtime {
+        Runtime::Command => check_placeholders(launch),
+        _ => Ok(()),
+    }
 }
 
 /// A placeholder that would reach the command as it stands, or name a listener that is not there.

@@ -33,7 +33,12 @@ pub fn variables<'f>(
     script: &Script<'_>,
 ) -> Vec<Variable> {
     let mut of_fields: Vec<Variable> = Vec::new();
+    let mut client = None;
     for (name, value) in fields {
+        if name.eq_ignore_ascii_case(CLIENT) {
+            client = Some(value);
+            continue;
+        }
         let Some(name) = variable_of(name) else { continue };
         match of_fields.iter_mut().find(|(known, _)| *known == name) {
             Some((_, values)) => {
@@ -51,11 +56,11 @@ pub fn variables<'f>(
     let (scheme, usual_port): (&[u8], &[u8]) =
         if is_secure { (b"https", b"443") } else { (b"http", b"80") };
     let (host, port) = host_and_port(field(b"HTTP_HOST").unwrap_or_default());
-    let client = field(b"HTTP_X_FORWARDED_FOR")
+    let forwarded = field(b"HTTP_X_FORWARDED_FOR")
         .and_then(|value| value.split(|byte| *byte == b',').next())
         .map(<[u8]>::trim_ascii)
-        .filter(|client| !client.is_empty())
-        .unwrap_or(b"127.0.0.1");
+        .filter(|client| !client.is_empty());
+    let client = client.or(forwarded).unwrap_or(b"127.0.0.1");
     let query = target.iter().position(|byte| *byte == b'?').map(|at| &target[at + 1..]);
 
     let mut told: Vec<Variable> = Vec::with_capacity(of_fields.len() + 18);
@@ -83,6 +88,10 @@ pub fn variables<'f>(
     told.append(&mut of_fields);
     told
 }
+
+/// The edge's word for the client's address, where there are proxies before it and more than one address
+/// in `X-Forwarded-For`, not all of them to be believed.
+const CLIENT: &[u8] = b"Rip-Client";
 
 /// The variable that tells a field, `None` for one that is not told.
 fn variable_of(name: &[u8]) -> Option<Vec<u8>> {
@@ -248,6 +257,14 @@ mod tests {
         );
         let of_fields: Vec<_> = told.iter().filter(|(name, _)| name.starts_with("HTTP")).collect();
         assert_eq!(of_fields, [&("HTTP_X_FINE".to_owned(), "y".to_owned())]);
+    }
+
+    #[test]
+    fn the_edge_knows_the_client_better_than_the_list() {
+        let list = ("X-Forwarded-For", "203.0.113.9, 192.0.2.1");
+        let told = of("/", &[list, ("rip-client", "192.0.2.1")], &Script::default());
+        assert_eq!(value(&told, "REMOTE_ADDR"), Some("192.0.2.1"));
+        assert_eq!(value(&told, "HTTP_RIP_CLIENT"), None);
     }
 
     #[test]

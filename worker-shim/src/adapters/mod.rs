@@ -8,6 +8,7 @@ pub(crate) mod node;
 pub(crate) mod php;
 pub(crate) mod python;
 pub(crate) mod ruby;
+mod shebang;
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};

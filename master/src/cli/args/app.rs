@@ -44,13 +44,13 @@ fn selects() -> impl TypedValueParser<Value = Select> {
     })
 }
 
-fn runtimes() -> impl TypedValueParser<Value = Runtime> {
+pub(super) fn runtimes() -> impl TypedValueParser<Value = Runtime> {
     // The parser knows no others.
     PossibleValuesParser::new(Runtime::ALL.map(Runtime::name))
         .map(|text| Runtime::named(&text).unwrap_or(Runtime::Command))
 }
 
-fn listens() -> impl TypedValueParser<Value = Listen> {
+pub(super) fn listens() -> impl TypedValueParser<Value = Listen> {
     PossibleValuesParser::new(["fd", "path", "port"]).map(|text| match text.as_str() {
         "fd" => Listen::Fd,
         "path" => Listen::Path,

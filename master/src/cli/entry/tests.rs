@@ -308,6 +308,8 @@ fn bun_runs_what_is_locked_by_it_or_typed_where_it_is_there() {
         assert_eq!(by(&tree, word, Some(Runtime::Node)), Runtime::Node, "{word}");
     }
     assert_eq!(by(&tree, "plain.js", None), Runtime::Node);
+    let launch = resolve(Some("typed.ts"), None, &tree.places()).unwrap().launch;
+    assert_eq!(launch.listen, Listen::Path);
 }
 
 #[test]

@@ -133,18 +133,18 @@ def uvicorn_for(label):
         import uvicorn
     except ModuleNotFoundError as error:
         if error.name == "uvicorn":
-            raise Refused(
+            raise Missing(
                 "%s is an ASGI app, which needs the package uvicorn; "
                 "install it with `pip install uvicorn`" % label
             )
         traceback.print_exc()
-        raise Refused(
+        raise Missing(
             "uvicorn needs the module %s, which is not installed; "
             "install it with `pip install %s`" % (error.name, (error.name or "").partition(".")[0])
         )
     version = tuple(int(number) for number in re.findall(r"\d+", uvicorn.__version__)[:2])
     if version < OLDEST_UVICORN:
-        raise Refused(
+        raise Missing(
             "uvicorn %s is too old, %d.%d is needed; install it with `pip install -U uvicorn`"
             % (uvicorn.__version__, *OLDEST_UVICORN)
         )

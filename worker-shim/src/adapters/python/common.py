@@ -16,6 +16,15 @@ LISTENER_FD = 3
 class Refused(Exception):
     """There is no app to serve: one line for the operator."""
 
+    # What the status pipe calls it.
+    word = "STATUS"
+
+
+class Missing(Refused):
+    """Starting again would not help."""
+
+    word = "MISSING"
+
 
 def told(text):
     """Puts a line into the operator's log."""
@@ -23,10 +32,11 @@ def told(text):
     sys.stderr.flush()
 
 
-def refuse(sentence, status_fd):
+def refuse(error, status_fd):
     """Ends the start."""
+    sentence = str(error).replace("\n", " ")
     try:
-        os.write(status_fd, ("STATUS=%s\n" % sentence.replace("\n", " ")).encode())
+        os.write(status_fd, ("%s=%s\n" % (error.word, sentence)).encode())
     except OSError:
         pass
     sys.stderr.write(sentence + "\n")

@@ -9,7 +9,7 @@ ASGI = "ASGI"
 def kind_of(app, label):
     """How an app is called; refuses what is called like neither. `label` names it."""
     if not callable(app):
-        raise Refused("%s cannot be called: it is neither a WSGI nor an ASGI app" % label)
+        raise Missing("%s cannot be called: it is neither a WSGI nor an ASGI app" % label)
     # As uvicorn does it: what an instance holds under that name is preferred to its class's.
     call = app if hasattr(app, "__code__") or isinstance(app, type) else app.__call__
     while isinstance(call, functools.partial):
@@ -35,7 +35,7 @@ def kind_of(app, label):
     elif 3 in fits:
         return ASGI
     if 1 in fits and is_double(app, inspect):
-        raise Refused(
+        raise Missing(
             "%s is an app of ASGI 2, which is called twice and is not served; "
             "make it one of ASGI 3 with `asgiref.compatibility.guarantee_single_callable`" % label
         )
@@ -46,7 +46,7 @@ def kind_of(app, label):
             "aiohttp has a server of its own: "
             "start it as a command, `--listen path -- python3 -m aiohttp.web -U {socket} PKG:MAKE`"
         )
-    raise Refused(
+    raise Missing(
         "%s is called neither as a WSGI app, with environ and start_response, "
         "nor as an ASGI app, with scope, receive and send; %s" % (label, more)
     )

@@ -76,10 +76,10 @@ def load(entry):
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if not is_file and (name == missing or name.startswith(missing + ".")):
-            raise Refused("there is no module %s in %s" % (missing, directory))
+            raise Missing("there is no module %s in %s" % (missing, directory))
         traceback.print_exc()
         package = missing.partition(".")[0]
-        raise Refused(
+        raise Missing(
             "%s needs the module %s, which is not installed; install it with `pip install %s`"
             % (name, missing, package)
         )
@@ -101,7 +101,7 @@ def find(module, name, attribute):
         for part in attribute[:-2].split(".") if factory else attribute.split("."):
             app = getattr(app, part, None)
         if app is None:
-            raise Refused("%s has no %s" % (name, attribute))
+            raise Missing("%s has no %s" % (name, attribute))
         if factory:
             try:
                 app = app()
@@ -112,7 +112,7 @@ def find(module, name, attribute):
         attribute = "application" if hasattr(module, "application") else "app"
         app = getattr(module, attribute, None)
         if app is None:
-            raise Refused(
+            raise Missing(
                 "%s has neither `application` nor `app`; name what is to be served: %s:NAME"
                 % (name, name)
             )

@@ -28,7 +28,7 @@ def main():
             serve_asgi(code, reload == "module")
             return
     except Refused as error:
-        refuse(str(error), status_fd)
+        refuse(error, status_fd)
     settle(reload == "module")
     serve_wsgi(code, reload == "module", concurrency)
 
