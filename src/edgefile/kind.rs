@@ -85,10 +85,7 @@ pub(super) enum Kind {
     User,
     Variable,
     VariableValue,
-    Words {
-        served: &'static [&'static str],
-        later: &'static [&'static str],
-    },
+    Words(&'static [&'static str]),
 }
 
 /// A value that is of its kind.
@@ -122,8 +119,8 @@ impl Wrong {
 
 impl Kind {
     /// One of these words.
-    pub(super) const fn words(served: &'static [&'static str]) -> Self {
-        Self::Words { served, later: &[] }
+    pub(super) const fn words(words: &'static [&'static str]) -> Self {
+        Self::Words(words)
     }
 
     /// What is written, for the schema and for messages: a noun phrase.
@@ -180,8 +177,7 @@ impl Kind {
             Self::UrlPathOr(words) => either("a path such as \"/ready\"".to_owned(), words),
             Self::User => "the name of a user".to_owned(),
             Self::Variable => "the name of a variable".to_owned(),
-            Self::Words { served: [], later } => either(String::new(), later),
-            Self::Words { served, .. } => either(String::new(), served),
+            Self::Words(words) => either(String::new(), words),
         }
     }
 
@@ -235,8 +231,7 @@ impl Kind {
             Self::Upstream => "name or URL",
             Self::UrlPathOr(found) => return words("path", found),
             Self::User => "user",
-            Self::Words { served: [], later } => return words("", later),
-            Self::Words { served, .. } => return words("", served),
+            Self::Words(found) => return words("", found),
         }
         .to_owned()
     }
@@ -276,9 +271,7 @@ impl Kind {
             Self::UrlPath | Self::UrlPathOr(_) => "/ready",
             Self::User => "www-data",
             Self::Variable => "NAME",
-            Self::Words { served: [first, ..], .. }
-            | Self::Words { served: [], later: [first, ..] } => first,
-            Self::Words { .. } => "",
+            Self::Words(words) => words.first().copied().unwrap_or_default(),
         };
         format!("\"{text}\"")
     }
@@ -348,7 +341,7 @@ impl Kind {
                 None => paths::url_path(text).map(|()| own(text)),
             },
             Self::Variable => names::variable(text).map(|()| own(text)),
-            Self::Words { served, later } => self.word(text, served, later),
+            Self::Words(words) => self.word(text, words),
             Self::Id | Self::Path | Self::Text | Self::Upstream | Self::User => {
                 match text.chars().any(char::is_control) {
                     true => Err(Wrong::new(
@@ -436,28 +429,12 @@ impl Kind {
         }
     }
 
-    fn word(
-        self,
-        text: &str,
-        served: &'static [&'static str],
-        later: &'static [&'static str],
-    ) -> Result<Typed, Wrong> {
-        if let Some(word) = served.iter().find(|word| **word == text) {
+    fn word(self, text: &str, words: &'static [&'static str]) -> Result<Typed, Wrong> {
+        if let Some(word) = words.iter().find(|word| **word == text) {
             return Ok(Typed::Word(word));
         }
-        if served.is_empty() && !later.contains(&text) {
-            let message = format!("\"{}\" is not known here", shown(text));
-            return Err(Wrong::new(message, format!("known: {}", self.told())));
-        }
-        if later.contains(&text) {
-            let hint = match served {
-                [] => "leave it out".to_owned(),
-                _ => format!("it serves {}", self.told()),
-            };
-            return Err(Wrong::new(format!("\"{text}\" is not served by this version"), hint));
-        }
         let bare = text.strip_prefix("SIG").unwrap_or(text);
-        let hint = match nearest(bare, served.iter().chain(later).copied()) {
+        let hint = match nearest(bare, words.iter().copied()) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
             None => String::new(),
         };

@@ -94,7 +94,8 @@ fn every_verb_takes_what_every_verb_takes() {
             assert!(verb.takes("--json"), "{:?}", verb.words);
         }
         // Those that ask a master say which, and for how long.
-        let is_local = ["check", "fmt", "why", "schema", "version"].contains(&first);
+        let is_local =
+            ["check", "check-worker", "fmt", "why", "schema", "version"].contains(&first);
         if !prints.contains(&first) && !is_local {
             assert!(verb.takes("--name <NAME>"), "{:?}", verb.words);
             assert!(verb.takes("--timeout <SECONDS>"), "{:?}", verb.words);
@@ -112,7 +113,8 @@ fn every_verb_takes_what_every_verb_takes() {
 
 #[test]
 fn without_a_master_every_verb_that_asks_one_fails_and_says_nothing_on_stdout() {
-    for verb in verbs().iter().filter(|verb| verb.takes("--timeout")) {
+    let asks = |verb: &&Verb| verb.takes("--timeout") && verb.takes("--name");
+    for verb in verbs().iter().filter(asks) {
         // CI scripts tell "nothing to plan for" from a plan that was refused.
         let code = if verb.words.last().is_some_and(|word| word == "plan") { 69 } else { 1 };
         for more in [&["--no-such"][..0], &["--json"]] {

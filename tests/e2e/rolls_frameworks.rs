@@ -12,6 +12,17 @@ fn flask_is_rolled_unnoticed() {
     roll(Setup::framework("flask-ledger"));
 }
 
+/// Two requests at once in each worker, as asynchronous apps are made for.
+#[test]
+fn fastapi_is_rolled_unnoticed() {
+    roll(Setup::framework("fastapi-ledger").concurrency(2));
+}
+
+#[test]
+fn express_is_rolled_unnoticed() {
+    roll(Setup::framework("express-ledger"));
+}
+
 fn roll(setup: Setup) {
     let setup = setup.with_record().workers(2);
     let mut server = setup.flag("--reload", "none").flag("--surge", "100%").start();

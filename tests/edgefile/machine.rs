@@ -1,6 +1,6 @@
 //! A machine that exists only in this file.
 
-use rip::contract::app::{Launch, Listen, Ready, Runtime};
+use rip::contract::app::{Launch, Ready, Runtime};
 use rip::contract::attempt::AttemptCode;
 use rip::edgefile::surroundings::{Asked, Resolved, Surroundings, Trouble};
 
@@ -17,7 +17,7 @@ fn launch(runtime: Runtime, argv: Vec<String>, asked: &Asked<'_>) -> Launch {
         runtime,
         argv,
         cwd: asked.cwd.map_or("/srv".to_owned(), absolute),
-        listen: Listen::default(),
+        listen: runtime.listens().unwrap_or_default(),
         ready: Ready::default(),
         stop_signal: "TERM".to_owned(),
         setup: None,
@@ -50,8 +50,10 @@ impl Surroundings for Machine {
             let launch = launch(Runtime::Builtin, vec![name.to_owned()], asked);
             return Ok(Resolved { shown, launch, watch: Vec::new() });
         }
-        let launch = launch(Runtime::Python, vec![absolute(entry)], asked);
-        Ok(Resolved { shown, launch, watch: vec!["*.py".to_owned(), "*.html".to_owned()] })
+        let runtime = asked.runtime.and_then(Runtime::named).unwrap_or(Runtime::Python);
+        let watch = runtime.sources().iter().map(|glob| (*glob).to_owned()).collect();
+        let launch = launch(runtime, vec![absolute(entry)], asked);
+        Ok(Resolved { shown, launch, watch })
     }
 
     fn command(&self, argv: &[String], asked: &Asked<'_>) -> Result<Resolved, Trouble> {

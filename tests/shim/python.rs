@@ -269,16 +269,17 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
     let message = refused("x = 1", "app.py");
     assert_eq!(
         message,
-        "app.py has neither `application` nor `app`; name the WSGI callable: app.py:NAME"
+        "app.py has neither `application` nor `app`; name what is to be served: app.py:NAME"
     );
     assert_eq!(refused("x = 1", "app.py:nope"), "app.py has no nope");
-    assert_eq!(refused("app = 1", "app"), "app in app cannot be called: it is no WSGI app");
+    assert_eq!(
+        refused("app = 1", "app"),
+        "app in app cannot be called: it is neither a WSGI nor an ASGI app"
+    );
     let message = refused("x = 1", "pkg.nope:app");
     assert!(message.starts_with("there is no module pkg in "), "{message}");
     let message = refused("syntax error", "app.py");
     assert!(message.starts_with("app.py cannot be imported: SyntaxError: "), "{message}");
-    let message = refused("async def app(scope, receive, send): pass", "app.py");
-    assert!(message.contains("is an ASGI app, which needs the package uvicorn"), "{message}");
     assert!(refused("", "nope.py").ends_with("/nope.py does not exist"));
 }
 
@@ -293,4 +294,32 @@ fn entries_may_be_modules_attributes_and_factories() {
         assert_eq!(shim.get("/").text(), "found", "{entry}");
         shim.stop();
     }
+}
+
+#[test]
+fn a_file_of_a_package_is_imported_as_such() {
+    let served = |package: &str, entry: &str| {
+        let directory = Directory::new();
+        directory.write(&format!("{package}/__init__.py"), "WHO = 'the package'\n");
+        directory.write(&format!("{package}/sub/__init__.py"), "");
+        directory.write(&format!("{package}/sub/beside.py"), "");
+        let text = format!(
+            "import os, {package}\nfrom .. import WHO\nimport beside\n\
+             def app(e, s):\n    s('200 OK', [])\n    return [WHO.encode(), __name__.encode()]\n"
+        );
+        directory.write(&format!("{package}/sub/app.py"), &text);
+        let mut spec = spec(&directory, Runtime::Python, &[entry]);
+        spec.launch.cwd = directory.join(&format!("{package}/sub"));
+        Shim::start(directory, spec)
+    };
+    let mut shim = served("shop", "app.py");
+    shim.joined();
+    assert_eq!(shim.get("/").text(), "the packageshop.sub.app");
+    shim.stop();
+    // One that is called as a module of the standard library is none, or it would be in its place.
+    let (_, message) = served("site", "app.py").failed();
+    assert!(
+        message.contains("attempted relative import with no known parent package"),
+        "{message}"
+    );
 }

@@ -4,7 +4,7 @@
 use crate::answer::Answer;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -42,10 +42,10 @@ impl Connection {
                 Stream::Unix(unix(Path::new(&path))?)
             }
             Target::Port(port) => {
-                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
-                // On loopback it is accepted or refused at once; only a full backlog waits.
-                let stream = TcpStream::connect_timeout(&address, Duration::from_millis(100))?;
-                stream.set_nonblocking(true)?;
+                // Some take `localhost` for the second; what is told is that nobody is at the first.
+                let stream = tcp(IpAddr::V4(Ipv4Addr::LOCALHOST), *port).or_else(|error| {
+                    tcp(IpAddr::V6(Ipv6Addr::LOCALHOST), *port).map_err(|_| error)
+                })?;
                 Stream::Tcp(stream)
             }
         };
@@ -126,6 +126,18 @@ impl Connection {
             }
         }
     }
+}
+
+/// On loopback a connection is accepted or refused at once; only a full backlog waits.
+fn tcp(address: IpAddr, port: u16) -> io::Result<TcpStream> {
+    let address = SocketAddr::from((address, port));
+    let stream = TcpStream::connect_timeout(&address, Duration::from_millis(100))?;
+    if stream.local_addr()? == stream.peer_addr()? {
+        // The kernel can join a port to itself while nobody listens there.
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    stream.set_nonblocking(true)?;
+    Ok(stream)
 }
 
 fn unix(path: &Path) -> io::Result<UnixStream> {

@@ -312,22 +312,34 @@ fn not_found(name: &OsStr, cwd: &Path) -> String {
             format!("{} does not exist", path.display())
         };
     }
-    let how = match &*name {
-        "python3" | "python" => "install it with `apt install python3`, or the like",
-        "gunicorn" | "uvicorn" | "hypercorn" | "granian" | "waitress-serve" | "daphne" => {
-            return format!("{name} was not found on PATH; install it with `pip install {name}`");
+    format!("{name} was not found on PATH; {}", how_to_get(&name))
+}
+
+/// How a program that apps are started with is had. What a package of the app's own would bring is
+/// said first: the way of its language.
+pub(crate) fn how_to_get(name: &str) -> String {
+    let system = |package: &str| format!("install it with `apt install {package}`, or the like");
+    match name {
+        "python3" | "python" => system("python3"),
+        "gunicorn" | "uvicorn" | "hypercorn" | "granian" | "waitress-serve" | "daphne"
+        | "uwsgi" => {
+            let package = if name == "waitress-serve" { "waitress" } else { name };
+            format!("install it with `pip install {package}`")
         }
-        "uwsgi" => "install it with `pip install uwsgi`",
-        "node" | "npm" | "npx" => "install it with `apt install nodejs npm`, or from nodejs.org",
-        "bun" => "install it from bun.sh",
-        "deno" => "install it from deno.com",
-        "ruby" => "install it with `apt install ruby`, or the like",
-        "puma" => "install it with `gem install puma`",
-        "bundle" => "install it with `gem install bundler`",
-        "php" => "install it with `apt install php-cli`, or the like",
-        _ => "install it, or give its full path",
-    };
-    format!("{name} was not found on PATH; {how}")
+        "node" | "npm" | "npx" => {
+            "install it with `apt install nodejs npm`, or from nodejs.org".to_owned()
+        }
+        "bun" => "install it from bun.sh".to_owned(),
+        "deno" => "install it from deno.com".to_owned(),
+        "ruby" => system("ruby"),
+        "puma" | "rackup" | "bundle" => {
+            let package = if name == "bundle" { "bundler" } else { name };
+            format!("install it with `gem install {package}`")
+        }
+        "php" => system("php-cli"),
+        "php-cgi" | "php-fpm" | "perl" => system(name),
+        _ => "install it, or give its full path".to_owned(),
+    }
 }
 
 /// A program that is there and cannot run.

@@ -29,6 +29,7 @@ mod host;
 mod identity;
 mod join;
 mod life;
+mod port;
 mod ready;
 mod relay;
 mod report;

@@ -72,7 +72,7 @@ impl Life<'_> {
     /// Lives until nothing of the app is left.
     pub(crate) fn run(mut self, prober: Prober) -> Ending {
         let mut phase = Phase::Readying(Box::new(prober));
-        let mut status = None;
+        let mut excuse = None;
         loop {
             let lifeline_ended = self.wait(&phase);
             let now = Instant::now();
@@ -85,7 +85,8 @@ impl Life<'_> {
                     (Said::Stopping, Phase::Serving | Phase::Joining { .. }) => {
                         phase = self.leave(phase, now);
                     }
-                    (Said::Status(text), _) => status = Some(text),
+                    (Said::Status(text), _) => excuse = Some((BootStage::Ready, text)),
+                    (Said::Missing(text), _) => excuse = Some((BootStage::Find, text)),
                     (Said::Ready | Said::Stopping, _) => {}
                 }
             }
@@ -98,7 +99,7 @@ impl Life<'_> {
             // An answer can be there before anybody waits for it: on until nothing changes.
             loop {
                 let before = discriminant(&phase);
-                match self.advance(phase, status.as_deref(), now) {
+                match self.advance(phase, excuse.as_ref(), now) {
                     Ok(next) => phase = next,
                     Err(ending) => {
                         self.family.end();
@@ -189,14 +190,14 @@ impl Life<'_> {
     fn advance(
         &mut self,
         phase: Phase,
-        status: Option<&str>,
+        excuse: Option<&(BootStage, String)>,
         now: Instant,
     ) -> Result<Phase, Ending> {
         if let Some(fate) = self.family.fate() {
-            return self.without_app(phase, fate, status, now);
+            return self.without_app(phase, fate, excuse, now);
         }
         match phase {
-            Phase::Readying(prober) => self.readying(prober, now),
+            Phase::Readying(prober) => self.readying(prober, excuse, now),
             Phase::Joining { leave } => self.joining(leave, now),
             Phase::Serving => {
                 self.control.turn();
@@ -214,7 +215,12 @@ impl Life<'_> {
         }
     }
 
-    fn readying(&mut self, mut prober: Box<Prober>, now: Instant) -> Result<Phase, Ending> {
+    fn readying(
+        &mut self,
+        mut prober: Box<Prober>,
+        excuse: Option<&(BootStage, String)>,
+        now: Instant,
+    ) -> Result<Phase, Ending> {
         if let Some(keep_alive) = prober.turn(now) {
             self.control.join(self.spec, self.family.app_pid(), keep_alive);
             return Ok(Phase::Joining { leave: false });
@@ -223,7 +229,7 @@ impl Life<'_> {
             let message = format!(
                 "the app was not ready within {} ms: {}",
                 self.spec.start_timeout_ms,
-                prober.last()
+                excuse.map_or_else(|| prober.last(), |(_, text)| text)
             );
             return Err(self.failed(BootStage::Ready, message));
         }
@@ -252,7 +258,7 @@ impl Life<'_> {
         &mut self,
         phase: Phase,
         fate: Fate,
-        status: Option<&str>,
+        excuse: Option<&(BootStage, String)>,
         now: Instant,
     ) -> Result<Phase, Ending> {
         match phase {
@@ -261,16 +267,16 @@ impl Life<'_> {
                 Err(Ending::Fate(fate))
             }
             Phase::Readying(_) | Phase::Joining { .. } => {
-                let message = match status {
-                    Some(text) => text.to_owned(),
+                let (stage, message) = match excuse {
+                    Some((stage, text)) => (*stage, text.clone()),
                     None if fate == Fate::Exited(0) => {
-                        "the app's process ended (exited with status 0) \
-                         before it was ready; it must stay in the foreground"
-                            .to_owned()
+                        let message = "the app's process ended (exited with status 0) \
+                                       before it was ready; it must stay in the foreground";
+                        (BootStage::Ready, message.to_owned())
                     }
-                    None => format!("the app {fate} before it was ready"),
+                    None => (BootStage::Ready, format!("the app {fate} before it was ready")),
                 };
-                Err(self.failed(BootStage::Ready, message))
+                Err(self.failed(stage, message))
             }
             Phase::Serving | Phase::Quitting { .. } => Err(Ending::Fate(fate)),
             Phase::Stopping { kill_at, .. } if self.family.is_extinct() || kill_at <= now => {

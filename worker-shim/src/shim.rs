@@ -10,6 +10,7 @@ use crate::host::{self, Program};
 use crate::identity::Identity;
 use crate::join::Control;
 use crate::life::{Ending, Life};
+use crate::port::Port;
 use crate::ready::Prober;
 use crate::relay;
 use crate::report::{Failure, Reporter};
@@ -209,7 +210,7 @@ enum Socket {
     Theirs,
     Relayed {
         listener: UnixListener,
-        port: u16,
+        port: Port,
     },
 }
 
@@ -240,8 +241,8 @@ impl Socket {
             }
             Listen::Path => Self::Theirs,
             Listen::Port => {
-                let port = relay::free_port().map_err(|error| {
-                    Failure::io(BootStage::Bind, "no free port on 127.0.0.1", &error)
+                let port = Port::claim().map_err(|error| {
+                    Failure::io(BootStage::Bind, "there is no free port", &error)
                 })?;
                 Self::Relayed { listener: bind(0o177)?, port }
             }
@@ -250,7 +251,7 @@ impl Socket {
 
     fn port(&self) -> Option<u16> {
         match self {
-            Self::Relayed { port, .. } => Some(*port),
+            Self::Relayed { port, .. } => Some(port.number()),
             Self::Inherited { .. } | Self::Theirs => None,
         }
     }
@@ -280,10 +281,11 @@ impl Socket {
                 Ok(Target::Unix(spec.socket.clone().into()))
             }
             Self::Relayed { listener, port } => {
+                let number = port.number();
                 relay::start(listener, port).map_err(|error| {
                     Failure::io(BootStage::Start, "the relay cannot be started", &error)
                 })?;
-                Ok(Target::Port(port))
+                Ok(Target::Port(number))
             }
         }
     }

@@ -12,6 +12,8 @@ pub(crate) enum Said {
     Ready,
     /// `STATUS=…`: a sentence for the operator, shown if it ends before it is ready.
     Status(String),
+    /// `MISSING=…`: the same, where starting again would not help.
+    Missing(String),
     /// `STOPPING=1`: please retire me.
     Stopping,
 }
@@ -61,12 +63,14 @@ impl StatusPipe {
 }
 
 fn understand(line: &[u8]) -> Option<Said> {
-    match line.trim_ascii() {
+    let line = line.trim_ascii();
+    let after = |name: &[u8]| {
+        line.strip_prefix(name).map(|text| String::from_utf8_lossy(text).into_owned())
+    };
+    match line {
         b"READY=1" => Some(Said::Ready),
         b"STOPPING=1" => Some(Said::Stopping),
-        other => other
-            .strip_prefix(b"STATUS=")
-            .map(|text| Said::Status(String::from_utf8_lossy(text).into_owned())),
+        _ => after(b"STATUS=").map(Said::Status).or_else(|| after(b"MISSING=").map(Said::Missing)),
     }
 }
 
@@ -80,8 +84,9 @@ mod tests {
         let mut said = Vec::new();
         pipe.take(b"REA", &mut said);
         pipe.take(b"DY=1\nNOISE\nSTATUS=no such module\nSTOP", &mut said);
-        pipe.take(b"PING=1\r\n", &mut said);
+        pipe.take(b"PING=1\r\nMISSING=uvicorn\n", &mut said);
         let status = Said::Status("no such module".to_owned());
-        assert_eq!(said, [Said::Ready, status, Said::Stopping]);
+        let missing = Said::Missing("uvicorn".to_owned());
+        assert_eq!(said, [Said::Ready, status, Said::Stopping, missing]);
     }
 }

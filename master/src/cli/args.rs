@@ -4,6 +4,7 @@ mod app;
 mod ask;
 mod certs;
 mod changes;
+mod check_worker;
 mod ctl;
 mod deadlines;
 mod edge;
@@ -22,6 +23,7 @@ pub use app::AppFlags;
 pub use ask::{Ask, Drain, Events, OnApp, Order, Scale, Stop};
 pub use certs::{CertVerb, ListCerts, RenewCert};
 pub use changes::ChangeFlags;
+pub use check_worker::CheckWorker;
 pub use ctl::{CtlVerb, Explain, Top};
 pub use deadlines::DeadlineFlags;
 pub use edge::EdgeFlags;
@@ -134,6 +136,8 @@ pub enum Verb {
     Remove(RemoveHost),
     /// Say what is wrong with an Edgefile
     Check(Check),
+    /// Say whether a server can be a worker, by trying it
+    CheckWorker(CheckWorker),
     /// Format an Edgefile
     Fmt(Fmt),
     /// Say what a reload would do, without doing it

@@ -7,7 +7,7 @@
 
 use super::args::Start;
 use super::changes;
-use super::entry::{self, Places};
+use super::entry::{self, Named, Places};
 use super::exit::Failure;
 use super::start::{self, World};
 use super::surroundings::Machine;
@@ -110,7 +110,8 @@ fn format(job: &Job) -> Formatted {
 fn added(app: &AddedApp, world: &World) -> Result<AppDescriptor, Failure> {
     let root = PathBuf::from("/");
     let places = Places { cwd: root, ..world.places.clone() };
-    let mut entry = entry::resolve(Some(&app.entry), None, &places)?;
+    let named = Named { word: Some(&app.entry), ..Named::default() };
+    let mut entry = entry::resolve(named, &places)?;
     entry.launch.setup = changes::setup_file(&entry.launch)?;
     start::app(&Start::default(), world, app.id.clone(), vec![app.host.clone()], entry)
 }

@@ -1,10 +1,30 @@
 //! What the operator named: from the words of the command line to how a worker is started.
 //!
-//! The words are taken literally: nothing is guessed from a path that does not exist, and what
-//! this version cannot start by itself is refused with the command that would start it.
+//! The words are taken literally: nothing is guessed from a path that does not exist. What runs a
+//! file follows from its name; what runs a directory, from the files in it:
+//!
+//! ```text
+//! a Procfile with a web process           that command, on a port
+//! app.py …, config.ru, index.php,         its runtime; two of them are told apart by the operator
+//!   index.cgi, server.js …
+//! package.json                            what `npm start` would run, else `main`
+//! marks of apps that have to be built,    refused, with the command that starts them
+//!   or of none that we know
+//! nothing of all that                     its files are served
+//! ```
+
+mod cgi;
+mod command;
+mod marks;
+mod node;
+mod package;
+mod php;
+mod procfile;
+pub mod python;
+mod ruby;
+mod shell;
 
 use super::exit::Failure;
-use super::python;
 use super::suggest::nearest;
 use rip::contract::app::{Launch, Listen, Ready, Runtime};
 use rip::wire::runtime_dir::sanitise_name;
@@ -43,6 +63,17 @@ pub struct Files {
     pub dir: String,
 }
 
+/// What the operator says of an app.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Named<'a> {
+    /// The entry, or the directory a command runs in; the current directory when it is left out.
+    pub word: Option<&'a str>,
+    /// A command.
+    pub argv: Option<&'a [String]>,
+    /// What runs it, where that is not to follow from the entry.
+    pub runtime: Option<Runtime>,
+}
+
 /// Where things are looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
@@ -54,6 +85,13 @@ pub struct Places {
     pub packages: Vec<PathBuf>,
     /// Where the entry was written.
     pub written: Written,
+}
+
+impl Places {
+    /// Whether the program `name` is on `$PATH`.
+    fn has_program(&self, name: &str) -> bool {
+        self.programs.iter().any(|directory| is_executable(&directory.join(name)))
+    }
 }
 
 /// Where an entry was written, and so where what mends it is to be written.
@@ -75,6 +113,22 @@ impl Written {
         }
     }
 
+    /// How it is said what runs an entry.
+    fn runtime(self, runtime: Runtime) -> String {
+        match self {
+            Self::CommandLine => format!("--runtime {}", runtime.name()),
+            Self::Edgefile => format!("runtime \"{}\"", runtime.name()),
+        }
+    }
+
+    /// How the entry `path` is named.
+    fn entry(self, path: &str) -> String {
+        match self {
+            Self::CommandLine => format!("rip-master start {path}"),
+            Self::Edgefile => format!("entry \"{path}\""),
+        }
+    }
+
     /// How the server `argv`, which gets its listener by `listen`, is started in `directory`.
     fn starts(self, directory: &Path, listen: Option<&str>, argv: &str) -> String {
         match self {
@@ -92,23 +146,65 @@ impl Written {
     }
 }
 
-/// The entry called `word`, or the command `argv` in the directory `word`.
+/// A directory that may be an app's.
+#[derive(Clone, Copy, Debug)]
+struct Directory<'a> {
+    /// As the operator wrote it.
+    shown: &'a str,
+    /// Absolute.
+    path: &'a Path,
+    places: &'a Places,
+}
+
+impl Directory<'_> {
+    /// The first of `names` that is a file in it.
+    fn first<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        names.iter().copied().find(|name| self.has(name))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.path.join(name).is_file()
+    }
+
+    /// The file `name` in it, as the operator would write it.
+    fn shown_file(&self, name: &str) -> String {
+        match self.shown.trim_end_matches('/') {
+            "." => name.to_owned(),
+            shown => format!("{shown}/{name}"),
+        }
+    }
+
+    /// The app of `runtime` that `target`, a path, is; named after the directory, and run in `cwd`.
+    fn app(&self, runtime: Runtime, target: &Path, cwd: &Path) -> Result<Entry, Failure> {
+        Ok(Entry {
+            shown: self.shown.to_owned(),
+            name: name_of_directory(self.path).unwrap_or_else(|| "app".to_owned()),
+            launch: launch(runtime, vec![text(target)?], cwd)?,
+        })
+    }
+
+    /// The command `argv`, which listens on a port.
+    fn server(&self, argv: Vec<String>) -> Result<Entry, Failure> {
+        let launch = launch(Runtime::Command, argv, self.path)?;
+        Ok(Entry {
+            shown: self.shown.to_owned(),
+            name: name_of_directory(self.path).unwrap_or_else(|| "app".to_owned()),
+            launch: Launch { listen: Listen::Port, ..launch },
+        })
+    }
+}
+
+/// The entry or the command.
 ///
 /// # Errors
-/// What is missing and what was looked for, or how to start what this version cannot.
-pub fn resolve(
-    word: Option<&str>,
-    argv: Option<&[String]>,
-    places: &Places,
-) -> Result<Entry, Failure> {
-    match find(word, argv, places)? {
+/// What is missing and what was looked for, or how to start what we cannot.
+pub fn resolve(named: Named<'_>, places: &Places) -> Result<Entry, Failure> {
+    match find(named, places)? {
         Found::App(entry) => Ok(entry),
         Found::Files(files) => Err(Failure::configuration(format!(
-            "nothing to start in {}: looked for {}, a manage.py with */wsgi.py, and marks of other \
-             runtimes ({})",
+            "nothing to start in {}: looked for {}",
             files.dir,
-            python::FILES.join(", "),
-            FOREIGN.join(", ")
+            looked_for()
         ))
         .tip(format!("name the entry, or give a command: {}", places.written.command()))),
     }
@@ -118,15 +214,19 @@ pub fn resolve(
 ///
 /// # Errors
 /// Likewise, but for such a directory.
-pub fn find(
-    word: Option<&str>,
-    argv: Option<&[String]>,
-    places: &Places,
-) -> Result<Found, Failure> {
+pub fn find(named: Named<'_>, places: &Places) -> Result<Found, Failure> {
+    let Named { word, argv, runtime } = named;
     match (word, argv) {
-        (word, Some(argv)) => command(word, argv, places).map(Found::App),
-        (None, None) => directory(".", &places.cwd, places.written),
-        (Some(word), None) => named(word, places),
+        (word, Some(argv)) => match runtime {
+            None | Some(Runtime::Command) => command::run(word, argv, places).map(Found::App),
+            Some(other) => {
+                let message =
+                    format!("--runtime {} is for an entry, not for a command", other.name());
+                Err(Failure::usage(message).tip("leave --runtime out"))
+            }
+        },
+        (None, None) => directory(".", &places.cwd, runtime, places),
+        (Some(word), None) => named_by(word, runtime, places),
     }
 }
 
@@ -135,33 +235,73 @@ pub fn is_entry(word: &str, places: &Places) -> bool {
     word.contains(['/', ':']) || word.starts_with('.') || places.cwd.join(word).exists()
 }
 
-fn named(word: &str, places: &Places) -> Result<Found, Failure> {
+/// What makes a directory an app's, for those who named one that is none.
+pub(super) fn looked_for() -> String {
+    format!(
+        "a Procfile, {}, a manage.py with */wsgi.py, config.ru, index.php, index.cgi, server.js and \
+         its like, package.json",
+        python::FILES.join(", ")
+    )
+}
+
+fn named_by(word: &str, runtime: Option<Runtime>, places: &Places) -> Result<Found, Failure> {
     let path = places.cwd.join(word);
     if path.is_dir() && !word.starts_with("builtin:") {
-        return directory(word, &absolute(&path)?, places.written);
+        return directory(word, &absolute(&path)?, runtime, places);
     }
-    single(word, &path, places).map(Found::App)
+    single(word, &path, runtime, places).map(Found::App)
 }
 
 /// An entry that is no directory.
-fn single(word: &str, path: &Path, places: &Places) -> Result<Entry, Failure> {
+fn single(
+    word: &str,
+    path: &Path,
+    runtime: Option<Runtime>,
+    places: &Places,
+) -> Result<Entry, Failure> {
     if let Some(name) = word.strip_prefix("builtin:") {
+        is_run_by(word, Runtime::Builtin, runtime, places)?;
         return builtin(word, name, places);
     }
     if path.is_file() {
-        return file(word, &absolute(path)?, places.written);
+        return file(word, &absolute(path)?, runtime, places);
     }
     match word.rsplit_once(':') {
         Some((file, attribute)) if file.ends_with(".py") => {
+            is_run_by(word, Runtime::Python, runtime, places)?;
             let path = places.cwd.join(file);
             if !path.is_file() {
                 return Err(missing(file, &path, places.written));
             }
             python::file(word, &absolute(&path)?, Some(attribute))
         }
-        Some((module, _)) if !module.contains('/') => python::module(word, module, places),
+        Some((module, _)) if !module.contains('/') => {
+            is_run_by(word, Runtime::Python, runtime, places)?;
+            python::module(word, module, places)
+        }
         _ => Err(missing(word, path, places.written)),
     }
+}
+
+/// That `word`, which only `by` can run, was not said to be run by another.
+fn is_run_by(
+    word: &str,
+    by: Runtime,
+    runtime: Option<Runtime>,
+    places: &Places,
+) -> Result<(), Failure> {
+    match runtime.filter(|runtime| *runtime != by) {
+        None => Ok(()),
+        Some(other) => Err(foreign(word, other, places)),
+    }
+}
+
+fn foreign(word: &str, runtime: Runtime, places: &Places) -> Failure {
+    let failure = Failure::configuration(format!("'{word}' is not run by {}", runtime.name()));
+    failure.tip(match places.written {
+        Written::CommandLine => "leave --runtime out: it follows from the entry",
+        Written::Edgefile => "leave `runtime` out: it follows from the entry",
+    })
 }
 
 fn missing(word: &str, path: &Path, written: Written) -> Failure {
@@ -169,8 +309,10 @@ fn missing(word: &str, path: &Path, written: Written) -> Failure {
     let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let failure =
         Failure::configuration(format!("'{word}' not found: looked for {}", path.display()));
-    if path.with_extension("py").is_file() {
-        return failure.tip(format!("did you mean '{word}.py'?"));
+    let last = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let with = |extension: &&&str| path.with_file_name(format!("{last}.{extension}")).is_file();
+    if let Some(extension) = EXTENSIONS.iter().find(with) {
+        return failure.tip(format!("did you mean '{word}.{extension}'?"));
     }
     let beside: Vec<String> = path
         .parent()
@@ -180,14 +322,14 @@ fn missing(word: &str, path: &Path, written: Written) -> Failure {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
     let names: Vec<&str> = beside.iter().map(String::as_str).collect();
-    let last = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match nearest(last, &names) {
         Some(meant) => {
             let prefix = word.strip_suffix(last).unwrap_or_default();
             failure.tip(format!("did you mean '{prefix}{meant}'?"))
         }
         None => failure.tip(format!(
-            "an entry is a directory, a .py file, pkg.module:attr, builtin:NAME or {}",
+            "an entry is a directory, a file such as app.py, server.js, config.ru or index.php, \
+             pkg.module:attr, builtin:NAME or {}",
             written.command()
         )),
     }
@@ -208,94 +350,86 @@ fn builtin(word: &str, name: &str, places: &Places) -> Result<Entry, Failure> {
     })
 }
 
-fn command(word: Option<&str>, argv: &[String], places: &Places) -> Result<Entry, Failure> {
-    let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
-        return Err(Failure::usage("nothing follows '--'")
-            .tip("for example rip-master start . http:8080 -- gunicorn app:app"));
-    };
-    let cwd = places.cwd.join(word.unwrap_or("."));
-    if !cwd.is_dir() {
-        let shown = word.unwrap_or(".");
-        return Err(Failure::configuration(format!(
-            "'{shown}' is not a directory; before '-- {program}' stands the directory it runs in"
-        ))
-        .tip(format!("to name the app: rip-master start . {shown} -- {program} …")));
-    }
-    let cwd = absolute(&cwd)?;
-    find_program(program, &cwd, &places.programs)?;
-    Ok(Entry {
-        shown: argv.join(" "),
-        name: name_of_directory(&cwd)
-            .or_else(|| sanitise_name(program.rsplit('/').next().unwrap_or_default()))
-            .unwrap_or_else(|| "app".to_owned()),
-        launch: launch(Runtime::Command, argv.to_vec(), &cwd)?,
-    })
-}
-
-fn find_program(program: &str, cwd: &Path, programs: &[PathBuf]) -> Result<(), Failure> {
-    let executable = |path: &Path| {
-        path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-    };
-    if program.contains('/') {
-        let path = cwd.join(program);
-        return match (executable(&path), path.exists()) {
-            (true, _) => Ok(()),
-            (false, true) => Err(Failure::configuration(format!(
-                "'{}' is not an executable file",
-                path.display()
-            ))
-            .tip(format!("chmod +x {}", path.display()))),
-            (false, false) => {
-                Err(Failure::configuration(format!("'{}' not found", path.display())))
-            }
-        };
-    }
-    if programs.iter().any(|directory| executable(&directory.join(program))) {
-        return Ok(());
-    }
-    let searched: Vec<String> =
-        programs.iter().map(|directory| directory.display().to_string()).collect();
-    let failure = Failure::configuration(format!(
-        "program '{program}' not found in PATH ({})",
-        searched.join(":")
-    ));
-    Err(if cwd.join(program).exists() {
-        failure.tip(format!("for the file in {}: ./{program}", cwd.display()))
-    } else {
-        failure.tip(format!("install {program}, or give its path"))
-    })
-}
-
-fn file(word: &str, path: &Path, written: Written) -> Result<Entry, Failure> {
+/// The app in the file at `path`.
+fn file(
+    word: &str,
+    path: &Path,
+    runtime: Option<Runtime>,
+    places: &Places,
+) -> Result<Entry, Failure> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let base = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if base.ends_with(".py") {
-        return python::file(word, path, None);
+    let extension = base.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let place = Directory { shown: word, path: parent, places };
+    let by_name = match (base, extension) {
+        (_, "py") => Some(Runtime::Python),
+        (_, "ru") => Some(Runtime::Ruby),
+        (_, "php") => Some(Runtime::Php),
+        (_, "cgi") => Some(Runtime::Cgi),
+        // Or by Bun, see there.
+        _ if node::is_script(extension) => Some(Runtime::Node),
+        ("Procfile" | "package.json", _) => Some(Runtime::Command),
+        _ => None,
+    };
+    match (runtime.or(by_name), by_name) {
+        (Some(Runtime::Python), Some(Runtime::Python)) => python::file(word, path, None),
+        (Some(Runtime::Ruby), Some(Runtime::Ruby)) => ruby::file(word, path),
+        (Some(Runtime::Php), Some(Runtime::Php)) => php::file(word, path),
+        // What has any name can be made for these.
+        (Some(Runtime::Cgi), _) => cgi::file(word, path),
+        (Some(Runtime::Node | Runtime::Bun), Some(Runtime::Command)) if base == "package.json" => {
+            node::in_directory(&place, runtime)?.ok_or_else(|| package::says_nothing(&place))
+        }
+        (Some(Runtime::Node | Runtime::Bun), _) => node::file(word, path, runtime, places),
+        (Some(Runtime::Command), Some(Runtime::Command)) if base == "Procfile" => {
+            procfile::in_directory(&place)?.ok_or_else(|| procfile::says_nothing(&place))
+        }
+        (Some(Runtime::Command), Some(Runtime::Command)) => {
+            node::in_directory(&place, runtime)?.ok_or_else(|| package::says_nothing(&place))
+        }
+        (Some(Runtime::Command), _) => command::file(word, path, places),
+        (Some(other), _) => Err(foreign(word, other, places)),
+        (None, _) => Err(marks::file(word, base, path, places.written)),
     }
-    if let Some(refusal) = not_yet(base, parent, written) {
-        return Err(refusal);
-    }
-    let executable = path.metadata().is_ok_and(|data| data.permissions().mode() & 0o111 != 0);
-    let failure = Failure::configuration(format!("'{word}' is no app this version can start"));
-    Err(if executable {
-        failure.tip(format!(
-            "if it is an HTTP server: {} (CGI scripts are not run yet)",
-            written.starts(parent, None, &format!("./{base}"))
-        ))
-    } else {
-        failure.tip(format!("an app is a .py file, a directory with one, or {}", written.command()))
-    })
 }
 
-fn directory(word: &str, path: &Path, written: Written) -> Result<Found, Failure> {
-    if let Some(entry) = python::in_directory(word, path)? {
+/// The app in the directory at `path`, or its files.
+fn directory(
+    word: &str,
+    path: &Path,
+    runtime: Option<Runtime>,
+    places: &Places,
+) -> Result<Found, Failure> {
+    let place = Directory { shown: word, path, places };
+    if let Some(runtime) = runtime {
+        return in_directory(&place, runtime)?
+            .map(Found::App)
+            .ok_or_else(|| nothing_for(&place, runtime));
+    }
+    if let Some(entry) = procfile::in_directory(&place)? {
         return Ok(Found::App(entry));
     }
-    for base in FOREIGN {
-        if path.join(base).exists() {
-            return Err(not_yet(base, path, written)
-                .unwrap_or_else(|| Failure::configuration(format!("'{base}' cannot be started"))));
-        }
+    let marks: Vec<(String, Runtime)> = [
+        python::mark(&place),
+        ruby::mark(&place),
+        php::mark(&place),
+        cgi::mark(&place),
+        node::mark(&place),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let found = match marks.as_slice() {
+        // For Node the package may say more than the names of files.
+        [] | [(_, Runtime::Node | Runtime::Bun)] => node::in_directory(&place, None)?,
+        [(_, runtime)] => in_directory(&place, *runtime)?,
+        [one, other, ..] => return Err(several(&place, one, other)),
+    };
+    if let Some(entry) = found {
+        return Ok(Found::App(entry));
+    }
+    if let Some(refusal) = marks::in_directory(&place) {
+        return Err(refusal);
     }
     Ok(Found::Files(Files {
         shown: word.to_owned(),
@@ -304,33 +438,51 @@ fn directory(word: &str, path: &Path, written: Written) -> Result<Found, Failure
     }))
 }
 
-/// The refusal of an entry that another runtime would run, with the command that runs it today.
-fn not_yet(base: &str, directory: &Path, written: Written) -> Option<Failure> {
-    let extension = base.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let (kind, listen, argv) = match (base, extension) {
-        ("config.ru", _) | (_, "ru" | "rb") => {
-            ("a Ruby app", Some("path"), "bundle exec puma -b unix://{socket}".to_owned())
-        }
-        ("package.json", _) => ("a Node app", Some("port"), "npm start".to_owned()),
-        (_, "js" | "mjs" | "cjs" | "ts") => ("a Node app", Some("port"), format!("node {base}")),
-        (_, "php") => ("a PHP app", Some("port"), "php -S 127.0.0.1:{port}".to_owned()),
-        ("asgi.py", _) => ("an ASGI app", None, "uvicorn asgi:application --fd {fd}".to_owned()),
-        ("Cargo.toml", _) => ("a Rust app", None, "target/release/PROGRAM".to_owned()),
-        ("go.mod", _) => ("a Go app", None, "./PROGRAM".to_owned()),
-        (_, "cgi" | "pl") => {
-            return Some(
-                Failure::configuration(format!("'{base}' looks like a CGI script"))
-                    .tip("CGI is not available in this version yet"),
-            );
-        }
-        _ => return None,
+/// The app of `runtime` in a directory.
+fn in_directory(place: &Directory<'_>, runtime: Runtime) -> Result<Option<Entry>, Failure> {
+    match runtime {
+        Runtime::Builtin => Err(foreign(place.shown, runtime, place.places)),
+        Runtime::Python => python::in_directory(place),
+        Runtime::Ruby => ruby::in_directory(place),
+        Runtime::Php => php::in_directory(place).map(Some),
+        Runtime::Cgi => place.app(runtime, place.path, place.path).map(Some),
+        Runtime::Node | Runtime::Bun => node::in_directory(place, Some(runtime)),
+        Runtime::Command => match procfile::in_directory(place)? {
+            Some(entry) => Ok(Some(entry)),
+            None => node::in_directory(place, Some(runtime)),
+        },
+    }
+}
+
+/// The refusal of a directory in which what was said to run it finds nothing.
+fn nothing_for(place: &Directory<'_>, runtime: Runtime) -> Failure {
+    let looked_for = match runtime {
+        Runtime::Python => format!("{}, a manage.py with */wsgi.py", python::FILES.join(", ")),
+        Runtime::Ruby => "config.ru".to_owned(),
+        Runtime::Command => "a Procfile, and a package.json with a script `start`".to_owned(),
+        _ => "a package.json, and server.js, index.js, app.js, main.js and their like".to_owned(),
     };
-    Some(
-        Failure::configuration(format!(
-            "'{base}' is {kind}, which this version does not start by itself yet"
-        ))
-        .tip(format!("start its server: {}", written.starts(directory, listen, &argv))),
-    )
+    Failure::configuration(format!(
+        "nothing for {} in {}: looked for {looked_for}",
+        runtime.name(),
+        place.path.display()
+    ))
+    .tip(format!("name the file: {}", place.places.written.entry(&place.shown_file("FILE"))))
+}
+
+/// The refusal of a directory in which two runtimes find an app.
+fn several(place: &Directory<'_>, one: &(String, Runtime), other: &(String, Runtime)) -> Failure {
+    let written = place.places.written;
+    Failure::configuration(format!(
+        "'{}' and '{}' in {} are apps of two runtimes, {} and {}",
+        one.0,
+        other.0,
+        place.path.display(),
+        one.1.name(),
+        other.1.name()
+    ))
+    .tip(format!("name one: {}", written.entry(&place.shown_file(&one.0))))
+    .tip(format!("or say what runs it: {}", written.runtime(one.1)))
 }
 
 /// A launch with the defaults of every runtime.
@@ -339,7 +491,7 @@ pub(super) fn launch(runtime: Runtime, argv: Vec<String>, cwd: &Path) -> Result<
         runtime,
         argv,
         cwd: text(cwd)?,
-        listen: Listen::default(),
+        listen: runtime.listens().unwrap_or_default(),
         ready: Ready::default(),
         stop_signal: "TERM".to_owned(),
         setup: None,
@@ -358,27 +510,28 @@ pub(super) fn name_of_directory(path: &Path) -> Option<String> {
     sanitise_name(path.file_name()?.to_str()?)
 }
 
+/// A name for the app in the file at `path`: the file's, unless that says nothing of the app.
+fn name_of_file(path: &Path, says_nothing: bool) -> String {
+    let name = if says_nothing {
+        path.parent().and_then(name_of_directory)
+    } else {
+        path.file_stem().and_then(|stem| stem.to_str()).and_then(sanitise_name)
+    };
+    name.unwrap_or_else(|| "app".to_owned())
+}
+
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     path.canonicalize().map_err(|error| {
         Failure::configuration(format!("'{}' cannot be entered: {error}", path.display()))
     })
 }
 
-/// Marks of apps that need a runtime this version does not start by itself.
-pub(super) const FOREIGN: &[&str] = &[
-    "asgi.py",
-    "server.js",
-    "server.mjs",
-    "server.ts",
-    "index.js",
-    "index.mjs",
-    "index.ts",
-    "package.json",
-    "config.ru",
-    "index.php",
-    "Cargo.toml",
-    "go.mod",
-];
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+/// What is forgotten behind the name of an entry.
+const EXTENSIONS: &[&str] = &["py", "js", "mjs", "cjs", "ts", "php", "ru", "cgi"];
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

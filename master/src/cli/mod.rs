@@ -7,6 +7,7 @@ pub mod authorities;
 mod certs;
 mod changes;
 pub mod check;
+mod check_worker;
 pub mod client;
 pub mod compile;
 pub mod compiler;
@@ -28,7 +29,6 @@ pub mod order;
 pub mod plain;
 pub mod port;
 pub mod progress;
-pub mod python;
 pub mod registry;
 pub mod reload;
 pub mod sessions;
@@ -104,6 +104,7 @@ fn perform(
         Verb::Add(flags) => registry::add(&flags),
         Verb::Remove(flags) => registry::remove(&flags),
         Verb::Check(flags) => check::check(&flags),
+        Verb::CheckWorker(flags) => check_worker::check_worker(&flags),
         Verb::Fmt(flags) => check::fmt(&flags),
         Verb::Schema(flags) => check::schema(&flags),
         Verb::Why(flags) => why::why(&flags),

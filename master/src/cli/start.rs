@@ -6,11 +6,11 @@ mod https;
 mod sessions;
 
 use super::args::Start;
-use super::entry::{self, Entry, Files, Found, Places};
+use super::entry::{self, Entry, Files, Found, Named, Places, python};
 use super::exit::Failure;
 use super::port::{Protocol, Rights, are_given};
 use super::value::is_host;
-use super::{changes, env, python, value};
+use super::{changes, env, value};
 use rip::contract::app::{
     AppDescriptor, AppTimeouts, HealthCheck, Launch, Listen, ProcessLimits, REALTIME_PATH, Ready,
     Recycle, RestartPolicy, Runtime, Select, TURN_PATH,
@@ -135,7 +135,9 @@ pub fn settings(start: &Start, world: &World) -> Result<Settings, Failure> {
         // The command is looked for where the app would look for it.
         places.programs = std::env::split_paths(path).collect();
     }
-    let mut found = entry::find(words.entry, start.command.as_deref(), &places)?;
+    let named =
+        Named { word: words.entry, argv: start.command.as_deref(), runtime: start.app.runtime };
+    let mut found = entry::find(named, &places)?;
     match &mut found {
         Found::App(entry) => {
             apply_launch_flags(start, entry)?;
@@ -328,11 +330,9 @@ fn refuse_app_flags(start: &Start, files: &Files) -> Result<(), Failure> {
     match given.into_iter().find(|(_, is_given)| *is_given) {
         None => Ok(()),
         Some((flag, _)) => Err(Failure::configuration(format!(
-            "{flag} is about an app, and there is none in {}: looked for {}, a manage.py with \
-             */wsgi.py, and marks of other runtimes ({})",
+            "{flag} is about an app, and there is none in {}: looked for {}",
             files.dir,
-            python::FILES.join(", "),
-            entry::FOREIGN.join(", ")
+            entry::looked_for()
         ))
         .tip("name the entry, or give a command after --")
         .tip(format!("to serve the files of '{}', leave {flag} out", files.shown))),
@@ -345,16 +345,7 @@ fn name_after(directory: Option<&Path>) -> String {
 }
 
 fn apply_launch_flags(start: &Start, entry: &mut Entry) -> Result<(), Failure> {
-    if let Some(listen) = start.app.listen {
-        if entry.launch.runtime.listens().is_some() {
-            return Err(Failure::usage("--listen is for a command after --")
-                .tip("apps that are started by their entry are given their listener"));
-        }
-        entry.launch.listen = listen;
-    }
-    if entry.launch.runtime == Runtime::Command {
-        check_placeholders(&entry.launch)?;
-    }
+    listen_as_said(&mut entry.launch, start.app.listen)?;
     if let Some(ready) = start.app.ready {
         if ready == Ready::Listen && start.app.health_path.is_some() {
             return Err(Failure::usage("--health-path is never asked with --ready listen")
@@ -363,6 +354,24 @@ fn apply_launch_flags(start: &Start, entry: &mut Entry) -> Result<(), Failure> {
         entry.launch.ready = ready;
     }
     Ok(())
+}
+
+/// A command listens as `--listen` says; its placeholders go with that.
+///
+/// # Errors
+/// It is no command, or names a listener that is not there (exit 2).
+pub(super) fn listen_as_said(launch: &mut Launch, said: Option<Listen>) -> Result<(), Failure> {
+    if let Some(listen) = said {
+        if launch.runtime.listens().is_some() {
+            return Err(Failure::usage("--listen is for a command after --")
+                .tip("apps that are started by their entry are given their listener"));
+        }
+        launch.listen = listen;
+    }
+    match launch.runtime {
+        Runtime::Command => check_placeholders(launch),
+        _ => Ok(()),
+    }
 }
 
 /// A placeholder that would reach the command as it stands, or name a listener that is not there.

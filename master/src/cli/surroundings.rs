@@ -1,9 +1,9 @@
 //! The machine, as an Edgefile's references are looked up on it.
 
-use super::entry::{self, Entry, Places, Written};
+use super::entry::{self, Entry, Named, Places, Written, python};
 use super::exit::Failure;
 use super::start::World;
-use super::{authorities, changes, credential, python};
+use super::{authorities, changes, credential};
 use crate::shared::cert_files::{self, Wrong};
 use crate::shared::secrets;
 use crate::sys::privilege::Identity;
@@ -115,7 +115,8 @@ impl Surroundings for Machine<'_> {
             });
         }
         let places = self.places(&cwd, asked);
-        resolved(entry::resolve(None, Some(argv), &places).map_err(trouble)?, asked)
+        let named = Named { argv: Some(argv), ..Named::default() };
+        resolved(entry::resolve(named, &places).map_err(trouble)?, asked)
     }
 
     fn existing_directory(&self, path: &str) -> Result<String, Trouble> {
@@ -212,37 +213,20 @@ impl Surroundings for Machine<'_> {
     }
 }
 
-/// The entry, and that it is what the operator says runs it.
+/// The entry, run by what the operator says or by what it says itself.
 fn find(entry: &str, runtime: Option<&str>, places: &Places) -> Result<Entry, Trouble> {
-    let wanted = match runtime {
+    let runtime = match runtime.map(|name| (name, Runtime::named(name))) {
         None => None,
-        Some("python") => Some(Runtime::Python),
-        Some("builtin") => Some(Runtime::Builtin),
-        Some("command") => Some(Runtime::Command),
-        Some(other) => {
+        Some((_, Some(runtime))) => Some(runtime),
+        Some((name, None)) => {
             return Err(Trouble {
                 code: AttemptCode::Invalid,
-                message: format!("runtime '{other}' is not one this version starts by itself"),
-                hint: Some("python, builtin or command; any HTTP server is a command".to_owned()),
+                message: format!("there is no runtime '{name}'"),
+                hint: Some("leave `runtime` out: it follows from the entry".to_owned()),
             });
         }
     };
-    if wanted == Some(Runtime::Command) {
-        let path = places.cwd.join(entry);
-        let program = entry::text(&path).map_err(trouble)?;
-        return entry::resolve(None, Some(&[program]), places)
-            .map(|found| Entry { shown: entry.to_owned(), ..found })
-            .map_err(trouble);
-    }
-    let found = entry::resolve(Some(entry), None, places).map_err(trouble)?;
-    if wanted.is_some_and(|wanted| wanted != found.launch.runtime) {
-        return Err(Trouble {
-            code: AttemptCode::Invalid,
-            message: format!("'{entry}' is not run by {}", runtime.unwrap_or_default()),
-            hint: Some("leave `runtime` out: it follows from the entry".to_owned()),
-        });
-    }
-    Ok(found)
+    entry::resolve(Named { word: Some(entry), argv: None, runtime }, places).map_err(trouble)
 }
 
 fn resolved(found: Entry, asked: &Asked<'_>) -> Result<Resolved, Trouble> {

@@ -180,10 +180,7 @@ const APP: &[NodeRule] = &[
     node("runtime", "what runs the entry")
         .one(
             "RUNTIME",
-            Kind::Words {
-                served: &["python", "command", "builtin"],
-                later: &["node", "bun", "ruby", "php", "cgi", "asgi", "static"],
-            },
+            Kind::words(&["python", "node", "bun", "ruby", "php", "cgi", "command", "builtin"]),
         )
         .default("follows from the entry"),
     node("listen", "how a command gets its socket: descriptor 3, a path it binds, or a port")
@@ -232,7 +229,7 @@ const APP: &[NodeRule] = &[
     ]),
     node("keepalive", "how long an idle connection to a worker is kept")
         .one("DURATION", Kind::DurationOr(&["forever"]))
-        .default("1s for a command, else \"forever\""),
+        .default("1s for a command, bun and ruby, else \"forever\""),
     node("stop-signal", "the signal that asks the app to stop")
         .one("SIGNAL", Kind::words(&["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"]))
         .default("\"TERM\""),
@@ -258,7 +255,7 @@ const APP: &[NodeRule] = &[
         property(
             "mode",
             Kind::words(&["none", "process", "module"]),
-            "nothing, fresh workers, or a reload inside the worker (Python)",
+            "nothing, fresh workers, or a reload inside the worker (Python, Node)",
         )
         .default("none"),
         property(
@@ -271,7 +268,7 @@ const APP: &[NodeRule] = &[
     node("watch", "names of the files that matter to `reload`")
         .list("GLOB", Kind::Glob)
         .many()
-        .default("follows from the runtime: \"*.py\" \"*.html\""),
+        .default("follows from the runtime: \"*.py\" \"*.html\" for Python, none for a command"),
     node("env", "variables of the app's environment; as properties, or as nodes of a block")
         .many()
         .free(Free {

@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 /// it is defined, and any other where it runs.
 const SOURCE: &str = concat!(
     include_str!("python/common.py"),
+    include_str!("python/kind.py"),
     include_str!("python/load.py"),
     include_str!("python/body.py"),
     include_str!("python/request.py"),
     include_str!("python/response.py"),
     include_str!("python/wsgi.py"),
+    include_str!("python/lifespan.py"),
     include_str!("python/asgi.py"),
     include_str!("python/main.py"),
 );

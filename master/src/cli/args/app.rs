@@ -3,7 +3,7 @@
 use crate::cli::value::{self, Workers};
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
-use rip::contract::app::{Listen, Ready, Select};
+use rip::contract::app::{Listen, Ready, Runtime, Select};
 
 /// What runs and how many.
 #[derive(Args, Clone, Debug, Default)]
@@ -17,6 +17,9 @@ pub struct AppFlags {
     /// How a worker is chosen [default: lifo when c:1]
     #[arg(long, value_name = "lifo|least-inflight", hide_possible_values = true, value_parser = selects())]
     pub select: Option<Select>,
+    /// What runs the entry, see below [default: by its name]
+    #[arg(long, value_name = "NAME", hide_possible_values = true, value_parser = runtimes())]
+    pub runtime: Option<Runtime>,
     /// What a command after -- listens on, see below [default: fd]
     #[arg(long, value_name = "fd|path|port", hide_possible_values = true, value_parser = listens())]
     pub listen: Option<Listen>,
@@ -41,7 +44,13 @@ fn selects() -> impl TypedValueParser<Value = Select> {
     })
 }
 
-fn listens() -> impl TypedValueParser<Value = Listen> {
+pub(super) fn runtimes() -> impl TypedValueParser<Value = Runtime> {
+    // The parser knows no others.
+    PossibleValuesParser::new(Runtime::ALL.map(Runtime::name))
+        .map(|text| Runtime::named(&text).unwrap_or(Runtime::Command))
+}
+
+pub(super) fn listens() -> impl TypedValueParser<Value = Listen> {
     PossibleValuesParser::new(["fd", "path", "port"]).map(|text| match text.as_str() {
         "fd" => Listen::Fd,
         "path" => Listen::Path,

@@ -14,7 +14,7 @@ pub struct ChangeFlags {
     /// The app's files do not change: nothing is watched
     #[arg(long = "static")]
     pub is_static: bool,
-    /// Files that matter; repeatable [default: *.py and *.html]
+    /// Files that matter; repeatable [default: by the runtime]
     #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     pub watch: Vec<String>,
     /// Look for changes where the kernel cannot tell of them

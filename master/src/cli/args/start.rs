@@ -13,7 +13,7 @@ use clap::Args;
     after_help = AFTER_START
 )]
 pub struct Start {
-    /// A directory, a .py file, pkg.module:attr or builtin:NAME [default: .]
+    /// A directory, a file, pkg.module:attr or builtin:NAME [default: .]
     #[arg(value_name = "PATH", num_args = 0..)]
     pub words: Vec<String>,
     /// An HTTP server of your own to run in each worker, in the directory PATH
@@ -64,6 +64,11 @@ Tokens, in any order:
                       `http` alone is $PORT, else 80
   PORT                that of HTTPS where there is a certificate, else of plain HTTP
 
+What runs an entry follows from its name: .py is python, .js .mjs .cjs .ts node or bun, config.ru
+ruby, .php php, .cgi cgi; a directory is what the files in it say, or a site of files. --runtime
+says it instead: python, node, bun, ruby, php, cgi (a program run once for every request, or a
+directory of them), command (a program that serves, or the process web of a Procfile), builtin.
+
 A command after -- listens on descriptor 3 (--listen fd, as in socket activation), on the Unix
 socket $RIP_WORKER_SOCKET (path), or on 127.0.0.1:$PORT (port). In its arguments {fd}, {socket}
 and {port} are replaced.
@@ -80,4 +85,6 @@ Examples:
   rip-master start shop@www.example.com --acme
   rip-master start . https:8443 http:8080 --auto-tls
   rip-master start . http:8080 -- gunicorn app:app
-  rip-master start . http:8080 --listen port -- node server.js";
+  rip-master start server.js http:8080
+  rip-master start cgi-bin --runtime cgi http:8080
+  rip-master start . http:8080 --listen port -- deno run -A main.ts";

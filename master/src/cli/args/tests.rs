@@ -31,6 +31,7 @@ fn help_reads_as_agreed() {
         ("ctl events --help", "events.txt"),
         ("add --help", "add.txt"),
         ("check --help", "check.txt"),
+        ("check-worker --help", "check_worker.txt"),
         ("fmt --help", "fmt.txt"),
         ("plan --help", "plan.txt"),
         ("why --help", "why.txt"),

@@ -233,6 +233,7 @@ fn refuse_flags_of_apps(start: &Start) -> Result<(), Failure> {
     let Start { app, restarts, replacing, changes, .. } = start;
     let given = [
         (app.select.is_some(), "--select", "select \"lifo\""),
+        (app.runtime.is_some(), "--runtime", "runtime \"node\""),
         (app.listen.is_some(), "--listen", "listen \"port\""),
         (app.ready.is_some(), "--ready", "ready \"listen\""),
         (

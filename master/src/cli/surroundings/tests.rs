@@ -22,7 +22,10 @@ fn place(tree: &Tree, inside: &str) -> String {
 
 #[test]
 fn entries_are_looked_for_beside_the_file() {
-    let tree = Tree::new("machine-entry", &["api/app.py", "pkg/web.py", "other/", "node/index.js"]);
+    let tree = Tree::new(
+        "machine-entry",
+        &["api/app.py", "pkg/web.py", "other/", "node/index.js", "go/go.mod"],
+    );
     with(&tree, PLAIN, |machine| {
         let found = machine.entry("./api/app.py", &Asked::default()).unwrap();
         assert_eq!(found.shown, "./api/app.py");
@@ -46,16 +49,14 @@ fn entries_are_looked_for_beside_the_file() {
         let trouble = machine.entry("api", &asked).unwrap_err();
         assert_eq!(trouble.message, "'api' is not run by builtin");
         let asked = Asked { runtime: Some("node"), ..Asked::default() };
-        assert!(machine.entry("api", &asked).unwrap_err().message.contains("runtime 'node'"));
+        assert!(machine.entry("api", &asked).unwrap_err().message.contains("nothing for node"));
+        assert_eq!(machine.entry("node", &asked).unwrap().watch.len(), 5);
+        let asked = Asked { runtime: Some("perl"), ..Asked::default() };
+        assert_eq!(machine.entry("api", &asked).unwrap_err().message, "there is no runtime 'perl'");
 
-        let hint = machine.entry("node", &Asked::default()).unwrap_err().hint.unwrap();
-        let web = place(&tree, "node");
-        assert_eq!(
-            hint,
-            format!(
-                "start its server: command \"node\" \"index.js\"; listen \"port\"; cwd \"{web}\""
-            )
-        );
+        let hint = machine.entry("go", &Asked::default()).unwrap_err().hint.unwrap();
+        let go = place(&tree, "go");
+        assert_eq!(hint, format!("start its server: command \"./PROGRAM\"; cwd \"{go}\""));
         let hint = machine.entry("nothing-like-it", &Asked::default()).unwrap_err().hint.unwrap();
         assert!(hint.ends_with("or command \"PROGRAM\" …"), "{hint}");
     });

@@ -90,7 +90,10 @@ fn download(server: &Server) {
     if let [tag] = response.values("etag")[..] {
         client.request("GET", "/download", &format!("If-None-Match: {tag}\r\n"), b"");
         let again = client.response();
-        assert_eq!((again.status, again.body.len()), (304, 0), "{:?}", again.fields);
+        // Some give a tag and never look at it again.
+        let expected = if again.status == 304 { 0 } else { NUMBERS };
+        assert!(matches!(again.status, 200 | 304), "{:?}", again.fields);
+        assert_eq!(again.body.len(), expected, "{:?}", again.fields);
     }
     let head = client.ask("HEAD", "/download");
     assert!(matches!(head.status, 200 | 404 | 405), "{head:?}");

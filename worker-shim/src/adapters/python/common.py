@@ -1,9 +1,9 @@
 """Serves one Python app on the listening socket this process was given.
 
 Its arguments are the entry: a file `app.py`, or `pkg.module`, either with `:attribute`; and how many
-requests it is given at once. Standard library only, CPython 3.8 and later. The parts of this program
-are files beside this one, put together to one text in this order: common, load, body, request,
-response, wsgi, asgi, main.
+requests it is given at once. Standard library only, CPython 3.8 and later; an ASGI app brings
+uvicorn. The parts of this program are files beside this one, put together to one text in this order:
+common, kind, load, body, request, response, wsgi, lifespan, asgi, main.
 """
 
 import os
@@ -16,11 +16,27 @@ LISTENER_FD = 3
 class Refused(Exception):
     """There is no app to serve: one line for the operator."""
 
+    # What the status pipe calls it.
+    word = "STATUS"
 
-def refuse(sentence, status_fd):
+
+class Missing(Refused):
+    """Starting again would not help."""
+
+    word = "MISSING"
+
+
+def told(text):
+    """Puts a line into the operator's log."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def refuse(error, status_fd):
     """Ends the start."""
+    sentence = str(error).replace("\n", " ")
     try:
-        os.write(status_fd, ("STATUS=%s\n" % sentence.replace("\n", " ")).encode())
+        os.write(status_fd, ("%s=%s\n" % (error.word, sentence)).encode())
     except OSError:
         pass
     sys.stderr.write(sentence + "\n")

@@ -22,36 +22,64 @@ def split(entry):
     return name, attribute
 
 
+def located(path):
+    """Where a file is imported from, and as what: a file of a package is imported as that."""
+    directory, base = os.path.split(os.path.abspath(path))
+    parts = [base[:-3]]
+    above = directory
+    while os.path.isfile(os.path.join(above, "__init__.py")):
+        above, part = os.path.split(above)
+        parts.insert(0, part)
+    if len(parts) > 1 and parts[-1] == "__init__":
+        parts.pop()
+    names = getattr(sys, "stdlib_module_names", sys.builtin_module_names)
+    if len(parts) == 1 or parts[0] in names or not all(part.isidentifier() for part in parts):
+        return directory, base[:-3]
+    return above, ".".join(parts)
+
+
 def directory_of(entry):
     """Where the app's own modules are looked for."""
     name, _ = split(entry)
-    return os.path.dirname(os.path.abspath(name)) if name.endswith(".py") else os.getcwd()
+    return located(name)[0] if name.endswith(".py") else os.getcwd()
+
+
+def look_in(entry):
+    """Has modules looked for where the app's own are."""
+    directory = directory_of(entry)
+    if getattr(sys.flags, "safe_path", False) or not sys.path:
+        sys.path.insert(0, directory)
+    else:
+        sys.path[0] = directory  # in place of the directory of this adapter
+    name, _ = split(entry)
+    beside = os.path.dirname(os.path.abspath(name))
+    if name.endswith(".py") and beside != directory:
+        sys.path.insert(1, beside)
 
 
 def load(entry):
-    """Imports the entry and finds its app; or refuses, in the operator's words."""
+    """Imports the entry and finds its app: what it is called, how it is called, and itself. Or
+    refuses, in the operator's words."""
     name, attribute = split(entry)
     is_file = name.endswith(".py")
-    path = os.path.abspath(name)
-    directory = directory_of(entry)
-    module_name = os.path.basename(name)[:-3] if is_file else name
+    directory, module_name = located(name) if is_file else (os.getcwd(), name)
     try:
-        if is_file:
+        if is_file and "." not in module_name:
             if module_name in sys.modules:
                 module_name = "app_" + module_name
-            spec = importlib.util.spec_from_file_location(module_name, path)
+            spec = importlib.util.spec_from_file_location(module_name, os.path.abspath(name))
             module = importlib.util.module_from_spec(spec)
             sys.modules[module_name] = module
             spec.loader.exec_module(module)
         else:
-            module = importlib.import_module(name)
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if not is_file and (name == missing or name.startswith(missing + ".")):
-            raise Refused("there is no module %s in %s" % (missing, directory))
+            raise Missing("there is no module %s in %s" % (missing, directory))
         traceback.print_exc()
         package = missing.partition(".")[0]
-        raise Refused(
+        raise Missing(
             "%s needs the module %s, which is not installed; install it with `pip install %s`"
             % (name, missing, package)
         )
@@ -60,18 +88,20 @@ def load(entry):
     except BaseException as error:
         traceback.print_exc()
         raise Refused("%s cannot be imported: %s: %s" % (name, type(error).__name__, error))
-    return find(module, name, module_name, attribute)
+    attribute, app = find(module, name, attribute)
+    label = "%s in %s" % (attribute, name)
+    return label, kind_of(app, label), app
 
 
-def find(module, name, module_name, attribute):
-    """The app in a module: the attribute named, else `application`, else `app`."""
+def find(module, name, attribute):
+    """The app in a module: the attribute named, else `application`, else `app`; and its name."""
     if attribute:
         factory = attribute.endswith("()")
         app = module
         for part in attribute[:-2].split(".") if factory else attribute.split("."):
             app = getattr(app, part, None)
         if app is None:
-            raise Refused("%s has no %s" % (name, attribute))
+            raise Missing("%s has no %s" % (name, attribute))
         if factory:
             try:
                 app = app()
@@ -82,19 +112,11 @@ def find(module, name, module_name, attribute):
         attribute = "application" if hasattr(module, "application") else "app"
         app = getattr(module, attribute, None)
         if app is None:
-            raise Refused(
-                "%s has neither `application` nor `app`; name the WSGI callable: %s:NAME"
+            raise Missing(
+                "%s has neither `application` nor `app`; name what is to be served: %s:NAME"
                 % (name, name)
             )
-    if not callable(app):
-        raise Refused("%s in %s cannot be called: it is no WSGI app" % (attribute, name))
-    if is_asgi(app):
-        raise Refused(
-            "%s in %s is an ASGI app, which needs the package uvicorn: `pip install uvicorn`, "
-            "then start it as the command `uvicorn --fd {fd} %s:%s`"
-            % (attribute, name, module_name, attribute)
-        )
-    return app
+    return attribute, app
 
 
 class Code:
@@ -103,7 +125,7 @@ class Code:
     def __init__(self, entry):
         self.entry = entry
         self.directory = directory_of(entry)
-        self.app = load(entry)
+        self.label, self.kind, self.app = load(entry)
 
     def is_own(self, module):
         """Whether a module is the app's, and not that of an installed package."""
@@ -116,21 +138,42 @@ class Code:
         below = os.path.relpath(path, self.directory).split(os.sep)
         return below[0] != os.pardir and not PACKAGES.intersection(below)
 
-    def reload(self):
-        """Imports the app's modules again. If that fails, the last good ones go on serving."""
+    def renew(self):
+        """Imports the app's modules again: the app, and what takes the import back. Refuses what
+        cannot be served in the former app's place; the modules are then as they were."""
         before = {name: module for name, module in sys.modules.items() if self.is_own(module)}
-        for name in before:
-            del sys.modules[name]
-        importlib.invalidate_caches()
-        try:
-            self.app = load(self.entry)
-        except Refused as error:
+
+        def take_back():
             for name, module in list(sys.modules.items()):
                 if self.is_own(module):
                     del sys.modules[name]
             sys.modules.update(before)
-            sys.stderr.write("%s; the last good version goes on serving\n" % error)
+
+        for name in before:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        try:
+            label, kind, app = load(self.entry)
+            if kind != self.kind:
+                raise Refused("%s is %s now, which takes fresh workers" % (label, kind))
+        except Refused:
+            take_back()
+            raise
+        return app, take_back
+
+    def reload(self):
+        """Imports the app's modules again. If that fails, the last good ones go on serving."""
+        try:
+            self.app, _ = self.renew()
+        except Refused as error:
+            self.tell_kept(error)
         else:
-            sys.stderr.write("reloaded %s\n" % self.entry)
-        sys.stderr.flush()
+            self.tell_renewed()
         gc.collect()
+
+    def tell_renewed(self):
+        told("reloaded %s" % self.entry)
+
+    def tell_kept(self, error):
+        """Why nothing has changed."""
+        told("%s; the last good version goes on serving" % error)

@@ -20,21 +20,24 @@ def main():
         # that was just saved twice easily is.
         sys.dont_write_bytecode = True
     entry, concurrency = sys.argv[1], int(sys.argv[2])
-    directory = directory_of(entry)
-    if getattr(sys.flags, "safe_path", False) or not sys.path:
-        sys.path.insert(0, directory)
-    else:
-        sys.path[0] = directory  # in place of the directory of this adapter
+    look_in(entry)
     sys.argv = [split(entry)[0]]
     try:
         code = Code(entry)
+        if code.kind == ASGI:
+            serve_asgi(code, reload == "module")
+            return
     except Refused as error:
-        refuse(str(error), status_fd)
-    # What the app has loaded stays: the collector need not look at it again and again.
-    gc.collect()
-    if reload != "module":
-        gc.freeze()
+        refuse(error, status_fd)
+    settle(reload == "module")
     serve_wsgi(code, reload == "module", concurrency)
+
+
+def settle(reloads):
+    """What the app has loaded stays: the collector need not look at it again and again."""
+    gc.collect()
+    if not reloads:
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -3,15 +3,23 @@
 //! Python itself is not asked here: a missing interpreter or an import that fails is reported by
 //! the worker that needs it.
 
-use super::entry::{Entry, Places, launch, name_of_directory, text};
-use super::exit::Failure;
+use super::{Directory, Entry, Places, launch, name_of_directory, text};
+use crate::cli::exit::Failure;
 use rip::contract::app::Runtime;
 use rip::wire::runtime_dir::sanitise_name;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Files that make a directory a Python app, first come, first taken.
-pub const FILES: &[&str] = &["app.py", "wsgi.py", "main.py", "application.py", "server.py"];
+pub const FILES: &[&str] =
+    &["app.py", "wsgi.py", "asgi.py", "main.py", "application.py", "server.py"];
+
+/// What marks the directory as a Python app.
+pub(super) fn mark(place: &Directory<'_>) -> Option<(String, Runtime)> {
+    let is_django = place.has("manage.py") && django(place.path).is_some();
+    let name = place.first(FILES).or(is_django.then_some("manage.py"))?;
+    Some((name.to_owned(), Runtime::Python))
+}
 
 /// The app in `path`, a `.py` file, called `attribute` in it; runs in its directory.
 pub(super) fn file(shown: &str, path: &Path, attribute: Option<&str>) -> Result<Entry, Failure> {
@@ -34,13 +42,14 @@ pub(super) fn file(shown: &str, path: &Path, attribute: Option<&str>) -> Result<
     entry(shown, name, target, parent)
 }
 
-/// The app in the directory `path`, if there is one.
-pub(super) fn in_directory(shown: &str, path: &Path) -> Result<Option<Entry>, Failure> {
+/// The app in a directory, if there is one.
+pub(super) fn in_directory(place: &Directory<'_>) -> Result<Option<Entry>, Failure> {
+    let Directory { shown, path, .. } = *place;
     let name = name_of_directory(path);
-    if let Some(found) = FILES.iter().map(|base| path.join(base)).find(|file| file.is_file()) {
-        return entry(shown, name, text(&found)?, path).map(Some);
+    if let Some(base) = place.first(FILES) {
+        return entry(shown, name, text(&path.join(base))?, path).map(Some);
     }
-    match django(path).filter(|_| path.join("manage.py").is_file()) {
+    match django(path).filter(|_| place.has("manage.py")) {
         Some(module) => entry(shown, name, module, path).map(Some),
         None => Ok(None),
     }

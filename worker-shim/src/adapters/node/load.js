@@ -1,0 +1,89 @@
+// --- what the entry exports -------------------------------------------------------------------
+
+const { pathToFileURL } = require('node:url');
+const { isModuleNamespaceObject } = require('node:util/types');
+
+const HERE_MS = 25;
+const LATE_MS = 2000;
+const { setTimeout: later } = globalThis;
+
+// What a module exports by default, through what compilers make of it.
+function exported(namespace) {
+  let value = namespace?.default;
+  if (isModuleNamespaceObject(value)) value = value.default;
+  return value?.__esModule && value.default !== undefined ? value.default : value;
+}
+
+// Serves a handler that was exported in place of a server that listens.
+function serve(value) {
+  if (typeof value?.fetch === 'function') {
+    http.createServer(fetched(value)).listen();
+  } else if (typeof value === 'function' && typeof value.listen !== 'function') {
+    if (!/^class\b/.test(Function.prototype.toString.call(value))) {
+      http.createServer(guarded(value)).listen();
+    }
+  }
+}
+
+// An app such as Express's is often exported for tests and listens some time later: it is only
+// taken for the handler when it has had its time.
+function serveLate(value) {
+  if (!place.vacant || typeof value?.listen !== 'function') return;
+  log(`${NAME} has not called listen(): the app it exports is served`);
+  value.listen({ port: 0 });
+}
+
+// Sees to it that something listens, once the entry was loaded.
+function start() {
+  let value;
+  let looked = false;
+  const look = () => {
+    if (looked || !place.vacant) return;
+    looked = true;
+    load(pathToFileURL(fs.realpathSync(ENTRY)).href).then(
+      (namespace) => {
+        value = exported(namespace);
+        if (place.vacant) serve(value);
+      },
+      () => {}, // told by whoever loaded it first
+    );
+  };
+  // To ask for the entry before it is on its way would be to load it in another's place.
+  const customs = process.execArgv.concat((process.env.NODE_OPTIONS ?? '').split(/\s+/));
+  const others = customs.some((word) => /^(--import|--loader|--experimental-loader)/.test(word));
+  const early = later(look, others ? 40 * HERE_MS : HERE_MS);
+  early.unref();
+  const late = later(() => {
+    serveLate(value);
+    if (place.vacant) say(`${NAME} has not called listen() of an HTTP server`);
+  }, LATE_MS);
+  late.unref();
+
+  // The entry has been loaded and nothing is left to do.
+  const idle = () => {
+    if (!place.vacant) return;
+    if (!looked) {
+      look();
+      setImmediate(() => {}); // one more turn, for the answer
+      return;
+    }
+    serveLate(value);
+    if (place.vacant) {
+      refuse(
+        `${NAME} ended without a server: let it call listen(), ` +
+          'or export a handler: `export default { fetch(request) {…} }`',
+      );
+    }
+  };
+  process.on('beforeExit', idle);
+  const told = (error) => say(fault(error));
+  process.on('uncaughtExceptionMonitor', told);
+  place.taken = () => {
+    clearTimeout(early);
+    clearTimeout(late);
+    process.off('beforeExit', idle);
+    place.taken = null;
+    // It has only listened once the next turn of the loop comes.
+    setImmediate(() => process.off('uncaughtExceptionMonitor', told)).unref();
+  };
+}
