@@ -26,7 +26,7 @@ fn fastapi_is_rolled_unnoticed() {
 
 #[test]
 fn express_is_rolled_unnoticed() {
-    roll(Setup::framework("express-ledger"));
+    roll(Setup::framework("express-ledger").concurrency(2));
 }
 
 fn roll(setup: Setup) {
