@@ -66,12 +66,6 @@ fn fastapi_with_several_requests_at_once() {
 }
 
 #[test]
-fn django_by_its_asgi_file() {
-    let setup = Setup::framework_entry("django", "mysite/asgi.py").workers(2);
-    conform(setup.start(), &Can::web(MISTAKE));
-}
-
-#[test]
 fn starlette() {
     conform(Setup::framework("starlette").workers(2).start(), &WEBSOCKET);
 }
