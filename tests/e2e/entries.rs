@@ -69,15 +69,11 @@ fn python_app(entry: &str) -> Server {
 
 #[test]
 fn an_attribute_that_is_not_there_is_named() {
-    let server = Setup::entry("app.py:missing")
-        .with_file("app.py", "application = None\n")
-        .workers(1)
-        .flag("--restart-backoff-ms", 20)
-        .flag("--max-restarts", 1)
-        .unawaited()
-        .start();
-    server.wait_for_log("missing");
-    server.wait_for_log("worker_abandon");
+    let setup = Setup::entry("app.py:missing").with_file("app.py", "application = None\n");
+    let (code, output) = setup.workers(1).fails();
+    assert_eq!(code, 1, "{output}");
+    let error = output.lines().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(error.ends_with("/app/app.py has no missing"), "{output}");
 }
 
 #[test]
