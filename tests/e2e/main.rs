@@ -9,6 +9,7 @@ mod broken_release;
 mod builtins;
 mod busy;
 mod certs;
+mod cgi;
 mod check_worker;
 mod cli;
 mod cli_precedence;
