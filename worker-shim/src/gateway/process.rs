@@ -239,7 +239,8 @@ fn spawn(kind: Kind, program: &Path, listener: &UnixListener) -> io::Result<Pid>
             env.push(("FPM_SOCKETS".into(), socket.into()));
             config = adapters::script("rip-fpm", FPM_CONFIG)?;
             let file = format!("/proc/self/fd/{FPM_CONFIG_FD}");
-            argv.extend(["-F", "-y", &file].map(OsString::from));
+            // It logs errors by itself, and would answer with them a second time.
+            argv.extend(["-F", "-y", &file, "-d", "fastcgi.logging=0"].map(OsString::from));
             if geteuid().is_root() {
                 argv.push("-R".into());
             }
