@@ -38,6 +38,7 @@ mod examples;
 mod explain;
 mod frameworks;
 mod frameworks_node;
+mod frameworks_php;
 mod harness;
 mod health;
 mod https;

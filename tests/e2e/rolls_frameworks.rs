@@ -23,6 +23,11 @@ fn express_is_rolled_unnoticed() {
     roll(Setup::framework("express-ledger"));
 }
 
+#[test]
+fn php_is_rolled_unnoticed() {
+    roll(Setup::framework("php-ledger"));
+}
+
 fn roll(setup: Setup) {
     let setup = setup.with_record().workers(2);
     let mut server = setup.flag("--reload", "none").flag("--surge", "100%").start();
