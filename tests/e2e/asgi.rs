@@ -156,7 +156,8 @@ fn what_is_not_installed_ends_the_start() {
     let none = "raise ModuleNotFoundError('none', name='uvicorn')\n";
     let (code, output) = Setup::python(plain).with_file("uvicorn.py", none).fails();
     assert_eq!(code, 1, "{output}");
-    let line = "is an ASGI app, which needs the package uvicorn; install it with `pip install uvicorn`";
+    let line =
+        "is an ASGI app, which needs the package uvicorn; install it with `pip install uvicorn`";
     assert!(output.contains(line), "{output}");
     let (code, output) = Setup::python("import nowhere_to_be_found\n").fails();
     assert_eq!(code, 1, "{output}");

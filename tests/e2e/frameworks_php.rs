@@ -1,7 +1,7 @@
 //! PHP, unmodified, by the program for FastCGI that there is.
 
-use crate::harness::conformance::{Can, conform};
 use crate::harness::Setup;
+use crate::harness::conformance::{Can, conform};
 
 const MISTAKE: &str = "a mistake made on purpose";
 
