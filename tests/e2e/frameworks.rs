@@ -60,6 +60,18 @@ fn fastapi() {
 }
 
 #[test]
+fn fastapi_with_several_requests_at_once() {
+    let setup = Setup::framework_entry("fastapi", "app:app").workers(2).concurrency(8);
+    conform(setup.start(), &WEBSOCKET);
+}
+
+#[test]
+fn django_by_its_asgi_file() {
+    let setup = Setup::framework_entry("django", "mysite/asgi.py").workers(2);
+    conform(setup.start(), &Can::web(MISTAKE));
+}
+
+#[test]
 fn starlette() {
     conform(Setup::framework("starlette").workers(2).start(), &WEBSOCKET);
 }

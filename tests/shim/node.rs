@@ -351,7 +351,13 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
     }
     let message = refused("server.mjs", "await new Promise(() => {})");
     assert!(message.starts_with("server.mjs ended without a server: "), "{message}");
-    assert!(refused("server.ts", "const x: number = 1").contains("is TypeScript"));
+    // Newer versions of Node run it.
+    let message = refused("server.ts", "const x: number = 1");
+    assert!(
+        message.starts_with("server.ts is TypeScript, which node v")
+            || message.starts_with("server.ts ended without a server: "),
+        "{message}"
+    );
 
     let directory = Directory::new();
     let entry = directory.write("server.js", "setInterval(() => {}, 1000)");

@@ -20,9 +20,11 @@ pub(super) fn is_script(extension: &str) -> bool {
     EXTENSIONS.contains(&extension)
 }
 
-/// What marks the directory as a Node or Bun app, whatever else there is in it.
+/// What marks the directory as a Node or Bun app, whatever else there is in it: a server's file, or
+/// those of a package; without one, `main.js` may be a page's, beside an app of another runtime.
 pub(super) fn mark(place: &Directory<'_>) -> Option<(String, Runtime)> {
-    let name = by_name(place, place.has("index.html"))?;
+    let is_page = place.has("index.html") || !place.has(package::FILE);
+    let name = by_name(place, is_page)?;
     let by = runtime(&place.path.join(&name), place.path, place.places);
     Some((name, by))
 }
