@@ -39,6 +39,7 @@ mod examples;
 mod explain;
 mod frameworks;
 mod frameworks_node;
+mod frameworks_php;
 mod harness;
 mod health;
 mod https;
