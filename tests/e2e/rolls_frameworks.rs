@@ -12,13 +12,21 @@ fn flask_is_rolled_unnoticed() {
     roll(Setup::framework("flask-ledger"));
 }
 
+/// In threads, which end when the last of them has answered.
+#[test]
+fn flask_in_threads_is_rolled_unnoticed() {
+    roll(Setup::framework("flask-ledger").concurrency(4));
+}
+
 /// Two requests at once in each worker, as asynchronous apps are made for.
 #[test]
 fn fastapi_is_rolled_unnoticed() {
     roll(Setup::framework("fastapi-ledger").concurrency(2));
+}
+
 #[test]
 fn express_is_rolled_unnoticed() {
-    roll(Setup::framework("express-ledger"));
+    roll(Setup::framework("express-ledger").concurrency(2));
 }
 
 fn roll(setup: Setup) {

@@ -20,6 +20,19 @@ use std::thread;
 /// `handler` runs on the connection's thread. Call it once, from the main thread, before others are
 /// started: it takes over the two signals for every thread that comes later.
 ///
+/// ```no_run
+/// use rip_worker::Response;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// fn main() -> std::io::Result<()> {
+///     let count = AtomicU64::new(0);
+///     rip_worker::serve(move |request| {
+///         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+///         Response::text(format!("{} {}, number {number}\n", request.method(), request.target()))
+///     })
+/// }
+/// ```
+///
 /// # Errors
 /// When the process was not given a listener (descriptor 3, `LISTEN_FDS`), or signals cannot be
 /// received.
@@ -44,7 +57,7 @@ fn serve_connections<A>(answer: A) -> io::Result<()>
 where
     A: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
 {
-    let listener = inherited_listener()?;
+    let listener = listener()?;
     let mut set = SigSet::empty();
     set.add(Signal::SIGTERM);
     set.add(Signal::SIGINT);
@@ -87,7 +100,24 @@ where
 
 const STACK_BYTES: usize = 512 * 1024;
 
-fn inherited_listener() -> io::Result<UnixListener> {
+/// The listener that the process was given, for servers that are not [`serve`]. It does not block
+/// ([`UnixListener::set_nonblocking`]), and is closed on exec. It is given out once.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// let listener = rip_worker::listener()?;
+/// listener.set_nonblocking(false)?;
+/// for stream in listener.incoming() {
+///     // Speak HTTP/1.1 here, on a thread of its own.
+///     drop(stream?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// When the process was not given a listener (descriptor 3), or it was taken before.
+pub fn listener() -> io::Result<UnixListener> {
     let listener = boot::take_inherited(LISTENER_FD).map_err(|error| {
         let message = format!("no listener on descriptor {LISTENER_FD}: start it with rip-master");
         io::Error::new(error.kind(), message)
