@@ -26,7 +26,8 @@ fn the_example_is_served_as_the_readme_says() {
 
 #[test]
 fn the_worker_written_in_rust_is_served() {
-    let server = Setup::command(&[&tools::rust_example()]).workers(2).concurrency(4).start();
+    let server =
+        Setup::command(&[&tools::rust_example("rust-worker")]).workers(2).concurrency(4).start();
     let mut client = server.connect();
     assert_eq!(client.ask("GET", "/").text(), "Hello from Rust\n");
     assert_eq!(client.ask("GET", "/count").text(), "1\n2\n3\n");

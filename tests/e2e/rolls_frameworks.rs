@@ -38,6 +38,9 @@ fn rack_is_rolled_unnoticed() {
 #[test]
 fn a_script_is_rolled_unnoticed() {
     roll(Setup::framework_entry("perl-cgi-ledger", "app.cgi"));
+}
+
+#[test]
 fn php_is_rolled_unnoticed() {
     roll(Setup::framework("php-ledger"));
 }

@@ -8,7 +8,7 @@ use super::talk::{name_of, talk};
 use crate::boot;
 use crate::exchange::Exchange;
 use crate::host::STATUS_FD;
-use crate::serve::{hold_stop_signals, inherited_listener, serve_gateway_on};
+use crate::serve::{hold_stop_signals, listener, serve_gateway_on};
 use rip::wire::cgi::{self, Script};
 use rip::wire::fastcgi::{self, TooLong};
 use std::ffi::OsString;
@@ -37,7 +37,7 @@ pub(super) fn main(args: impl Iterator<Item = OsString>) -> i32 {
 
 fn serve(kind: Kind, program: &Path, count: usize, entry: &Path) -> Result<(), String> {
     // Both are ours alone: what is started must not hold them.
-    let listener = inherited_listener().map_err(|error| error.to_string())?;
+    let listener = listener().map_err(|error| error.to_string())?;
     let status = boot::take_inherited(STATUS_FD).map(File::from);
     let started = Documents::new(entry)
         .map_err(|error| format!("{} cannot be served: {error}", entry.display()))
