@@ -104,3 +104,10 @@ fn a_shell_as_cgi() {
     let can = Can { forms: false, session: false, ..Can::web(MISTAKE) };
     conform(setup.workers(2).start(), &can);
 }
+
+/// The example in Rust, which takes its listener as any server does that knows socket activation.
+#[test]
+fn axum() {
+    let can = Can { websocket: true, session: false, ..Can::web(MISTAKE) };
+    conform(Setup::command(&[&tools::rust_example("axum")]).workers(2).start(), &can);
+}
