@@ -391,7 +391,7 @@ fn what_is_missing_is_said_in_one_line() {
     let message = failed(&|spec| drop(spec.env.insert("PATH".to_owned(), "/nowhere".to_owned())));
     assert_eq!(
         message,
-        "PHP needs php-cgi or php-fpm, and neither was found on PATH; \
+        "php-cgi was not found on PATH, nor was php-fpm; \
          install it with `apt install php-cgi`, or the like"
     );
 }
