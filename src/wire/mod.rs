@@ -5,6 +5,7 @@ pub mod admit;
 pub mod boot;
 pub mod cgi;
 pub mod dotenv;
+pub mod fastcgi;
 pub mod header;
 pub mod runtime_dir;
 pub mod spec;

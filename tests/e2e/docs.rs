@@ -163,7 +163,7 @@ fn what_the_readme_starts_serves() {
         ("app.py", BOTH),
         ("shop/wsgi.py", BOTH),
         ("shop/__init__.py", ""),
-        ("server.js", NODE),
+        ("web/server.js", NODE),
         ("public/index.html", "fine"),
     ] {
         let path = place.join(file);

@@ -28,6 +28,15 @@ fn flask_under_gunicorn() {
     conform(Setup::framework_command("flask", &argv).workers(2).start(), &can);
 }
 
+/// By its own development server, on a port of its own.
+#[test]
+fn flask_on_a_port() {
+    let argv = [&tools::venv("flask"), "run", "--port", "{port}"];
+    let can = Can { origin: false, ..Can::web(MISTAKE) };
+    let setup = Setup::framework_command("flask", &argv).flag("--listen", "port");
+    conform(setup.workers(2).start(), &can);
+}
+
 #[test]
 fn flask_in_threads() {
     let setup = Setup::framework("flask").workers(2).concurrency(8);
@@ -48,6 +57,12 @@ fn django_in_threads() {
 #[test]
 fn fastapi() {
     conform(Setup::framework("fastapi").workers(2).start(), &WEBSOCKET);
+}
+
+#[test]
+fn fastapi_with_several_requests_at_once() {
+    let setup = Setup::framework_entry("fastapi", "app:app").workers(2).concurrency(8);
+    conform(setup.start(), &WEBSOCKET);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use crate::harness::conformance::{Can, conform};
 use crate::harness::wait::eventually;
 use crate::harness::{Setup, tools};
-use std::ffi::OsString;
 use std::process::Command;
 
 /// What the apps say when they fail on purpose.
@@ -76,7 +75,7 @@ fn under_bun(setup: Setup) -> Setup {
     assert!(std::path::Path::new(&path).exists(), "bun is missing: run scripts/setup");
     path.push(":");
     path.push(tools::search_path());
-    setup.env("PATH", OsString::from(path))
+    setup.env("PATH", path)
 }
 
 #[test]

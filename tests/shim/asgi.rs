@@ -219,6 +219,27 @@ fn a_startup_that_fails_ends_the_start_with_what_it_said() {
 }
 
 #[test]
+fn a_shutdown_that_fails_is_told() {
+    let app = |lines: &str| {
+        format!(
+            "async def app(scope, receive, send):\n    await receive()\n    \
+             if scope['type'] == 'http':\n        \
+             await send({{'type': 'http.response.start', 'status': 204, 'headers': []}})\n        \
+             return await send({{'type': 'http.response.body'}})\n    \
+             await send({{'type': 'lifespan.startup.complete'}})\n    await receive()\n    {lines}\n"
+        )
+    };
+    let failed = "await send({'type': 'lifespan.shutdown.failed', 'message': 'still busy'})";
+    for (lines, reason) in [(failed, "still busy"), ("raise OSError('gone')", "OSError('gone')")] {
+        let stderr = joined(&app(lines)).stop();
+        let expected = format!("the shutdown of app in app.py failed: {reason}\n");
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
+    // Who never returns is not waited for.
+    joined(&app("await send({'type': 'lifespan.shutdown.complete'})\n    await receive()")).stop();
+}
+
+#[test]
 fn an_app_that_knows_of_no_lifespan_is_served_without() {
     let answers = "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n    \
                    await send({'type': 'http.response.body', 'body': b'here'})\n";

@@ -1,9 +1,10 @@
 //! The setup before the app, and changes of the app's files while it serves.
 
-use crate::harness::{Directory, Shim, spec, until};
+use crate::harness::{Directory, Shim, read_reply, spec, until};
 use nix::sys::signal::Signal;
 use rip::contract::app::{Reload, Runtime};
 use rip::wire::boot::{BootReport, BootStage};
+use std::io::Write;
 
 fn setup(directory: Directory, line: &str) -> Shim {
     let mut spec = spec(&directory, Runtime::Builtin, &["hello"]);
@@ -73,6 +74,42 @@ fn a_change_is_passed_on_to_an_app_that_reloads_itself() {
     shim.signal(Signal::SIGUSR1);
     until("the version after that", || shim.get("/").body == b"three");
     shim.stop();
+}
+
+/// A request that has begun goes on with what it began with, and holds up nobody.
+#[test]
+fn a_change_is_taken_over_beside_a_request_in_another_thread() {
+    let app = |version: &str| {
+        format!(
+            "import os, time\n\
+             def app(environ, start):\n    \
+                 if environ['PATH_INFO'] == '/slow':\n        \
+                     open('begun', 'w').close()\n        \
+                     while not os.path.exists('go'):\n            time.sleep(0.002)\n    \
+                 start('200 OK', [])\n    return [b'{version}']\n"
+        )
+    };
+    let directory = Directory::new();
+    let entry = directory.write("app.py", &app("one"));
+    let mut spec = spec(&directory, Runtime::Python, &[&entry]);
+    spec.reload = Reload::Module;
+    spec.concurrency = 2;
+    let mut shim = Shim::start(directory, spec);
+    shim.joined();
+    let mut slow = shim.connect();
+    slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let begun = shim.directory.path().join("begun");
+    until("it works", || begun.exists());
+    shim.directory.write("app.py", &app("two"));
+    shim.signal(Signal::SIGUSR1);
+    until("the new version", || shim.get("/").body == b"two");
+    shim.directory.write("app.py", "no python at all");
+    shim.signal(Signal::SIGUSR1);
+    shim.directory.write("go", "");
+    assert_eq!(read_reply(&mut slow, false).text(), "one");
+    assert_eq!(shim.get("/").body, b"two");
+    let log = shim.stop();
+    assert!(!log.contains("request"), "{log}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod identity;
 mod launch;
 mod leave;
 mod node;
+mod php;
 mod python;
 mod ruby;
 mod wsgi;

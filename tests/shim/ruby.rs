@@ -127,7 +127,7 @@ fn what_is_missing_is_named() {
         let spec = app(&directory, |_| {});
         directory.write(file, text);
         let (stage, message) = Shim::start(directory, spec).failed();
-        assert_eq!(stage, BootStage::Ready, "{message}");
+        assert_eq!(stage, BootStage::Find, "{message}");
         assert!(message.contains(expected), "{expected} in {message}");
     }
     let directory = Directory::new();

@@ -96,6 +96,13 @@ def environ(e, s):
     s("200 OK", [])
     return ["\n".join("%s=%r" % (name, e.get(name)) for name in names).encode()]
 
+def spoils(e, s):
+    "An environ is the app's own."
+    e["HTTP_HOST"] = e["REMOTE_ADDR"] = e["X"] = "spoilt"
+    e.pop("wsgi.input"), e.pop("HTTP_X_REQUEST_ID")
+    s("200 OK", [])
+    return []
+
 def text_input(e, s):
     for _ in range(3):
         read = io.TextIOWrapper(e["wsgi.input"]).read()
@@ -316,6 +323,53 @@ fn the_environ_says_who_asks_for_what() {
     );
     for _ in 0..2 {
         assert_eq!(shim.get("/text_input").text(), "('', [], [])");
+    }
+    shim.stop();
+}
+
+/// What is remembered of a request is only what is the same in the next.
+#[test]
+fn requests_that_look_alike_are_told_apart() {
+    let shim = joined(1);
+    let mut stream = shim.connect();
+    let names =
+        "HTTP_HOST&HTTP_X_REQUEST_ID&HTTP_X_REQUEST_START&REMOTE_ADDR&HTTP_A&CONTENT_LENGTH&X";
+    let mut ask = |target: &str, host: &str, (id, from, time): (&str, &str, u32), last: &str| {
+        let body = if last.contains("Length") { "body" } else { "" };
+        let request = format!(
+            "POST {target}?{names} HTTP/1.1\r\nHost: {host}\r\nA: 1\r\nX-Request-Id: {id}\r\n\
+             X-Forwarded-For: {from}\r\nX-Request-Start: t={time}\r\n{last}\r\n{body}"
+        );
+        ask(&mut stream, request.as_bytes()).text().to_owned()
+    };
+    for round in 0..3 {
+        for host in ["a", "b"] {
+            for from in ["192.0.2.1", "192.0.2.2"] {
+                for (last, length, more) in [
+                    ("", "None", ""),
+                    ("Content-Length: 4\r\n", "'4'", ""),
+                    ("Content-Length: 0\r\n", "'0'", ""),
+                    ("A: 2\r\n", "None", ",2"),
+                ] {
+                    let id = format!("{host}-{from}-{round}");
+                    let with = (id.as_str(), from, 7 + round);
+                    ask("/spoils", host, with, last);
+                    let expected = format!(
+                        "HTTP_HOST='{host}'\nHTTP_X_REQUEST_ID='{id}'\nHTTP_X_REQUEST_START='t={}'\n\
+                         REMOTE_ADDR='{from}'\nHTTP_A='1{more}'\nCONTENT_LENGTH={length}\nX=None",
+                        with.2
+                    );
+                    assert_eq!(ask("/environ", host, with, last), expected);
+                }
+            }
+        }
+    }
+    // More of them than are remembered.
+    for number in 0..1500 {
+        let host = format!("h{number}");
+        let said = ask(&format!("/environ/{number}"), &host, ("i", "192.0.2.1", number), "");
+        assert!(said.starts_with(&format!("HTTP_HOST='{host}'\n")), "{said}");
+        assert!(said.contains(&format!("'t={number}'")), "{said}");
     }
     shim.stop();
 }

@@ -2,7 +2,8 @@
 
 use crate::request::Request;
 use crate::response::{Body, Response, Writer};
-use rip::http1::{self, After, RequestHead, ResponseLength, Server};
+use rip::files;
+use rip::http1::{self, After, FieldWriter, RequestHead, ResponseLength, Server};
 use rip::limits;
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::Range;
@@ -272,6 +273,11 @@ impl Exchange<'_> {
         self.connection.fields()
     }
 
+    /// What the request says where a file may answer it.
+    pub(crate) fn for_file(&self) -> files::Request<'_> {
+        files::Request::read(&self.connection.head, &self.connection.input)
+    }
+
     /// Whether the body's length is known, be it that there is none.
     pub(crate) fn is_length_known(&self) -> bool {
         !matches!(self.connection.head.body(), http1::BodyLength::Chunked)
@@ -291,12 +297,24 @@ impl Exchange<'_> {
         length: Option<u64>,
         fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>,
     ) {
+        self.begin_with(status, length, |head| {
+            for (name, value) in fields {
+                head.field(name, value);
+            }
+        });
+    }
+
+    /// The same, with fields that `write` adds.
+    pub(crate) fn begin_with(
+        &mut self,
+        status: u16,
+        length: Option<u64>,
+        write: impl FnOnce(&mut FieldWriter<'_>),
+    ) {
         let length = length.map_or(ResponseLength::Unknown, ResponseLength::Known);
         let out = &mut self.connection.out;
         let mut head = self.connection.server.respond(status, b"", length, out);
-        for (name, value) in fields {
-            head.field(name, value);
-        }
+        write(&mut head);
         head.finish();
     }
 

@@ -40,7 +40,7 @@ pub fn serve<H>(handler: H) -> io::Result<()>
 where
     H: Fn(&mut Request<'_>) -> Response + Send + Sync + 'static,
 {
-    serve_connections(move |connection| connection.answer(&handler))
+    serve_connections(listener()?, move |connection| connection.answer(&handler))
 }
 
 /// As [`serve`], for a gateway, which reads the request's body while it writes the answer. An error of
@@ -49,19 +49,23 @@ pub(crate) fn serve_gateway<G>(gateway: G) -> io::Result<()>
 where
     G: Fn(&mut Exchange<'_>) -> io::Result<()> + Send + Sync + 'static,
 {
-    serve_connections(move |connection| connection.pass(&gateway))
+    serve_gateway_on(listener()?, gateway)
+}
+
+/// The same on a listener that was taken before.
+pub(crate) fn serve_gateway_on<G>(listener: UnixListener, gateway: G) -> io::Result<()>
+where
+    G: Fn(&mut Exchange<'_>) -> io::Result<()> + Send + Sync + 'static,
+{
+    serve_connections(listener, move |connection| connection.pass(&gateway))
 }
 
 /// `answer` answers one request of a connection; an error ends that connection.
-fn serve_connections<A>(answer: A) -> io::Result<()>
+fn serve_connections<A>(listener: UnixListener, answer: A) -> io::Result<()>
 where
     A: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
 {
-    let listener = listener()?;
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGTERM);
-    set.add(Signal::SIGINT);
-    set.thread_block()?;
+    let set = hold_stop_signals()?;
     let signals = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let answer = Arc::new(answer);
     let busy = Arc::new(Busy::default());
@@ -99,6 +103,15 @@ where
 }
 
 const STACK_BYTES: usize = 512 * 1024;
+
+/// From here on the signals that ask for an end wait, in this thread and in those it starts.
+pub(crate) fn hold_stop_signals() -> io::Result<SigSet> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTERM);
+    set.add(Signal::SIGINT);
+    set.thread_block()?;
+    Ok(set)
+}
 
 /// The listener that the process was given, for servers that are not [`serve`]. It does not block
 /// ([`UnixListener::set_nonblocking`]), and is closed on exec. It is given out once.

@@ -305,7 +305,7 @@ fn hand_over(spec: &WorkerSpec, identity: &Identity) -> Result<OwnedFd, Failure>
 }
 
 /// Ends as the app ended, so that the master sees the same; a shim leaves no core file of its own.
-fn end_like(fate: Fate) -> i32 {
+pub(crate) fn end_like(fate: Fate) -> i32 {
     match fate {
         Fate::Exited(code) => code,
         Fate::Killed(signal) => {

@@ -70,7 +70,8 @@ pub(super) fn setup(start: &Start, launch: &Launch) -> Result<Option<Vec<String>
 /// # Errors
 /// When there are several such files.
 pub(super) fn setup_file(launch: &Launch) -> Result<Option<Vec<String>>, Failure> {
-    if launch.runtime == Runtime::Builtin {
+    // In a directory of CGI programs a `setup.cgi` is one of them.
+    if matches!(launch.runtime, Runtime::Builtin | Runtime::Cgi) {
         return Ok(None);
     }
     let directory = Path::new(&launch.cwd);

@@ -315,8 +315,7 @@ mod tests {
             ("::ffff:10.1.2.3", "10.1.2.3"),
             ("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
         ] {
-            let (mut address, mut client_address) =
-                (AddressText::default(), AddressText::default());
+            let mut address = AddressText::default();
             assert_eq!(address.of(ip.parse().unwrap()), text.as_bytes());
         }
     }

@@ -22,10 +22,19 @@ impl Setup {
         Self::command(argv).with_framework(name)
     }
 
+    /// A copy of what newcomers are shown under this name, started by its directory alone.
+    pub fn example(name: &str) -> Self {
+        Self::entry(".").with_copy(&tools::repository().join("examples").join(name))
+    }
+
     /// Puts a copy of this app into the test's `app`.
     pub fn with_framework(self, name: &str) -> Self {
+        self.with_copy(&Path::new(&tools::app("frameworks")).join(name))
+    }
+
+    fn with_copy(self, from: &Path) -> Self {
         let into = self.path("app");
-        copy(Path::new(&tools::app("frameworks")).join(name).as_path(), &into);
+        copy(from, &into);
         if into.join("package.json").exists() {
             let packages = tools::cache().join("node/node_modules");
             assert!(packages.exists(), "{} is missing: run scripts/setup", packages.display());

@@ -1,10 +1,16 @@
 //! Gateways: processes of ours that serve a worker's socket for apps that do not speak HTTP. They run
 //! as the app does, in its place: `rip-master worker-shim cgi …`, `rip-master worker-shim fastcgi …`.
 
+mod beneath;
 mod cgi;
+mod document;
+mod fastcgi;
+mod process;
 mod pump;
 mod script;
+mod sent;
 mod site;
+mod talk;
 mod warden;
 
 use crate::exchange::Exchange;
@@ -15,6 +21,7 @@ use std::ffi::OsString;
 pub(crate) fn main(name: &str, args: impl Iterator<Item = OsString>) -> Option<i32> {
     match name {
         "cgi" => Some(cgi::main(args)),
+        "fastcgi" => Some(fastcgi::main(args)),
         _ => None,
     }
 }

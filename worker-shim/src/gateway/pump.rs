@@ -75,7 +75,7 @@ pub(super) fn pump(exchange: &mut Exchange<'_>, script: Script, has_body: bool) 
 }
 
 /// `POLLRDHUP`: the other side will not send any more.
-const HALF_CLOSED: PollFlags = PollFlags::from_bits_retain(libc::POLLRDHUP);
+pub(super) const HALF_CLOSED: PollFlags = PollFlags::from_bits_retain(libc::POLLRDHUP);
 
 struct Pump<'p, 'c> {
     exchange: &'p mut Exchange<'c>,

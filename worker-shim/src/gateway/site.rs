@@ -34,8 +34,7 @@ pub(super) enum Leads {
 }
 
 /// What answers for a directory, the first that is there.
-const INDEXES: [&str; 6] =
-    ["index.cgi", "index.sh", "index.pl", "index.py", "index.rb", "index.php"];
+const INDEXES: [&str; 5] = ["index.cgi", "index.sh", "index.pl", "index.py", "index.rb"];
 
 impl Site {
     /// The site of `entry`, an absolute path.

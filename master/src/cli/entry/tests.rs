@@ -71,6 +71,7 @@ fn python_apps_are_found_by_file_directory_and_module() {
             "tool/main.py",
             "tool/package.json",
             "live/asgi.py",
+            "live/main.js",
             "site/manage.py",
             "site/mysite/wsgi.py",
             "site/mysite/__init__.py",
@@ -348,7 +349,7 @@ fn packages_are_started_as_their_start_script_would() {
         (r#"{"main":"other.mjs","scripts":{"start":"next start"}}"#, vec![next.as_str(), "start"]),
         (
             r#"{"scripts":{"start":"vite preview"}}"#,
-            vec![vite.as_str(), "preview", "--port", "{port}"],
+            vec![vite.as_str(), "preview", "--port", "{port}", "--host", "127.0.0.1"],
         ),
         (r#"{"scripts":{"start":"next start -p $PORT"}}"#, vec![&next, "start", "-p", "{port}"]),
         (
@@ -432,7 +433,16 @@ fn a_procfile_goes_before_every_guess() {
 fn a_directory_of_two_apps_is_for_the_operator_to_decide() {
     let tree = Tree::new(
         "several",
-        &["both/app.py", "both/server.js", "both/cgi*", "mixed/config.ru", "mixed/index.php"],
+        &[
+            "both/app.py",
+            "both/server.js",
+            "both/cgi*",
+            "mixed/config.ru",
+            "mixed/index.php",
+            "packed/app.py",
+            "packed/app.js",
+            "packed/package.json",
+        ],
     );
     let failure = resolve(Some("both"), None, &tree.places()).unwrap_err();
     assert!(failure.message.starts_with("'app.py' and 'server.js' in "), "{}", failure.message);
@@ -441,6 +451,9 @@ fn a_directory_of_two_apps_is_for_the_operator_to_decide() {
         failure.tips,
         ["name one: rip-master start both/app.py", "or say what runs it: --runtime python"]
     );
+    tree.write("packed/package.json", "{}");
+    let failure = resolve(Some("packed"), None, &tree.places()).unwrap_err();
+    assert!(failure.message.starts_with("'app.py' and 'app.js' in "), "{}", failure.message);
     let written = Places { written: Written::Edgefile, ..tree.places() };
     assert_eq!(
         resolve(Some("mixed"), None, &written).unwrap_err().tips,

@@ -46,11 +46,12 @@ class Life:
         await self.idle.wait()
         if self.task is None:
             return
-        if not self.task.done():
-            answer = await self.ask("shutdown")
-            if answer is not None and answer[0]:
-                told("the shutdown of %s failed: %s" % (self.label, last_line(answer[1])))
+        answer = None if self.task.done() else await self.ask("shutdown")
         await self.over()
+        if answer is not None and answer[0]:
+            told("the shutdown of %s failed: %s" % (self.label, last_line(answer[1])))
+        elif answer is None and not self.task.cancelled() and self.task.result() is not None:
+            told("the shutdown of %s failed: %r" % (self.label, self.task.result()))
 
     async def ask(self, what):
         """Tells the app of `what`: whether that failed, and its message. None when it ends without

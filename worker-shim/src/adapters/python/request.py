@@ -1,7 +1,7 @@
 """From the head of a request to its environ.
 
 Two requests of a client differ in their first line, their id and their time, so all other fields are
-looked up as one piece of text that stands for a finished part of the environ.
+looked up as pieces of text that stand for a finished part of the environ.
 """
 
 import sys
@@ -32,9 +32,14 @@ KEYS = {
     "Content-Length": "CONTENT_LENGTH",
     "content-length": "CONTENT_LENGTH",
 }
-# The text of fields, to the environ they stand for.
+# The texts of fields, to the environ they stand for and whether the request is a simple one: without
+# a body, and with nothing to say about its connection.
 ENVIRONS = {}
+# First lines, to what they say: method, version, target, path and query.
+TARGETS = {}
 CACHE_COUNT = 512
+# What makes a request one that is not simple.
+NOT_SIMPLE = ("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_CONNECTION")
 
 
 def key_of(name):
@@ -54,9 +59,9 @@ def key_of(name):
 
 
 def environ_of(text):
-    """The environ that field lines stand for, each of which begins with CRLF."""
+    """The environ that lines of fields stand for, and whether the request is a simple one."""
     environ = BASE.copy()
-    for line in text.decode("latin-1").split("\r\n")[1:]:
+    for line in text.decode("latin-1").split("\r\n") if text else ():
         name, colon, value = line.partition(":")
         if not colon:
             raise Malformed("a field without a colon")
@@ -87,50 +92,80 @@ def environ_of(text):
     environ["SERVER_NAME"] = name or "localhost"
     secure = environ["wsgi.url_scheme"] == "https"
     environ["SERVER_PORT"] = port or ("443" if secure else "80")
-    return environ
+    return environ, not any(key in environ for key in NOT_SIMPLE)
 
 
-def request(head, first):
-    """The environ of a request: `head` without its empty line, `first` where its first line ends."""
-    # id and time are cut out of the fields: what is left is the same for many requests
-    id_at = head.find(b"\r\nX-Request-Id: ", first)
-    start_at = head.find(b"\r\nX-Request-Start: ", id_at) if id_at >= 0 else -1
-    if start_at >= 0:
-        id_end = head.find(b"\r\n", id_at + 16)
-        start_end = head.find(b"\r\n", start_at + 19)
-        if start_end < 0:
-            start_end = len(head)
-        text = head[first:id_at] + head[id_end:start_at] + head[start_end:]
-    else:
-        text = head[first:]
-    environ = ENVIRONS.get(text)
-    if environ is None:
-        environ = environ_of(text)
-        if len(ENVIRONS) >= CACHE_COUNT:
-            ENVIRONS.clear()
-        if len(text) <= 4096:
-            ENVIRONS[text] = environ
-    environ = environ.copy()
-    if start_at >= 0:
-        environ["HTTP_X_REQUEST_ID"] = head[id_at + 16 : id_end].decode("latin-1")
-        environ["HTTP_X_REQUEST_START"] = head[start_at + 19 : start_end].decode("latin-1")
-
+def request(head):
+    """The environ of the request with this head, and whether it is a simple one."""
+    line, _, fields = head.partition(b"\r\n")
     try:
-        method, target, version = head[:first].decode("latin-1").split(" ")
+        method, version, target, path, query = TARGETS[line]
+    except KeyError:
+        method, version, target, path, query = first_line(line)
+    # id and time are cut out of the fields: what is left is the same for many requests
+    before, _, rest = fields.partition(b"\r\nX-Request-Id: ")
+    ident, _, rest = rest.partition(b"\r\n")
+    between, _, rest = rest.partition(b"\r\nX-Request-Start: ")
+    time, _, after = rest.partition(b"\r\n")
+    if time:
+        try:
+            environ, simple = ENVIRONS[before, between, after]
+        except KeyError:
+            environ, simple = remembered(before, between, after)
+        environ = environ.copy()
+        environ["HTTP_X_REQUEST_ID"] = ident.decode()
+        environ["HTTP_X_REQUEST_START"] = time.decode()
+    else:
+        environ, simple = environ_of(fields)
+    environ["REQUEST_METHOD"] = method
+    environ["SERVER_PROTOCOL"] = version
+    environ["RAW_URI"] = environ["REQUEST_URI"] = target
+    environ["PATH_INFO"] = path
+    environ["QUERY_STRING"] = query
+    return environ, simple and version == "HTTP/1.1"
+
+
+def remembered(before, between, after):
+    """The environ of fields without their id and time, which have their places in it."""
+    texts = (before, between, after)
+    environ, simple = environ_of(b"\r\n".join(filter(None, texts)))
+    for key in (
+        "HTTP_X_REQUEST_ID",
+        "HTTP_X_REQUEST_START",
+        "REQUEST_METHOD",
+        "SERVER_PROTOCOL",
+        "RAW_URI",
+        "REQUEST_URI",
+        "PATH_INFO",
+        "QUERY_STRING",
+    ):
+        environ[key] = ""
+    if len(ENVIRONS) >= CACHE_COUNT:
+        ENVIRONS.clear()
+    if len(before) + len(between) + len(after) <= 4096:
+        ENVIRONS[texts] = environ, simple
+    return environ, simple
+
+
+def first_line(line):
+    """What a request's first line says."""
+    try:
+        method, target, version = line.decode("latin-1").split(" ")
     except ValueError:
         raise Malformed("the first line is not a request") from None
     if not version.startswith("HTTP/1."):
         raise Malformed("not HTTP/1")
-    environ["REQUEST_METHOD"] = method
-    environ["SERVER_PROTOCOL"] = version
-    environ["RAW_URI"] = environ["REQUEST_URI"] = target
-    path, _, environ["QUERY_STRING"] = target.partition("?")
+    path, _, query = target.partition("?")
     if not path.startswith("/"):
         path = path_of(path)
     if "%" in path:
         path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
-    environ["PATH_INFO"] = path
-    return environ
+    said = method, version, target, path, query
+    if len(TARGETS) >= CACHE_COUNT:
+        TARGETS.clear()
+    if len(line) <= 256:
+        TARGETS[line] = said
+    return said
 
 
 def path_of(target):

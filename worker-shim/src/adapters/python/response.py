@@ -95,7 +95,7 @@ def line_of(pair):
         if not (value.isascii() and value.isdigit()):
             raise ValueError("Content-Length %r is not a number" % (value,))
         length = int(value)
-        line = b""  # written where the head ends
+        line = b"Content-Length: %d\r\n" % length
     else:
         line = ("%s: %s\r\n" % (name, value)).encode("latin-1")
     if len(LINES) >= CACHE_COUNT:
@@ -162,17 +162,14 @@ class Response:
                 line, length = LINES[pair]
             except (KeyError, TypeError):
                 line, length = line_of(pair)
-            if length is None:
-                lines.append(line)
-            elif declared is None or declared == length:
+            if length is not None:
+                if declared is not None and declared != length:
+                    raise ValueError("there are two values of Content-Length")
+                if declared is not None or status.startswith("204"):
+                    continue
                 declared = length
-            else:
-                raise ValueError("there are two values of Content-Length")
-        if not can_have_body and (declared is None or status.startswith("204")):
-            self.bodyless = True
-            declared = None
-        else:
-            self.bodyless = not can_have_body
+            lines.append(line)
+        self.bodyless = not can_have_body
         self.declared = declared
         self.lines = lines
         return self.write
@@ -184,22 +181,20 @@ class Response:
         elif not isinstance(data, bytes):
             raise TypeError("the body is made of bytes, not of %s" % type(data).__name__)
         else:
-            head = self.head(None)
-            self.sent = True
-            self.pass_on(head)
+            self.pass_on(b"".join(self.head(None)))
         if self.excess:
             raise ValueError("more was written than Content-Length says")
 
     def head(self, known):
-        """The head; `known` is the body's length where the app need not declare it."""
+        """The head's lines; `known` is the body's length where the app need not declare it."""
         lines = self.lines
         if lines is None:
             raise AssertionError("the app answered without calling start_response")
         length = self.declared
-        if length is None and not self.bodyless:
+        if length is None and known is not None and not self.bodyless:
             length = known
-        if length is not None:
             lines.append(b"Content-Length: %d\r\n" % length)
+        self.sent = True
         if self.to_head or self.bodyless:
             self.framing = self.BODYLESS
         elif length is not None:
@@ -212,30 +207,33 @@ class Response:
             self.framing = self.CHUNKED
             lines.append(b"Transfer-Encoding: chunked\r\n")
         if not self.keep:
-            lines.append(b"Connection: close\r\n\r\n")
+            lines.append(b"Connection: close\r\n")
         elif self.old:
-            lines.append(b"Connection: keep-alive\r\n\r\n")
-        else:
-            lines.append(b"\r\n")
-        return b"".join(lines)
+            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        return lines
 
     def whole(self, body):
         """Sends head and body, when nothing was sent before."""
+        if not isinstance(body, bytes):
+            raise TypeError("the body is made of bytes, not of %s" % type(body).__name__)
+        size = len(body)
         # to HEAD an empty body says nothing about how long it would have been
-        head = self.head(None if self.to_head and not body else len(body))
-        self.sent = True
-        if self.framing != self.LENGTH:
-            self.pass_on(head)
-            return
-        if len(body) > self.left:
-            self.excess = True
-            body = body[: self.left]
-        if len(body) <= JOINED_BYTES:
-            self.pass_on(head + body)
+        lines = self.head(size if size or not self.to_head else None)
+        if self.framing == self.LENGTH:
+            if size != self.left:
+                self.excess = size > self.left
+                body = body[: self.left]
+                size = len(body)
+            self.left -= size
+            if size <= JOINED_BYTES:
+                lines.append(body)
+                body = None
         else:
-            self.pass_on(head)
+            body = None
+        self.pass_on(b"".join(lines))
+        if body is not None:
             self.pass_on(body)
-        self.left -= len(body)
 
     def send(self, data):
         """Sends a piece of the body, and the head before the first that is not empty.
@@ -248,8 +246,7 @@ class Response:
             return True
         head = b""
         if not self.sent:
-            head = self.head(None)
-            self.sent = True
+            head = b"".join(self.head(None))
         if self.framing == self.LENGTH:
             if len(data) > self.left:
                 self.excess = True
@@ -282,9 +279,7 @@ class Response:
         if extent is None:
             return False
         fd, offset, count = extent
-        head = self.head(count)
-        self.sent = True
-        self.pass_on(head)
+        self.pass_on(b"".join(self.head(count)))
         if self.framing == self.BODYLESS:
             return True
         self.excess = count > self.left
@@ -312,7 +307,3 @@ class Response:
             self.sock.sendall(data)
         except OSError as error:
             raise PeerGone(*error.args) from None
-
-    def can_continue(self):
-        """Whether the peer knows where this response ended."""
-        return self.keep and (self.left == 0 or self.framing != self.LENGTH)

@@ -17,19 +17,10 @@ import threading
 import traceback
 
 
-def answer(app, environ, response):
-    """Lets the app answer. Raises what the app raises."""
-    result = app(environ, response.start)
-    kind = type(result)
-    if (kind is list or kind is tuple) and not response.sent:
-        # All of it is there: nothing is held back by sending it as one.
-        body = result[0] if len(result) == 1 else b"".join(result)
-        if not isinstance(body, bytes):
-            raise TypeError("the body is made of bytes, not of %s" % type(body).__name__)
-        response.whole(body)
-        return
+def iterate(result, response):
+    """Sends a body piece by piece, and closes it."""
     try:
-        if kind is not FileWrapper or not response.file(result):
+        if type(result) is not FileWrapper or not response.file(result):
             for data in result:
                 if not response.send(data):
                     break
@@ -71,38 +62,25 @@ def fail(environ, response, error):
     response.whole(b"Internal Server Error\n")
 
 
-def exchange(app, sock, data, end):
-    """Answers the request whose head ends at `end` in `data`.
+def exchange(app, sock, head, rest):
+    """Answers the request with this head, of whose body `rest` has come, or more than that.
 
     Returns what was read beyond the request, or None when the connection is of no use any more.
     """
-    environ = request(data[:end], data.find(b"\r\n", 0, end + 2))
-    old = environ["SERVER_PROTOCOL"] != "HTTP/1.1"
-    said = environ["HTTP_CONNECTION"].lower() if "HTTP_CONNECTION" in environ else ""
-    keep = said == "keep-alive" if old else said != "close"
+    environ, simple = request(head)
     body = None
-    rest = data[end + 4 :]
-    if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
-        waits = not old and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
-        if "HTTP_TRANSFER_ENCODING" in environ:
-            if environ["HTTP_TRANSFER_ENCODING"].lower() != "chunked" or "CONTENT_LENGTH" in environ:
-                raise Malformed("a body without a clear end")
-            body = ChunkedBody(sock, rest, waits)
-        else:
-            length = int(environ["CONTENT_LENGTH"])
-            if length <= len(rest):
-                environ["wsgi.input"] = io.BytesIO(rest[:length])
-                rest = rest[length:]
-            else:
-                body = KnownBody(sock, rest, waits, length)
-        if body is not None:
-            environ["wsgi.input"] = io.BufferedReader(body, RECV_BYTES)
-            # who is answered before the body was asked for may send it, or not
-            keep = keep and not waits
-
-    response = Response(sock, environ["REQUEST_METHOD"] == "HEAD", old, keep)
+    if simple:
+        response = Response(sock, environ["REQUEST_METHOD"] == "HEAD", False, True)
+    else:
+        response, body, rest = prepare(sock, environ, rest)
     try:
-        answer(app, environ, response)
+        result = app(environ, response.start)
+        kind = type(result)
+        if (kind is list or kind is tuple) and not response.sent:
+            # All of it is there: nothing is held back by sending it as one.
+            response.whole(result[0] if len(result) == 1 else b"".join(result))
+        else:
+            iterate(result, response)
     except PeerGone:
         return None
     except Malformed:
@@ -111,13 +89,40 @@ def exchange(app, sock, data, end):
         fail(environ, response, error)
     if response.left:
         tell(environ, "has %d bytes less than its Content-Length" % response.left)
-    elif response.excess:
+        return None
+    if response.excess:
         tell(environ, "has more bytes than its Content-Length")
     if body is not None:
         if body.waits:
             return None
         rest = body.skip()
-    return rest if response.can_continue() else None
+    return rest if response.keep else None
+
+
+def prepare(sock, environ, rest):
+    """Response, body and what is beyond it, of a request that is not simple. There is no body when
+    all of it is here."""
+    old = environ["SERVER_PROTOCOL"] != "HTTP/1.1"
+    said = environ.get("HTTP_CONNECTION", "").lower()
+    keep = said == "keep-alive" if old else said != "close"
+    waits = not old and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+    body = None
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        if environ["HTTP_TRANSFER_ENCODING"].lower() != "chunked" or "CONTENT_LENGTH" in environ:
+            raise Malformed("a body without a clear end")
+        body = ChunkedBody(sock, rest, waits)
+    elif "CONTENT_LENGTH" in environ:
+        length = int(environ["CONTENT_LENGTH"])
+        if length <= len(rest):
+            environ["wsgi.input"] = io.BytesIO(rest[:length])
+            rest = rest[length:]
+        else:
+            body = KnownBody(sock, rest, waits, length)
+    if body is not None:
+        environ["wsgi.input"] = io.BufferedReader(body, RECV_BYTES)
+        # who is answered before the body was asked for may send it, or not
+        keep = keep and not waits
+    return Response(sock, environ["REQUEST_METHOD"] == "HEAD", old, keep), body, rest
 
 
 class Connections:
@@ -152,14 +157,14 @@ class Connections:
             # what ends a connection is None, and so is what an ended one says
             data = data or None
             while data:
-                end = data.find(b"\r\n\r\n")
-                if end < 0:
+                head, ended, rest = data.partition(b"\r\n\r\n")
+                if not ended:
                     if len(data) > HEAD_BYTES:
                         raise Malformed("a head without an end")
                     self.partial[fd] = data
                     break
-                data = exchange(app, sock, data, end)
-        except (Malformed, OSError):
+                data = exchange(app, sock, head, rest)
+        except (Malformed, OSError, UnicodeDecodeError):
             data = None
         if data is None:
             self.partial.pop(fd, None)
@@ -259,22 +264,38 @@ class Crew:
         thread.daemon = True
         self.idle += 1
         self.threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self.threads.pop()
+            self.idle -= 1
+            self.most = len(self.threads)
+            if not self.most:
+                raise
+            told("there are %d threads and no more: %s" % (self.most, error))
 
     def work(self):
-        while True:
-            for fd, _ in self.epoll.poll(-1, 1):
-                if fd == self.end:
-                    return
-                with self.lock:
-                    self.idle -= 1
-                    if not self.idle and len(self.threads) < self.most:
-                        self.enlist()
-                try:
-                    self.turn(fd)
-                finally:
-                    with self.lock:
-                        self.idle += 1
+        try:
+            while self.wait():
+                pass
+        except BaseException:
+            # What would end a process of one thread ends this one too.
+            traceback.print_exc()
+            os._exit(1)
+
+    def wait(self):
+        """Waits for something to do, and does it; False when it is the end."""
+        for fd, _ in self.epoll.poll(-1, 1):
+            if fd == self.end:
+                return False
+            with self.lock:
+                self.idle -= 1
+                if not self.idle and len(self.threads) < self.most:
+                    self.enlist()
+            self.turn(fd)
+            with self.lock:
+                self.idle += 1
+        return True
 
     def turn(self, fd):
         """What one wait was for."""

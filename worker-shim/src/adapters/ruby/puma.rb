@@ -9,7 +9,7 @@ module RipMaster
 
   # Ends a start that cannot succeed, with a sentence for the operator.
   def self.refuse(sentence)
-    STATUS.syswrite("STATUS=#{sentence.gsub(/\s+/, " ").strip}\n")
+    STATUS.syswrite("MISSING=#{sentence.gsub(/\s+/, " ").strip}\n")
     exit!(1)
   end
 
