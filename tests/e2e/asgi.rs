@@ -150,6 +150,19 @@ fn a_websocket_is_closed_in_order_when_its_worker_is_retired() {
     assert_eq!(server.app()["restarts"], 0);
 }
 
+/// Its streams come as a whole, because its generators are not asynchronous: Django says so itself.
+#[test]
+fn django_is_served_by_its_other_file() {
+    let server = Setup::framework_entry("django", "mysite/asgi.py").workers(1).start();
+    assert!(server.get("/").text().contains("<h1>Hello</h1>"));
+    let about = server.request("GET", "/about?a=b", "User-Agent: Suite/1\r\n", b"").json();
+    assert_eq!((&about["client"], &about["scheme"]), (&"127.0.0.1".into(), &"http".into()));
+    assert_eq!(server.get("/stream").text(), "line 1\nline 2\nline 3\nline 4\nline 5\n");
+    assert_eq!(server.get("/error").status, 500);
+    server.wait_for_log("a mistake made on purpose");
+    assert_eq!(server.app()["restarts"], 0);
+}
+
 #[test]
 fn what_is_not_installed_ends_the_start() {
     let plain = "async def app(scope, receive, send): pass\n";

@@ -219,12 +219,15 @@ fn entries_and_every_way_to_listen_are_tried() {
     place.write("run", &format!("#!/usr/bin/env python3\n{}", server()));
     make_executable(&place.0.join("run"));
     let hello = tools::repository().join("examples/hello").display().to_string();
+    let (ours, axum) = (tools::rust_example("rust-worker"), tools::rust_example("axum"));
     let lines: &[&[&str]] = &[
         &["--listen", "path", "python3", "path.py", "{socket}"],
         &["--listen", "port", "--", "python3", "-u", "port.py", "{port}"],
         &["./run"],
         &["--path", "/echo", "--echo", "/echo", "builtin:echo"],
         &[&hello],
+        &[&ours],
+        &["--echo", "/echo", &axum],
     ];
     thread::scope(|scope| {
         for line in lines {

@@ -1,6 +1,7 @@
 //! Every way to say which app is meant.
 
 use crate::harness::{Server, Setup, tools};
+use std::os::unix::fs::PermissionsExt;
 
 const SAYS: &str = "def says(text):
     def application(environ, start_response):
@@ -25,7 +26,8 @@ fn the_example_is_served_as_the_readme_says() {
 
 #[test]
 fn the_worker_written_in_rust_is_served() {
-    let server = Setup::command(&[&tools::rust_example()]).workers(2).concurrency(4).start();
+    let server =
+        Setup::command(&[&tools::rust_example("rust-worker")]).workers(2).concurrency(4).start();
     let mut client = server.connect();
     assert_eq!(client.ask("GET", "/").text(), "Hello from Rust\n");
     assert_eq!(client.ask("GET", "/count").text(), "1\n2\n3\n");
@@ -68,15 +70,11 @@ fn python_app(entry: &str) -> Server {
 
 #[test]
 fn an_attribute_that_is_not_there_is_named() {
-    let server = Setup::entry("app.py:missing")
-        .with_file("app.py", "application = None\n")
-        .workers(1)
-        .flag("--restart-backoff-ms", 20)
-        .flag("--max-restarts", 1)
-        .unawaited()
-        .start();
-    server.wait_for_log("missing");
-    server.wait_for_log("worker_abandon");
+    let setup = Setup::entry("app.py:missing").with_file("app.py", "application = None\n");
+    let (code, output) = setup.workers(1).fails();
+    assert_eq!(code, 1, "{output}");
+    let error = output.lines().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(error.ends_with("/app/app.py has no missing"), "{output}");
 }
 
 #[test]
@@ -173,4 +171,100 @@ fn the_environment_has_its_order() {
     assert_eq!(server.get("/?RIP_WORKER_ID,RIP_GENERATION,NOTIFY_SOCKET").text(), "1,1,-");
     let urls = server.get("/?RIP_URLS").text();
     assert!(urls.contains(&server.port().to_string()), "{urls}");
+}
+
+/// A server of any language, as its package or its Procfile starts it: on `$PORT`, and ended by a
+/// signal that it hears.
+const SERVER: &str = "\
+const server = require('http').createServer((_, answer) => answer.end(process.env.GREETING || 'hi'));
+server.listen(process.env.PORT, '127.0.0.1');
+process.on('SIGTERM', () => { console.log('heard of the end'); server.close(); });
+";
+
+#[test]
+fn a_procfile_says_what_is_started() {
+    for line in
+        ["node serve.js", "GREETING=hi node serve.js", "test -f serve.js && node 'serve.js'"]
+    {
+        let mut server = Setup::entry(".")
+            .with_file("Procfile", &format!("worker: none\nweb: {line}\n"))
+            .with_file("serve.js", SERVER)
+            .with_file("app.py", "no Python")
+            .workers(2)
+            .start();
+        assert_eq!(server.get("/").text(), "hi", "{line}");
+        assert_eq!(server.app()["restarts"], 0);
+        assert_eq!(server.stop(), 0, "{line}");
+        assert!(server.log().contains("heard of the end"), "{line}: {}", server.log());
+    }
+}
+
+#[test]
+fn a_package_is_started_as_npm_would_but_without_it() {
+    let setup = Setup::entry(".")
+        .with_file(
+            "package.json",
+            r#"{"scripts":{"start":"npm run serve","serve":"GREETING=tool tool --quiet"}}"#,
+        )
+        .with_file("node_modules/.bin/tool", &format!("#!/usr/bin/env node\n{SERVER}"));
+    let tool = setup.path("app/node_modules/.bin/tool");
+    std::fs::set_permissions(tool, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut server = setup.workers(1).start();
+    assert_eq!(server.get("/").text(), "tool");
+    assert_eq!(server.stop(), 0);
+    assert!(server.log().contains("heard of the end"), "{}", server.log());
+}
+
+#[test]
+fn an_edgefile_starts_directories_by_what_is_in_them() {
+    let app = |name: &str, more: &str| {
+        format!(
+            "app \"{name}\" {{ entry \"./{name}\"; {more}; workers 1; hosts \"{name}.test\" }}\n"
+        )
+    };
+    let text = format!(
+        "version 1\nedge {{ http \"127.0.0.1:PORT\" }}\n{}{}{}{}",
+        app("proc", "env GREETING=\"by its Procfile\""),
+        app("pack", "env GREETING=\"by its package\""),
+        app("both", "runtime \"python\""),
+        app("cgi", "runtime \"cgi\""),
+    );
+    let wsgi = "def application(environ, start_response):\n    start_response('200 OK', [])\n    \
+                return [b'by its runtime']\n";
+    let setup = Setup::edgefile(&text)
+        .with_file("proc/Procfile", "web: node serve.js\n")
+        .with_file("proc/serve.js", SERVER)
+        .with_file("pack/package.json", r#"{"main":"src/index.js"}"#)
+        .with_file("pack/src/index.js", SERVER)
+        .with_file("both/app.py", wsgi)
+        .with_file("both/server.js", "no JavaScript")
+        .with_file("cgi/say", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nby its kind'\n");
+    let say = setup.path("app/cgi/say");
+    std::fs::set_permissions(say, PermissionsExt::from_mode(0o755)).unwrap();
+    let server = setup.start();
+    for (name, path, says) in [
+        ("proc", "/", "by its Procfile"),
+        ("pack", "/", "by its package"),
+        ("both", "/", "by its runtime"),
+        ("cgi", "/say", "by its kind"),
+    ] {
+        assert_eq!(server.get_at(&format!("{name}.test"), path).text(), says, "{name}");
+    }
+    let runtime = |name: &str| server.app_called(name)["runtime"].clone();
+    assert_eq!(["proc", "pack", "both", "cgi"].map(runtime), ["command", "node", "python", "cgi"]);
+}
+
+#[test]
+fn a_directory_of_two_apps_is_decided_by_the_operator() {
+    let both = || {
+        Setup::entry(".").with_file("app.py", "application = None\n").with_file("server.js", SERVER)
+    };
+    let (code, output) = both().fails();
+    assert_eq!(code, 78, "{output}");
+    assert!(output.contains("'app.py' and 'server.js' in "), "{output}");
+    assert!(output.contains("tip: or say what runs it: --runtime python"), "{output}");
+    let server = both().flag("--runtime", "node").workers(1).start();
+    assert_eq!(server.get("/").text(), "hi");
+    let (code, output) = both().flag("--runtime", "nodejs").fails();
+    assert!(code == 2 && output.contains("possible values: builtin, bun"), "{output}");
 }

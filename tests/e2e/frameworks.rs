@@ -66,12 +66,6 @@ fn fastapi_with_several_requests_at_once() {
 }
 
 #[test]
-fn django_by_its_asgi_file() {
-    let setup = Setup::framework_entry("django", "mysite/asgi.py").workers(2);
-    conform(setup.start(), &Can::web(MISTAKE));
-}
-
-#[test]
 fn starlette() {
     conform(Setup::framework("starlette").workers(2).start(), &WEBSOCKET);
 }
@@ -109,4 +103,11 @@ fn a_shell_as_cgi() {
     let setup = Setup::framework_entry("shell-cgi", "app.cgi");
     let can = Can { forms: false, session: false, ..Can::web(MISTAKE) };
     conform(setup.workers(2).start(), &can);
+}
+
+/// The example in Rust, which takes its listener as any server does that knows socket activation.
+#[test]
+fn axum() {
+    let can = Can { websocket: true, session: false, ..Can::web(MISTAKE) };
+    conform(Setup::command(&[&tools::rust_example("axum")]).workers(2).start(), &can);
 }

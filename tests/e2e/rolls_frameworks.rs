@@ -29,6 +29,22 @@ fn express_is_rolled_unnoticed() {
     roll(Setup::framework("express-ledger").concurrency(2));
 }
 
+#[test]
+fn rack_is_rolled_unnoticed() {
+    roll(Setup::framework("rack-ledger"));
+}
+
+/// What a script is asked meanwhile is finished before its worker ends.
+#[test]
+fn a_script_is_rolled_unnoticed() {
+    roll(Setup::framework_entry("perl-cgi-ledger", "app.cgi"));
+}
+
+#[test]
+fn php_is_rolled_unnoticed() {
+    roll(Setup::framework("php-ledger"));
+}
+
 fn roll(setup: Setup) {
     let setup = setup.with_record().workers(2);
     let mut server = setup.flag("--reload", "none").flag("--surge", "100%").start();

@@ -292,7 +292,7 @@ fn a_directory_of_scripts_is_served() {
 fn what_cannot_run_ends_the_start() {
     for (text, mode, expected) in [
         ("#!/bin/sh\n", 0o644, "is not executable; run `chmod +x"),
-        ("#!/nowhere/sh -e\n", 0o755, "/nowhere/sh does not exist; the first line of"),
+        ("#!/nowhere/sh -e\n", 0o755, "/nowhere/sh, which the first line of"),
     ] {
         let directory = Directory::new();
         let path = directory.write("app.cgi", text);

@@ -177,6 +177,11 @@ export default {
       case '/redirect': return Response.redirect('http://else.example/', 303);
       case '/json': return Response.json({ url: request.url, method: request.method });
       case '/boom': throw new Error('it broke');
+      case '/passed': {
+        const answer = await globalThis.fetch('data:text/plain,elsewhere');
+        const headers = { connection: 'close', 'transfer-encoding': 'chunked' };
+        return new Response(answer.body, { headers });
+      }
       case '/wrong': return 'text';
       case '/error': return Response.error();
       case '/late': return new Response(new ReadableStream({
@@ -238,6 +243,8 @@ fn a_fetch_handler_is_served() {
         ask(&mut stream, get("/json?a=%C3%A9").as_bytes()).text(),
         r#"{"url":"https://a.example/json?a=%C3%A9","method":"GET"}"#
     );
+    let reply = ask(&mut stream, get("/passed").as_bytes());
+    assert_eq!((reply.text(), reply.field("Content-Length")), ("elsewhere", Some("9")));
     let reply = ask(&mut stream, b"HEAD /json HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((reply.status, reply.body.len(), reply.reusable), (200, 0, true));
     for target in ["/boom", "/wrong", "/error"] {
@@ -349,6 +356,16 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
         let message = refused("server.js", text);
         assert!(message.starts_with("server.js ended without a server: "), "{message}");
     }
+    let message = refused("server.js", "setTimeout(() => process.exit(3), 2500)");
+    assert_eq!(message, "server.js ended itself before it listened (exit status 3)");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let text = format!("require('net').createServer().listen({port}, '127.0.0.1')");
+    let message = refused("server.js", &text);
+    assert!(
+        message.starts_with(&format!("server.js listens on port {port} as well, ")),
+        "{message}"
+    );
     let message = refused("server.mjs", "await new Promise(() => {})");
     assert!(message.starts_with("server.mjs ended without a server: "), "{message}");
     // Newer versions of Node run it.

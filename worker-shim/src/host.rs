@@ -134,11 +134,6 @@ impl Program {
         &self.cwd
     }
 
-    /// Its environment, to be added to.
-    pub(crate) fn env(&mut self) -> &mut Environment {
-        &mut self.env
-    }
-
     /// It is the program at `path`, and these are its arguments after its name.
     pub(crate) fn run<A: Into<OsString>>(
         &mut self,

@@ -12,6 +12,11 @@
 //!     rip_worker::serve(|request| Response::text(format!("you asked for {}\n", request.path())))
 //! }
 //! ```
+//!
+//! It is started as a command: `rip-master start . 8080 -- target/release/my-app`. One thread serves one
+//! connection, so that `c:N` gives N requests at once to the handler, which is shared by all threads. A
+//! server of another kind needs nothing of this crate: `examples/axum` is one. [`listener`] is for those that
+//! would rather not take descriptor 3 themselves.
 #![warn(missing_docs)]
 
 mod adapters;
@@ -44,5 +49,5 @@ mod status;
 pub use builtin::NAMES as BUILTINS;
 pub use request::Request;
 pub use response::{Response, Writer};
-pub use serve::serve;
+pub use serve::{listener, serve};
 pub use shim::shim_main;

@@ -4,6 +4,27 @@ use crate::exchange::Connection;
 use std::io::{self, Read};
 
 /// A request; reading from it reads its body.
+///
+/// ```
+/// use rip_worker::{Request, Response};
+///
+/// fn answer(request: &mut Request<'_>) -> Response {
+///     match (request.method(), request.path()) {
+///         ("GET" | "HEAD", "/hello") => {
+///             Response::text(format!("Hello {}\n", request.parameter("name").unwrap_or("you")))
+///         }
+///         ("POST", "/shout") => match request.bytes() {
+///             Ok(body) => Response::bytes("application/octet-stream", body.to_ascii_uppercase()),
+///             Err(_) => Response::status(400), // the client has left within the body
+///         },
+///         (_, "/hello" | "/shout") => Response::status(405),
+///         _ => Response::text("nothing here\n").with_status(404),
+///     }
+/// }
+/// # fn serves() -> std::io::Result<()> {
+/// rip_worker::serve(answer)
+/// # }
+/// ```
 pub struct Request<'c> {
     connection: &'c mut Connection,
 }

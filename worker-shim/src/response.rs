@@ -5,6 +5,21 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// An answer: a status, fields, and a body that is known or written bit by bit.
+///
+/// ```
+/// use rip_worker::Response;
+/// use std::io::Write;
+///
+/// let made = Response::text("made\n").with_status(201).field("Location", "/things/1");
+/// let counted = Response::stream("text/plain", |out| {
+///     for number in 1..=3 {
+///         writeln!(out, "{number}")?;
+///         out.flush()?; // on its way now, not when all is written
+///     }
+///     Ok(())
+/// });
+/// # drop((made, counted));
+/// ```
 pub struct Response {
     pub(crate) status: u16,
     pub(crate) fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,

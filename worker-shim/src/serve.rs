@@ -20,6 +20,19 @@ use std::thread;
 /// `handler` runs on the connection's thread. Call it once, from the main thread, before others are
 /// started: it takes over the two signals for every thread that comes later.
 ///
+/// ```no_run
+/// use rip_worker::Response;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// fn main() -> std::io::Result<()> {
+///     let count = AtomicU64::new(0);
+///     rip_worker::serve(move |request| {
+///         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+///         Response::text(format!("{} {}, number {number}\n", request.method(), request.target()))
+///     })
+/// }
+/// ```
+///
 /// # Errors
 /// When the process was not given a listener (descriptor 3, `LISTEN_FDS`), or signals cannot be
 /// received.
@@ -27,7 +40,7 @@ pub fn serve<H>(handler: H) -> io::Result<()>
 where
     H: Fn(&mut Request<'_>) -> Response + Send + Sync + 'static,
 {
-    serve_connections(inherited_listener()?, move |connection| connection.answer(&handler))
+    serve_connections(listener()?, move |connection| connection.answer(&handler))
 }
 
 /// As [`serve`], for a gateway, which reads the request's body while it writes the answer. An error of
@@ -36,7 +49,7 @@ pub(crate) fn serve_gateway<G>(gateway: G) -> io::Result<()>
 where
     G: Fn(&mut Exchange<'_>) -> io::Result<()> + Send + Sync + 'static,
 {
-    serve_gateway_on(inherited_listener()?, gateway)
+    serve_gateway_on(listener()?, gateway)
 }
 
 /// The same on a listener that was taken before.
@@ -100,8 +113,24 @@ pub(crate) fn hold_stop_signals() -> io::Result<SigSet> {
     Ok(set)
 }
 
-/// The worker's listener; it can be taken once.
-pub(crate) fn inherited_listener() -> io::Result<UnixListener> {
+/// The listener that the process was given, for servers that are not [`serve`]. It does not block
+/// ([`UnixListener::set_nonblocking`]), and is closed on exec. It is given out once.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// let listener = rip_worker::listener()?;
+/// listener.set_nonblocking(false)?;
+/// for stream in listener.incoming() {
+///     // Speak HTTP/1.1 here, on a thread of its own.
+///     drop(stream?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// When the process was not given a listener (descriptor 3), or it was taken before.
+pub fn listener() -> io::Result<UnixListener> {
     let listener = boot::take_inherited(LISTENER_FD).map_err(|error| {
         let message = format!("no listener on descriptor {LISTENER_FD}: start it with rip-master");
         io::Error::new(error.kind(), message)

@@ -228,7 +228,7 @@ impl Check<'_> {
         let request = format!(
             "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\
              Content-Length: 2\r\nConnection: close\r\n\r\nx",
-            self.flags.path
+            self.flags.echo.as_ref().unwrap_or(&self.flags.path)
         );
         let mut wire = Wire::open(self.worker.socket()).ok();
         if let Some(wire) = &mut wire {

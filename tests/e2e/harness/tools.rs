@@ -109,17 +109,18 @@ pub fn search_path() -> OsString {
     path
 }
 
-/// The worker written in Rust that newcomers are shown. Tests of the whole workspace have built it.
-pub fn rust_example() -> String {
+/// A worker written in Rust that newcomers are shown: `rust-worker` or `axum`. Tests of the whole
+/// workspace have built it.
+pub fn rust_example(name: &str) -> String {
     let target = Path::new(PROGRAM).ancestors().nth(2).expect("the build's directory");
-    let built = target.join("debug/examples/rust-worker");
+    let built = target.join("debug/examples").join(name);
     if built.exists() {
         return text(&built);
     }
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--locked", "--package", "rip-worker"]);
-    cargo.args(["--example", "rust-worker", "--target-dir"]).arg(target);
-    let output = finish_within(cargo.current_dir(repository()), Duration::from_secs(300));
+    cargo.args(["--example", name, "--target-dir"]).arg(target);
+    let output = finish_within(cargo.current_dir(repository()), Duration::from_secs(600));
     assert!(output.status.success(), "{}", both(&output));
     text(&built)
 }

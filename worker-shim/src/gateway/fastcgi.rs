@@ -8,14 +8,14 @@ use super::talk::{name_of, talk};
 use crate::boot;
 use crate::exchange::Exchange;
 use crate::host::STATUS_FD;
-use crate::serve::{hold_stop_signals, inherited_listener, serve_gateway_on};
+use crate::serve::{hold_stop_signals, listener, serve_gateway_on};
 use rip::wire::cgi::{self, Script};
 use rip::wire::fastcgi::{self, TooLong};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Serves a PHP app. The arguments: what kind of program runs PHP, its path, how many requests it has
@@ -26,7 +26,7 @@ pub(super) fn main(args: impl Iterator<Item = OsString>) -> i32 {
     let [kind, program, count, entry] = args.as_slice() else { return 64 };
     let kind = if kind == "php-fpm" { Kind::Fpm } else { Kind::Cgi };
     let count = count.to_str().and_then(|count| count.parse().ok()).unwrap_or(1);
-    match serve(kind, &PathBuf::from(program), count, &PathBuf::from(entry)) {
+    match serve(kind, Path::new(program), count, Path::new(entry)) {
         Ok(()) => 0,
         Err(why) => {
             eprintln!("{why}");
@@ -35,9 +35,9 @@ pub(super) fn main(args: impl Iterator<Item = OsString>) -> i32 {
     }
 }
 
-fn serve(kind: Kind, program: &PathBuf, count: usize, entry: &PathBuf) -> Result<(), String> {
+fn serve(kind: Kind, program: &Path, count: usize, entry: &Path) -> Result<(), String> {
     // Both are ours alone: what is started must not hold them.
-    let listener = inherited_listener().map_err(|error| error.to_string())?;
+    let listener = listener().map_err(|error| error.to_string())?;
     let status = boot::take_inherited(STATUS_FD).map(File::from);
     let started = Documents::new(entry)
         .map_err(|error| format!("{} cannot be served: {error}", entry.display()))

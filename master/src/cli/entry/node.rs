@@ -160,11 +160,19 @@ fn server(place: &Directory<'_>, line: &str) -> Result<Entry, Failure> {
             failure.tip("if it is a package of the app's: npm install")
         }
     })?;
-    let says_port = argv.iter().any(|word| word.contains("--port") || word.contains("{port}"));
+    let says = |flag: &str| argv.iter().any(|word| word.starts_with(flag));
+    let mut lacks = Vec::new();
+    if !says("--port") && !argv.iter().any(|word| word.contains("{port}")) {
+        lacks.extend(["--port", "{port}"]);
+    }
+    if !says("--host") {
+        // `localhost`, which they listen on by themselves, may be IPv6 alone.
+        lacks.extend(["--host", "127.0.0.1"]);
+    }
     let program = argv.iter().find(|word| !shell::is_assignment(word) && *word != "env");
     let name = program.and_then(|program| program.rsplit('/').next()).unwrap_or_default();
-    if DEAF.contains(&name) && !says_port {
-        argv.extend(["--port".to_owned(), "{port}".to_owned()]);
+    if DEAF.contains(&name) {
+        argv.extend(lacks.into_iter().map(str::to_owned));
     }
     place.server(argv)
 }

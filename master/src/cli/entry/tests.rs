@@ -349,7 +349,7 @@ fn packages_are_started_as_their_start_script_would() {
         (r#"{"main":"other.mjs","scripts":{"start":"next start"}}"#, vec![next.as_str(), "start"]),
         (
             r#"{"scripts":{"start":"vite preview"}}"#,
-            vec![vite.as_str(), "preview", "--port", "{port}"],
+            vec![vite.as_str(), "preview", "--port", "{port}", "--host", "127.0.0.1"],
         ),
         (r#"{"scripts":{"start":"next start -p $PORT"}}"#, vec![&next, "start", "-p", "{port}"]),
         (

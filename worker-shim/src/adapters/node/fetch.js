@@ -52,8 +52,7 @@ function fetched(app) {
         await response.body?.cancel();
         return;
       }
-      const fields = [];
-      for (const [name, value] of response.headers) fields.push(name, value);
+      const fields = fieldsOf(response);
       reader = response.body?.getReader();
       const bare = response.status === 204 || response.status === 304 || req.method === 'HEAD';
       const first = bare || !reader ? { done: true } : await reader.read();
@@ -68,7 +67,7 @@ function fetched(app) {
         const ended = await Promise.race([next, new Promise(setImmediate)]).catch(() => {});
         if (ended?.done) length = first.value.byteLength;
       }
-      if (length !== undefined && !response.headers.has('content-length')) {
+      if (length !== undefined && !fields.includes('content-length')) {
         fields.push('Content-Length', String(length));
       }
       if (response.statusText) res.writeHead(response.status, response.statusText, fields);
@@ -91,6 +90,22 @@ function fetched(app) {
       if (!res.destroyed) fail(req, res, error);
     }
   };
+}
+
+// Of the connection, which is not the app's.
+const OF_CONNECTIONS = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade']);
+
+// The fields that are sent with a response. One that was fetched from elsewhere and is passed on has
+// been decoded on the way.
+function fieldsOf(response) {
+  const decoded = response.url && response.headers.has('content-encoding');
+  const fields = [];
+  for (const [name, value] of response.headers) {
+    if (OF_CONNECTIONS.has(name)) continue;
+    if (decoded && (name === 'content-encoding' || name === 'content-length')) continue;
+    fields.push(name, value);
+  }
+  return fields;
 }
 
 // The request as the standard has it; nothing for methods that it forbids.

@@ -49,9 +49,7 @@ function start() {
     );
   };
   // To ask for the entry before it is on its way would be to load it in another's place.
-  const customs = process.execArgv.concat((process.env.NODE_OPTIONS ?? '').split(/\s+/));
-  const others = customs.some((word) => /^(--import|--loader|--experimental-loader)/.test(word));
-  const early = later(look, others ? 40 * HERE_MS : HERE_MS);
+  const early = later(look, hasLoaders() ? 40 * HERE_MS : HERE_MS);
   early.unref();
   const late = later(() => {
     serveLate(value);
@@ -76,14 +74,30 @@ function start() {
     }
   };
   process.on('beforeExit', idle);
-  const told = (error) => say(fault(error));
-  process.on('uncaughtExceptionMonitor', told);
+  // Why it never came to that, in the case that it does not.
+  let heard = false;
+  process.on('uncaughtExceptionMonitor', (error) => {
+    if (error?.code === 'EADDRINUSE' && error.syscall === 'listen') {
+      const where = error.port > 0 ? `port ${error.port}` : error.address;
+      const sentence =
+        `${NAME} listens on ${where} as well, which is taken: another worker may have it, ` +
+        'for only the first HTTP server of an app gets a socket in every worker';
+      log(sentence);
+      if (!heard) say(sentence);
+    } else if (!heard) {
+      say(fault(error));
+    }
+    heard = true;
+  });
+  process.on('exit', (status) => {
+    if (!heard) say(`${NAME} ended itself before it listened (exit status ${status})`);
+  });
   place.taken = () => {
     clearTimeout(early);
     clearTimeout(late);
     process.off('beforeExit', idle);
     place.taken = null;
     // It has only listened once the next turn of the loop comes.
-    setImmediate(() => process.off('uncaughtExceptionMonitor', told)).unref();
+    setImmediate(() => (heard = true)).unref();
   };
 }

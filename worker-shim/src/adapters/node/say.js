@@ -74,3 +74,10 @@ function fault(error) {
   const kind = error instanceof Error ? `${error.name}: ` : '';
   return `${NAME} cannot be loaded: ${kind}${text}`;
 }
+
+// Whether something other than this preload decides how modules are loaded.
+function hasLoaders() {
+  const words = process.execArgv.concat((process.env.NODE_OPTIONS ?? '').split(/\s+/));
+  const others = words.filter((word, index) => !words[index + 1]?.startsWith('data:text/javascript,'));
+  return others.some((word) => /^(--import|--require|-r|--loader|--experimental-loader)\b/.test(word));
+}

@@ -32,10 +32,18 @@ def located(path):
         parts.insert(0, part)
     if len(parts) > 1 and parts[-1] == "__init__":
         parts.pop()
-    names = getattr(sys, "stdlib_module_names", sys.builtin_module_names)
-    if len(parts) == 1 or parts[0] in names or not all(part.isidentifier() for part in parts):
-        return directory, base[:-3]
-    return above, ".".join(parts)
+    is_module = len(parts) > 1 and all(part.isidentifier() for part in parts)
+    if is_module and not is_taken(parts[0], os.path.join(above, parts[0])):
+        return above, ".".join(parts)
+    return directory, base[:-3]
+
+
+def is_taken(name, directory):
+    """Whether a module of this name is another one than the package in the directory."""
+    if name in getattr(sys, "stdlib_module_names", ()):
+        return True
+    module = sys.modules.get(name)
+    return module is not None and directory not in getattr(module, "__path__", ())
 
 
 def directory_of(entry):

@@ -264,22 +264,38 @@ class Crew:
         thread.daemon = True
         self.idle += 1
         self.threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self.threads.pop()
+            self.idle -= 1
+            self.most = len(self.threads)
+            if not self.most:
+                raise
+            told("there are %d threads and no more: %s" % (self.most, error))
 
     def work(self):
-        while True:
-            for fd, _ in self.epoll.poll(-1, 1):
-                if fd == self.end:
-                    return
-                with self.lock:
-                    self.idle -= 1
-                    if not self.idle and len(self.threads) < self.most:
-                        self.enlist()
-                try:
-                    self.turn(fd)
-                finally:
-                    with self.lock:
-                        self.idle += 1
+        try:
+            while self.wait():
+                pass
+        except BaseException:
+            # What would end a process of one thread ends this one too.
+            traceback.print_exc()
+            os._exit(1)
+
+    def wait(self):
+        """Waits for something to do, and does it; False when it is the end."""
+        for fd, _ in self.epoll.poll(-1, 1):
+            if fd == self.end:
+                return False
+            with self.lock:
+                self.idle -= 1
+                if not self.idle and len(self.threads) < self.most:
+                    self.enlist()
+            self.turn(fd)
+            with self.lock:
+                self.idle += 1
+        return True
 
     def turn(self, fd):
         """What one wait was for."""
