@@ -405,7 +405,7 @@ fn what_is_missing_is_said_in_one_line() {
     let message = failed(&|spec| drop(spec.env.insert("PATH".to_owned(), "/nowhere".to_owned())));
     assert_eq!(
         message,
-        "php-cgi was not found on PATH, nor was php-fpm; \
+        "PHP needs php-cgi or php-fpm, and neither was found on PATH; \
          install it with `apt install php-cgi`, or the like"
     );
 }

@@ -21,7 +21,7 @@ pub(crate) fn prepare(
     }
     let (kind, php) = find(program).ok_or_else(|| {
         missing(
-            "php-cgi was not found on PATH, nor was php-fpm; \
+            "PHP needs php-cgi or php-fpm, and neither was found on PATH; \
              install it with `apt install php-cgi`, or the like"
                 .to_owned(),
         )
