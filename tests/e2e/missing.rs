@@ -68,11 +68,11 @@ fn ruby_is_named() {
 #[test]
 fn php_is_named() {
     let files = [("index.php", "<?php echo 1;\n")];
-    assert_eq!(
-        error(".", &files, None),
-        "error: php-cgi was not found on PATH, nor was php-fpm; install it with `apt install php-cgi`, \
-         or the like"
-    );
+    let line = error(".", &files, None);
+    // There are two programs that would do.
+    for word in ["php-cgi", "php-fpm", "found on PATH", "install it with `apt install php-cgi`"] {
+        assert!(line.contains(word), "{line}");
+    }
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_reload_that_lacks_a_runtime_changes_nothing() {
         ("py/app.py", "application = None\n", "python3 was not found on PATH"),
         ("node/server.js", "require('http')\n", "node was not found on PATH"),
         ("ruby/config.ru", "run 1\n", "ruby was not found on PATH"),
-        ("php/index.php", "<?php\n", "php-cgi was not found on PATH"),
+        ("php/index.php", "<?php\n", "install it with `apt install php-cgi`"),
         ("cgi/index.cgi", "#!/usr/bin/env perl\n", "perl was not found on PATH"),
     ];
     let base = setup.path("app");
