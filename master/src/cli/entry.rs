@@ -9,7 +9,8 @@
 //!   index.cgi, server.js …
 //! package.json                            what `npm start` would run, else `main`
 //! marks of apps that have to be built,    refused, with the command that starts them
-//!   or of none that we know
+//!   or source that nothing says how to
+//!   start
 //! nothing of all that                     its files are served
 //! ```
 
@@ -23,6 +24,7 @@ mod procfile;
 pub mod python;
 mod ruby;
 mod shell;
+mod source;
 
 use super::exit::Failure;
 use super::suggest::nearest;
@@ -126,6 +128,17 @@ impl Written {
         match self {
             Self::CommandLine => format!("rip-master start {path}"),
             Self::Edgefile => format!("entry \"{path}\""),
+        }
+    }
+
+    /// How the app `target`, a module and an attribute, in the directory is named.
+    fn module(self, place: &Directory<'_>, target: &str) -> String {
+        match self {
+            Self::CommandLine if place.shown.trim_end_matches('/') == "." => {
+                format!("rip-master start '{target}'")
+            }
+            Self::CommandLine => format!("cd {} && rip-master start '{target}'", place.shown),
+            Self::Edgefile => format!("entry \"{target}\"; cwd \"{}\"", place.path.display()),
         }
     }
 
@@ -238,8 +251,8 @@ pub fn is_entry(word: &str, places: &Places) -> bool {
 /// What makes a directory an app's, for those who named one that is none.
 pub(super) fn looked_for() -> String {
     format!(
-        "a Procfile, {}, a manage.py with */wsgi.py, config.ru, index.php, index.cgi, server.js and \
-         its like, package.json",
+        "a Procfile, {}, a manage.py with */wsgi.py, app/main.py, config.ru, index.php, index.cgi, \
+         server.js and its like, package.json",
         python::FILES.join(", ")
     )
 }
@@ -457,7 +470,9 @@ fn in_directory(place: &Directory<'_>, runtime: Runtime) -> Result<Option<Entry>
 /// The refusal of a directory in which what was said to run it finds nothing.
 fn nothing_for(place: &Directory<'_>, runtime: Runtime) -> Failure {
     let looked_for = match runtime {
-        Runtime::Python => format!("{}, a manage.py with */wsgi.py", python::FILES.join(", ")),
+        Runtime::Python => {
+            format!("{}, a manage.py with */wsgi.py, app/main.py", python::FILES.join(", "))
+        }
         Runtime::Ruby => "config.ru".to_owned(),
         Runtime::Command => "a Procfile, and a package.json with a script `start`".to_owned(),
         _ => "a package.json, and server.js, index.js, app.js, main.js and their like".to_owned(),

@@ -1,9 +1,8 @@
 //! What is no app we start by itself: how its server is started instead.
 
-use super::{Directory, Written, is_executable, package};
+use super::{Directory, Written, is_executable, package, source};
 use crate::cli::exit::Failure;
 use rip::contract::app::Runtime;
-use std::ffi::OsStr;
 use std::path::Path;
 
 /// A mark of an app whose server has to be named.
@@ -74,17 +73,7 @@ pub(super) fn in_directory(place: &Directory<'_>) -> Option<Failure> {
     if let Some(mark) = MARKS.iter().find(|mark| place.has(mark.file)) {
         return Some(refusal(mark, place.path, written));
     }
-    // As files they would be shown to the world.
-    for runtime in [Runtime::Php, Runtime::Cgi] {
-        if let Some(script) = first_script(place.path, runtime.name()) {
-            let failure = Failure::configuration(format!(
-                "'{script}' in {} is a script, whose text is not for everybody",
-                place.path.display()
-            ));
-            return Some(failure.tip(format!("to run it: {}", written.runtime(runtime))));
-        }
-    }
-    None
+    source::in_directory(place)
 }
 
 /// The refusal of the file at `path`, called `base` in its directory and `word` by the operator.
@@ -117,14 +106,4 @@ pub(super) fn file(word: &str, base: &str, path: &Path, written: Written) -> Fai
 fn refusal(mark: &Mark, directory: &Path, written: Written) -> Failure {
     Failure::configuration(format!("'{}' is that of {}, {}", mark.file, mark.kind, mark.lack))
         .tip(format!("start its server: {}", written.starts(directory, mark.listen, mark.argv)))
-}
-
-/// The first file in `directory` with this extension, by name.
-fn first_script(directory: &Path, extension: &str) -> Option<String> {
-    let entries = directory.read_dir().ok()?.flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension() == Some(OsStr::new(extension)) && path.is_file())
-        .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
-        .min()
 }

@@ -8,16 +8,26 @@ use crate::cli::exit::Failure;
 use rip::contract::app::Runtime;
 use rip::wire::runtime_dir::sanitise_name;
 use std::ffi::OsStr;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Files that make a directory a Python app, first come, first taken.
 pub const FILES: &[&str] =
     &["app.py", "wsgi.py", "asgi.py", "main.py", "application.py", "server.py"];
 
+/// Files that describe a Python project.
+pub(super) const PROJECT: &[&str] =
+    &["requirements.txt", "pyproject.toml", "setup.py", "setup.cfg", "Pipfile", "uv.lock"];
+/// Where larger apps have theirs, in the package `app`.
+const PACKAGED: &str = "app/main.py";
+
 /// What marks the directory as a Python app.
 pub(super) fn mark(place: &Directory<'_>) -> Option<(String, Runtime)> {
     let is_django = place.has("manage.py") && django(place.path).is_some();
-    let name = place.first(FILES).or(is_django.then_some("manage.py"))?;
+    let name = place
+        .first(FILES)
+        .or(is_django.then_some("manage.py"))
+        .or_else(|| packaged(place).map(|_| PACKAGED))?;
     Some((name.to_owned(), Runtime::Python))
 }
 
@@ -51,8 +61,86 @@ pub(super) fn in_directory(place: &Directory<'_>) -> Result<Option<Entry>, Failu
     }
     match django(path).filter(|_| place.has("manage.py")) {
         Some(module) => entry(shown, name, module, path).map(Some),
-        None => Ok(None),
+        None => match packaged(place) {
+            Some(target) => entry(shown, name, target, path).map(Some),
+            None => Ok(None),
+        },
     }
+}
+
+/// `app.main:app` where the directory is a project's and its `app/main.py` has an app.
+fn packaged(place: &Directory<'_>) -> Option<String> {
+    place.first(PROJECT)?;
+    match says(&place.path.join(PACKAGED), false)? {
+        Says::App(name) => Some(format!("app.main:{name}")),
+        Says::Factory(_) => None,
+    }
+}
+
+/// What the text of a Python file says of an app.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Says {
+    /// It has one of this name.
+    App(String),
+    /// A function of this name makes one.
+    Factory(String),
+}
+
+/// What the file at `path` says of an app, as far as its lines tell; with `is_imported` also of one
+/// that it has from elsewhere.
+pub(super) fn says(path: &Path, is_imported: bool) -> Option<Says> {
+    let mut text = Vec::new();
+    std::fs::File::open(path).ok()?.take(MOST).read_to_end(&mut text).ok()?;
+    said(&String::from_utf8_lossy(&text), is_imported)
+}
+
+/// More of a file is not read to tell whether there is an app in it.
+const MOST: u64 = 256 << 10;
+
+fn said(text: &str, is_imported: bool) -> Option<Says> {
+    let lines = || text.trim_start_matches('\u{feff}').lines();
+    let app = APPS.iter().find(|name| {
+        lines().any(|line| is_set(line, name) || is_imported && is_import(line, name))
+    });
+    if let Some(app) = app {
+        return Some(Says::App((*app).to_owned()));
+    }
+    let is_def = |line: &str, name: &str| {
+        let rest = line.strip_prefix("def ").and_then(|rest| rest.strip_prefix(name));
+        rest.is_some_and(|rest| rest.starts_with('('))
+    };
+    let factory = FACTORIES.iter().find(|name| lines().any(|line| is_def(line, name)));
+    factory.map(|name| Says::Factory((*name).to_owned()))
+}
+
+/// What apps are called, in the order in which they are looked for.
+const APPS: &[&str] = &["application", "app"];
+/// What functions that make an app are called.
+const FACTORIES: &[&str] = &["create_app", "make_app"];
+/// What is called an app and answers no requests.
+const OTHERS: &[&str] = &["Celery(", "Typer(", "QApplication(", "Tk("];
+
+/// Whether `line` is `name = …` or `name: Type = …`.
+fn is_set(line: &str, name: &str) -> bool {
+    let Some(rest) = line.strip_prefix(name).map(str::trim_start) else { return false };
+    if !rest.starts_with([':', '=']) {
+        return false;
+    }
+    rest.split_once('=').is_some_and(|(_, value)| {
+        let value = value.trim_start();
+        !value.starts_with('=') && !OTHERS.iter().any(|other| value.contains(other))
+    })
+}
+
+/// Whether `line` is `from … import name`.
+fn is_import(line: &str, name: &str) -> bool {
+    let names = line.strip_prefix("from ").and_then(|line| line.split_once(" import "));
+    names.is_some_and(|(_, names)| {
+        names.split(['#', ';']).next().unwrap_or_default().split([',', '(', ')']).any(|word| {
+            let word = word.trim();
+            word.rsplit_once(" as ").map_or(word, |(_, word)| word.trim()) == name
+        })
+    })
 }
 
 /// The app `word`, which is `module` and an attribute, imported from the current directory or from
@@ -150,4 +238,33 @@ fn entry(shown: &str, name: Option<String>, target: String, cwd: &Path) -> Resul
         name: name.unwrap_or_else(|| "app".to_owned()),
         launch: launch(Runtime::Python, vec![target], cwd)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_file_tells_what_its_app_is_called() {
+        let app = |name: &str| Some(Says::App(name.to_owned()));
+        let factory = |name: &str| Some(Says::Factory(name.to_owned()));
+        for (text, expected) in [
+            ("import x\napp = FastAPI(lifespan=l)\n", app("app")),
+            ("app: FastAPI = make()\r\n", app("app")),
+            ("app = 1\napplication = app\n", app("application")),
+            ("def create_app(test=None):\n    app = Flask(__name__)\n", factory("create_app")),
+            ("def create_apple():\n", None),
+            ("app = Celery('x')\n", None),
+            ("app == 3\napps = []\n", None),
+            ("from x import app\n", None),
+        ] {
+            assert_eq!(said(text, false), expected, "{text}");
+        }
+        for line in
+            ["from app import app, db", "from x import (y as app)", "from . import app # it"]
+        {
+            assert_eq!(said(line, true), app("app"), "{line}");
+        }
+        assert_eq!(said("from app import create_app", true), None);
+    }
 }

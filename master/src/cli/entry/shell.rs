@@ -7,25 +7,61 @@ use super::{Directory, command, is_executable, text};
 use crate::cli::exit::Failure;
 use std::path::{Path, PathBuf};
 
-/// The words of `line`, with `{port}` for `$PORT`; `None` if it takes a shell.
+/// The words of `line`, with `{port}` for `$PORT`; `None` if it takes a shell. An `exec` before the
+/// program is left out: there is no shell to give way.
 pub(super) fn words(line: &str) -> Option<Vec<String>> {
-    let is_plain = |text: &str| !text.contains(|sign: char| SIGNS.contains(sign));
-    let mut words = Vec::new();
-    for word in line.split_whitespace() {
-        let mut filled = word.to_owned();
-        for variable in PORT {
-            filled = filled.replace(variable, "\u{0}");
-        }
-        if !is_plain(&filled) {
+    let mut words = line.split_whitespace().map(filled).collect::<Option<Vec<_>>>()?;
+    let program = words.iter().position(|word| !is_assignment(word));
+    if let Some(at) = program.filter(|at| words.get(*at).is_some_and(|word| word == "exec")) {
+        let is_plain = words.get(at + 1).is_some_and(|word| !word.starts_with('-'));
+        if !is_plain {
             return None;
         }
-        words.push(filled.replace('\u{0}', "{port}"));
+        words.remove(at);
+    }
+    if words.iter().find(|word| !is_assignment(word)).is_some_and(|word| is_of_shell(word)) {
+        return None;
     }
     (!words.is_empty()).then_some(words)
 }
 
-/// Variables that stand for the port.
-const PORT: &[&str] = &["${PORT}", "$PORT"];
+/// `word` with `{port}` for `$PORT`; `None` if it takes a shell.
+fn filled(word: &str) -> Option<String> {
+    let is_plain = |text: &str| !text.contains(|sign: char| SIGNS.contains(sign));
+    let mut filled = String::new();
+    let mut rest = word;
+    while let Some((before, behind)) = rest.split_once('$') {
+        let braced = behind.strip_prefix("{PORT}");
+        // `$PORTAL` is another variable.
+        let bare = || behind.strip_prefix("PORT").filter(|rest| !rest.starts_with(is_of_name));
+        rest = braced.or_else(bare)?;
+        if !is_plain(before) {
+            return None;
+        }
+        filled.push_str(before);
+        filled.push_str("{port}");
+    }
+    filled.push_str(rest);
+    is_plain(rest).then_some(filled)
+}
+
+/// Whether `sign` may be part of the name of a variable.
+fn is_of_name(sign: char) -> bool {
+    sign.is_ascii_alphanumeric() || sign == '_'
+}
+
+/// Whether `word`, where a program's name stands, is for the shell itself.
+fn is_of_shell(word: &str) -> bool {
+    OF_SHELL.contains(&word)
+}
+
+/// What a shell does itself, and what its grammar is made of, as far as it is no program as well.
+const OF_SHELL: &[&str] = &[
+    ".", ":", "break", "case", "cd", "command", "continue", "do", "done", "elif", "else", "esac",
+    "eval", "exec", "exit", "export", "fi", "for", "function", "if", "local", "read", "readonly",
+    "return", "set", "shift", "source", "then", "trap", "type", "ulimit", "umask", "unset",
+    "until", "wait", "while",
+];
 /// What means something to a shell.
 const SIGNS: &str = "\"'\\$&|;<>()*?#~{}[]`!";
 
@@ -34,7 +70,7 @@ pub(super) fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
         !name.is_empty()
             && !name.starts_with(|first: char| first.is_ascii_digit())
-            && name.chars().all(|sign| sign.is_ascii_alphanumeric() || sign == '_')
+            && name.chars().all(is_of_name)
     })
 }
 
@@ -94,8 +130,11 @@ fn script(place: &Directory<'_>, line: &str) -> String {
     };
     // Of more than one command, or in quotes, it cannot be told without a shell which is the last.
     let is_single = !last.contains(['|', ';', '&', '\n', '(', ')', '"', '\'', '`']);
-    let is_command = last.split_whitespace().next().is_some_and(|word| !is_assignment(word));
-    let exec = if is_single && is_command && !last.starts_with("exec ") { "exec " } else { "" };
+    let is_program = last
+        .split_whitespace()
+        .next()
+        .is_some_and(|word| !is_assignment(word) && !is_of_shell(word));
+    let exec = if is_single && is_program { "exec " } else { "" };
     if let Some(first) = first {
         script.push_str(&format!("{first} && "));
     }
@@ -118,6 +157,26 @@ mod tests {
         );
         assert_eq!(split("serve -p ${PORT}").unwrap(), "serve|-p|{port}");
         for line in ["a && b", "a 'b c'", "a $HOME", "a > b", "", "a {port}", "a ${PORT:-80}"] {
+            assert_eq!(split(line), None, "{line}");
+        }
+        assert_eq!(split("a $PORT-$PORT,${PORT}_B").unwrap(), "a|{port}-{port},{port}_B");
+        for line in ["a $PORT_B", "a $PORTAL", "a $PORT1", "a $PORT$HOME", "a $", "a ${PORT"] {
+            assert_eq!(split(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_shell_does_itself_takes_one_and_exec_takes_none() {
+        let split = |line| words(line).map(|words| words.join("|"));
+        assert_eq!(
+            split("exec gunicorn app:app -b :$PORT").unwrap(),
+            "gunicorn|app:app|-b|:{port}"
+        );
+        assert_eq!(split("A=b exec node x").unwrap(), "A=b|node|x");
+        assert_eq!(split("a exec").unwrap(), "a|exec");
+        for line in
+            ["exec", "A=b exec", "exec -a name a", ". ./run.sh", "cd x", "command a", "exec cd x"]
+        {
             assert_eq!(split(line), None, "{line}");
         }
     }
@@ -148,6 +207,10 @@ mod tests {
             ("./serve | tee log", "./serve | tee log"),
             ("A=\"b\" ./serve", "A=\"b\" ./serve"),
             ("exec ./serve $X", "exec ./serve $X"),
+            ("test -d . && . ./run.sh", "test -d . && . ./run.sh"),
+            ("a && cd x", "a && cd x"),
+            ("source ./run.sh", "source ./run.sh"),
+            ("command ./serve $X", "command ./serve $X"),
         ] {
             assert_eq!(script(&place, line), format!("{path}{expected}"));
         }

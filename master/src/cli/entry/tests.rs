@@ -75,12 +75,17 @@ fn python_apps_are_found_by_file_directory_and_module() {
             "site/manage.py",
             "site/mysite/wsgi.py",
             "site/mysite/__init__.py",
+            "bigger/requirements.txt",
+            "bigger/app/main.py",
+            "bigger/app/routers/__init__.py",
             "solo.py",
             "pkg/web.py",
             "site-packages/installed/__init__.py",
         ],
     );
+    tree.write("bigger/app/main.py", "from fastapi import FastAPI\napp = FastAPI()\n");
     for (word, name, target, cwd) in [
+        ("bigger", "bigger", "app.main:app".to_owned(), "bigger"),
         ("blog", "blog", tree.path("blog/app.py"), "blog"),
         ("blog/", "blog", tree.path("blog/app.py"), "blog"),
         ("blog/app.py", "blog", tree.path("blog/app.py"), "blog"),
@@ -178,7 +183,14 @@ fn what_is_missing_is_named_with_what_was_looked_for() {
 fn a_directory_with_nothing_to_start_is_one_of_files() {
     let tree = Tree::new(
         "files",
-        &["My Site/index.html", "My Site/main.js", "app/app.py", "notes.txt", "go/go.mod"],
+        &[
+            "My Site/index.html",
+            "My Site/main.js",
+            "app/app.py",
+            "notes.txt",
+            "go/go.mod",
+            "a/b.txt",
+        ],
     );
     let found = |word| find(word, &tree.places());
     let files = |shown: &str, name: &str, dir: &str| {
@@ -186,11 +198,9 @@ fn a_directory_with_nothing_to_start_is_one_of_files() {
         Found::Files(Files { shown, name, dir: tree.path(dir).trim_end_matches('/').to_owned() })
     };
     assert_eq!(found(Some("./My Site")).unwrap(), files("./My Site", "my-site", "My Site"));
-    let Ok(Found::Files(current)) = found(None) else { panic!("files") };
-    assert_eq!(
-        (current.shown.as_str(), current.dir),
-        (".", tree.path("").trim_end_matches('/').to_owned())
-    );
+    let places = Places { cwd: PathBuf::from(tree.path("a")), ..tree.places() };
+    let Ok(Found::Files(current)) = super::find(Named::default(), &places) else { panic!("files") };
+    assert_eq!((current.shown.as_str(), current.dir), (".", tree.path("a")));
     assert!(matches!(found(Some("app")), Ok(Found::App(_))));
     assert!(found(Some("go")).is_err() && found(Some("notes.txt")).is_err());
 }
@@ -249,7 +259,7 @@ fn every_runtime_is_known_by_its_files() {
             "page.php",
             "laravel/composer.json",
             "laravel/public/index.php",
-            "vite/public/index.php",
+            "vite/public/page.js",
             "vite/index.html",
             "web/server.js",
             "web/index.html",
