@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 use rip::wire::dotenv;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file, and its text as far as the master had to read it.
@@ -33,7 +33,7 @@ impl EnvFile {
     /// Its assignments in order; none when it is not there. What is odd about it is told on standard
     /// error, because the app may miss a setting.
     pub(crate) fn assignments(&self) -> Vec<(String, String)> {
-        let text = match (std::fs::read_to_string(&self.path), &self.masters) {
+        let text = match (read(&self.path), &self.masters) {
             (Ok(text), _) => text,
             (Err(error), _) if error.kind() == ErrorKind::NotFound => return Vec::new(),
             (Err(error), Some(text)) if error.kind() == ErrorKind::PermissionDenied => text.clone(),
@@ -50,6 +50,29 @@ impl EnvFile {
     }
 }
 
+/// Reads a file as whoever we are. What is no file, or longer than any of settings, is refused before a
+/// byte of it is read: a pipe would keep us waiting, a device has no end.
+fn read(path: &Path) -> io::Result<String> {
+    let file = File::options()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    if meta.len() > LONGEST {
+        return Err(io::Error::other("it is longer than 1 MiB"));
+    }
+    text_of(file)
+}
+
+fn text_of(file: File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Reads a file of our own that nobody else could have put in this place.
 fn read_own(path: &Path) -> io::Result<String> {
     let how = OpenHow::new()
@@ -62,9 +85,7 @@ fn read_own(path: &Path) -> io::Result<String> {
     if !is_ours || meta.len() > LONGEST {
         return Err(ErrorKind::PermissionDenied.into());
     }
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text)?;
-    Ok(text)
+    text_of(file)
 }
 
 /// More than this is no file of settings.
@@ -108,6 +129,22 @@ mod tests {
         fs::hard_link(&own, place.0.join("second")).expect("linked");
         assert!(read_own(&own).is_err(), "a second name");
         assert!(read_own(&place.0.join("app")).is_err(), "a directory");
+    }
+
+    #[test]
+    fn what_is_no_file_or_has_no_end_is_not_read() {
+        let place = Place::new("odd");
+        let path = place.0.join("app/.env");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        assert!(read(&path).is_err(), "a pipe that nobody writes to");
+        fs::remove_file(&path).expect("removed");
+        std::os::unix::fs::symlink("/dev/zero", &path).expect("linked");
+        assert!(read(&path).is_err(), "a device");
+        fs::remove_file(&path).expect("removed");
+        File::create(&path).and_then(|file| file.set_len(LONGEST + 1)).expect("a long file");
+        assert!(read(&path).is_err(), "a long file");
+        fs::write(&path, "A=1\n").expect("written");
+        assert_eq!(read(&path).ok().as_deref(), Some("A=1\n"));
     }
 
     #[test]
