@@ -3,6 +3,7 @@
 use crate::harness::{Directory, Shim, read_reply, spec, until};
 use nix::sys::signal::Signal;
 use rip::contract::app::Runtime;
+use rip::wire::boot::BootStage;
 use std::io::Write;
 
 fn start(name: &str, text: &str) -> Shim {
@@ -105,7 +106,11 @@ fn a_request_in_progress_is_finished() {
 
 #[test]
 fn what_is_wrong_with_an_entry_is_said_in_one_line() {
-    let refused = |name: &str, text: &str| start(name, text).failed().1;
+    let refused = |name: &str, text: &str| {
+        let (stage, message) = start(name, text).failed();
+        assert_eq!(stage == BootStage::Ready, text.contains("database"), "{stage}: {message}");
+        message
+    };
     for (name, text) in [("a.cjs", "require('no-such-one/x')"), ("a.ts", "import 'no-such-one';")] {
         assert_eq!(
             refused(name, text),

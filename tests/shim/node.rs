@@ -4,7 +4,9 @@ use crate::harness::{Directory, Shim, ask, read_reply, spec, until};
 use nix::sys::signal::Signal;
 use rip::contract::app::{Reload, Runtime};
 use rip::wire::boot::BootStage;
+use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 
 fn start(files: &[(&str, &str)], entry: &str, reload: Reload) -> Shim {
     let directory = Directory::new();
@@ -25,9 +27,17 @@ fn joined(name: &str, text: &str) -> Shim {
     shim
 }
 
+/// What another start may mend.
 fn refused(name: &str, text: &str) -> String {
     let (stage, message) = start(&[(name, text)], name, Reload::None).failed();
-    assert!(matches!(stage, BootStage::Ready | BootStage::Find), "{stage}: {message}");
+    assert_eq!(stage, BootStage::Ready, "{message}");
+    message
+}
+
+/// What no other start would mend.
+fn hopeless(name: &str, text: &str) -> String {
+    let (stage, message) = start(&[(name, text)], name, Reload::None).failed();
+    assert_eq!(stage, BootStage::Find, "{message}");
     message
 }
 
@@ -329,12 +339,12 @@ fn a_request_in_progress_is_finished() {
 #[test]
 fn what_is_wrong_with_an_entry_is_said_in_one_line() {
     assert_eq!(
-        refused("server.js", "require('no-such-framework/deep')"),
+        hopeless("server.js", "require('no-such-framework/deep')"),
         "server.js needs the package no-such-framework, which is not installed; \
          install it with `npm install no-such-framework`"
     );
     assert_eq!(
-        refused("server.mjs", "import x from '@no/such';"),
+        hopeless("server.mjs", "import x from '@no/such';"),
         "server.mjs needs the package @no/such, which is not installed; \
          install it with `npm install @no/such`"
     );
@@ -342,9 +352,26 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
     let files = [("server.js", "require('no-such')"), ("package.json", package)];
     let shim = start(&files, "server.js", Reload::None);
     let how = format!("install it with `npm install` in {}", shim.directory.path().display());
-    let (_, message) = shim.failed();
+    let (stage, message) = shim.failed();
+    assert_eq!(stage, BootStage::Find);
     assert!(message.ends_with(&how), "{message}");
-    let message = refused("server.js", "require('./lib/nope')");
+    // Not the entry's own, and one sentence for it: the interpreter's trace is not told.
+    let files = [("server.mjs", "import './lib/a.mjs'"), ("lib/a.mjs", "import 'no-such'")];
+    let mut shim = start(&files, "server.mjs", Reload::None);
+    assert_ne!(shim.exit().code(), Some(0));
+    assert_eq!(
+        shim.stderr(),
+        "lib/a.mjs needs the package no-such, which is not installed; \
+         install it with `npm install no-such`\n"
+    );
+    // Whoever does without what is not there is not disturbed.
+    joined(
+        "server.js",
+        "process.on('uncaughtException', () => require('http').createServer((q, s) => s.end()).listen());
+         require('no-such')",
+    )
+    .stop();
+    let message = hopeless("server.js", "require('./lib/nope')");
     assert_eq!(message, "server.js needs ./lib/nope, which does not exist");
     let message = refused("server.js", "no javascript");
     assert!(message.starts_with("server.js cannot be loaded: SyntaxError: "), "{message}");
@@ -352,18 +379,22 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
     assert_eq!(message, "server.js cannot be loaded: Error: no database");
     let message = refused("server.mjs", "await Promise.reject(new Error('no database'))");
     assert_eq!(message, "server.mjs cannot be loaded: Error: no database");
-    let message = refused("server.js", "require('https').createServer().listen(443)");
+    let message = hopeless("server.js", "require('https').createServer().listen(443)");
     assert!(message.starts_with("server.js listens with TLS of its own; "), "{message}");
-    let message = refused("server.js", "require('http2').createServer().listen(80)");
+    let message = hopeless("server.js", "require('http2').createServer().listen(80)");
     assert!(message.starts_with("server.js listens with HTTP/2 of its own; "), "{message}");
     let cluster = "const c = require('cluster'); if (c.isPrimary) c.fork()";
-    assert!(refused("server.js", cluster).contains("cluster.fork()"));
+    assert!(hopeless("server.js", cluster).contains("cluster.fork()"));
     for text in ["const x = 1", "module.exports = class A {}", "module.exports = { a: 1 }"] {
-        let message = refused("server.js", text);
+        let message = hopeless("server.js", text);
         assert!(message.starts_with("server.js ended without a server: "), "{message}");
     }
     let message = refused("server.js", "setTimeout(() => process.exit(3), 2500)");
     assert_eq!(message, "server.js ended itself before it listened (exit status 3)");
+    // What it has asked, such as a database, may be back at the next start.
+    let text = "const s = require('net').connect(1, '127.0.0.1'); s.on('error', console.error)";
+    let message = refused("server.js", text);
+    assert!(message.starts_with("server.js ended without a server: "), "{message}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let text = format!("require('net').createServer().listen({port}, '127.0.0.1')");
@@ -372,10 +403,10 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
         message.starts_with(&format!("server.js listens on port {port} as well, ")),
         "{message}"
     );
-    let message = refused("server.mjs", "await new Promise(() => {})");
+    let message = hopeless("server.mjs", "await new Promise(() => {})");
     assert!(message.starts_with("server.mjs ended without a server: "), "{message}");
     // Newer versions of Node run it.
-    let message = refused("server.ts", "const x: number = 1");
+    let message = hopeless("server.ts", "const x: number = 1");
     assert!(
         message.starts_with("server.ts is TypeScript, which node v")
             || message.starts_with("server.ts ended without a server: "),
@@ -395,6 +426,70 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
              server.js has not called listen() of an HTTP server"
         )
     );
+}
+
+#[test]
+fn a_node_that_is_too_old_is_named() {
+    let directory = Directory::new();
+    let entry = directory.write("server.js", "");
+    let old = directory.write("bin/node", "#!/bin/sh\necho \"$0: bad option: $1\" >&2\nexit 9\n");
+    std::fs::set_permissions(&old, Permissions::from_mode(0o755)).unwrap();
+    let mut spec = spec(&directory, Runtime::Node, &[&entry]);
+    let path = std::env::var("PATH").unwrap_or_default();
+    spec.env.insert("PATH".to_owned(), format!("{}:{path}", directory.join("bin")));
+    let (stage, message) = Shim::start(directory, spec).failed();
+    assert_eq!(stage, BootStage::Find, "{message}");
+    assert!(message.contains("too old for --import, which takes node 18.19"), "{message}");
+}
+
+/// Bodies of another length than the response's own, and a long one.
+const LENGTHS: &str = r#"
+const pieces = (count, size) => new ReadableStream({
+  pull(c) {
+    if (count-- === 0) c.close(); else c.enqueue(new Uint8Array(size).fill(120));
+  },
+}, { highWaterMark: 0 });
+export default {
+  fetch(request) {
+    const url = new URL(request.url);
+    const asked = (name) => Number(url.searchParams.get(name));
+    const headers = new Headers({ 'access-control-expose-headers': 'content-length' });
+    if (url.searchParams.has('length')) headers.set('content-length', asked('length'));
+    const body = url.pathname === '/none' ? null : pieces(asked('count'), asked('size'));
+    return new Response(body, { headers });
+  },
+};
+"#;
+
+#[test]
+fn a_response_is_as_long_as_it_says() {
+    let shim = joined("app.mjs", LENGTHS);
+    let mut stream = shim.connect();
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let reply = ask(&mut stream, get("/?count=3&size=2&length=6").as_bytes());
+    assert_eq!((reply.text(), reply.field("Content-Length")), ("xxxxxx", Some("6")));
+    let reply = ask(&mut stream, get("/?count=1&size=2").as_bytes());
+    assert_eq!((reply.text(), reply.field("Content-Length")), ("xx", Some("2")));
+    // Known to be wrong before anything was sent.
+    for target in ["/none?length=9", "/?count=0&size=0&length=9", "/?count=1&size=5&length=9"] {
+        let reply = ask(&mut stream, get(target).as_bytes());
+        assert_eq!((reply.status, reply.reusable), (500, true), "{target}");
+    }
+    assert_eq!(ask(&mut stream, get("/?count=3&size=5&length=7").as_bytes()).text(), "xxxxxxx");
+    assert_eq!(ask(&mut stream, get("/?count=1&size=5&length=3").as_bytes()).text(), "xxx");
+    // Known when some of it may have been: the connection ends, and nobody waits for the rest.
+    let mut cut = shim.connect();
+    cut.write_all(get("/?count=3&size=3&length=20").as_bytes()).unwrap();
+    let mut text = Vec::new();
+    let _ = cut.read_to_end(&mut text);
+    assert!(!text.ends_with(&[b'x'; 10]), "{}", String::from_utf8_lossy(&text));
+    // As often as it has to wait for its reader, nothing is left of that.
+    let reply = ask(&mut stream, get("/?count=200&size=300000").as_bytes());
+    assert_eq!(reply.body.len(), 60_000_000);
+    let stderr = shim.stop();
+    assert!(stderr.contains("ended after 9 of the 20 bytes of its Content-Length"), "{stderr}");
+    assert!(stderr.contains("with more than its Content-Length of 7 bytes: cut"), "{stderr}");
+    assert!(!stderr.contains("Warning"), "{stderr}");
 }
 
 #[test]

@@ -14,6 +14,7 @@
 //!
 //! However it ends, no descendant is left.
 
+use crate::adapters::node;
 use crate::drain::{Family, Fate};
 use crate::join::{Control, Reply};
 use crate::ready::Prober;
@@ -274,7 +275,10 @@ impl Life<'_> {
                                        before it was ready; it must stay in the foreground";
                         (BootStage::Ready, message.to_owned())
                     }
-                    None => (BootStage::Ready, format!("the app {fate} before it was ready")),
+                    None => match node::refusal(self.spec.launch.runtime, fate) {
+                        Some(message) => (BootStage::Find, message.to_owned()),
+                        None => (BootStage::Ready, format!("the app {fate} before it was ready")),
+                    },
                 };
                 Err(self.failed(stage, message))
             }

@@ -41,7 +41,10 @@ enum State {
 }
 
 const PAUSE_MIN: Duration = Duration::from_millis(2);
+/// For an app that does not listen yet: to knock costs it nothing.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// For one that hears the question and fails: each may be a line in its log.
+const PAUSE_MAX_HEARD: Duration = Duration::from_secs(1);
 /// For each question of the keep-alive check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -166,7 +169,7 @@ impl Prober {
             Err(error) => {
                 self.last = format!("it does not listen yet ({error})");
                 // An app that said ready before it listens is asked again until it does.
-                self.retry(now);
+                self.retry(now, PAUSE_MAX);
             }
         }
         true
@@ -184,7 +187,7 @@ impl Prober {
             self.open |= if self.only_success { status / 100 == 2 } else { status < 500 };
             if !self.open {
                 self.last = format!("GET {} answered {status}", self.path);
-                self.retry(now);
+                self.retry(now, PAUSE_MAX_HEARD);
                 return true;
             }
         }
@@ -201,7 +204,7 @@ impl Prober {
             } else {
                 format!("GET {} was not answered", self.path)
             };
-            self.retry(now);
+            self.retry(now, PAUSE_MAX_HEARD);
         }
         over
     }
@@ -225,9 +228,11 @@ impl Prober {
         }
     }
 
-    fn retry(&mut self, now: Instant) {
-        self.state = State::Pausing { until: now + self.pause };
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    /// The first tries are quick; from one to the next the pause doubles, up to `longest`.
+    fn retry(&mut self, now: Instant, longest: Duration) {
+        let pause = self.pause.min(longest);
+        self.state = State::Pausing { until: now + pause };
+        self.pause = pause * 2;
     }
 }
 
@@ -366,6 +371,33 @@ mod tests {
         say(&mut stream, "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(app.wait(), None);
         assert!(app.prober.waits_for().is_none(), "it pauses");
+    }
+
+    #[test]
+    fn an_app_that_fails_is_asked_ever_less_often() {
+        let mut app = App::new(false, Ready::Http);
+        let begun = app.now;
+        let mut asked = Vec::new();
+        while app.now - begun < Duration::from_secs(30) {
+            let mut stream = app.accept();
+            asked.push(app.now - begun);
+            say(&mut stream, "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+            assert_eq!(app.wait(), None);
+            app.now = app.prober.deadline().expect("it pauses");
+        }
+        let within = |time| asked.iter().filter(|at| **at <= time).count();
+        assert_eq!(within(Duration::from_millis(62)), 6, "quick at first: {asked:?}");
+        assert!(within(Duration::from_secs(5)) < 15, "{asked:?}");
+        assert!((30..45).contains(&asked.len()), "and every second: {asked:?}");
+        // One that does not even listen costs nothing to look for.
+        let App { listener, mut prober, mut now } = app;
+        drop(listener);
+        assert_eq!(prober.turn(now), None);
+        while !prober.last().starts_with("it does not listen yet") {
+            now = prober.deadline().expect("it goes on");
+            assert_eq!(prober.turn(now), None);
+        }
+        assert_eq!(prober.deadline(), Some(now + PAUSE_MAX));
     }
 
     #[test]

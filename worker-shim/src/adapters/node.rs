@@ -1,8 +1,10 @@
 //! Node: an app with a preload of ours that leads its first server to the worker's socket. The
 //! preload reaches the interpreter through a memory file, so that nothing has to be installed.
 
+use crate::drain::Fate;
 use crate::host::{Program, SCRIPT_FD, check_file};
 use crate::report::Failure;
+use rip::contract::app::Runtime;
 use rip::wire::spec::WorkerSpec;
 
 /// The preload's source text: one function's body.
@@ -41,3 +43,15 @@ pub(crate) fn prepare(
     program.run(interpreter, ["--import".into(), bootstrap().into(), file.into_os_string()]);
     program.hand_over("rip-node", SOURCE)
 }
+
+/// What is told of a process that ended as Node does when it does not know an option, before it said
+/// anything: no other start would end otherwise.
+pub(crate) fn refusal(runtime: Runtime, fate: Fate) -> Option<&'static str> {
+    (runtime == Runtime::Node && fate == Fate::Exited(UNKNOWN_OPTION)).then_some(
+        "node does not know an option it was given: it is too old for --import, which takes node \
+         18.19 or newer, from nodejs.org, or NODE_OPTIONS is wrong",
+    )
+}
+
+/// Node's exit status for arguments it cannot use.
+const UNKNOWN_OPTION: i32 = 9;

@@ -1,5 +1,6 @@
 // --- where the app listens, under Bun ---------------------------------------------------------
 
+const net = require('node:net');
 const http = require('node:http');
 
 // Bun's own servers and those of node:http begin with Bun.serve(), which takes no descriptor: the

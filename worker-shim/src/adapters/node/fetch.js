@@ -27,11 +27,14 @@ function guarded(handler) {
 
 // A handler for an app of `fetch(request)`.
 function fetched(app) {
-  const { once } = require('node:events');
   return async (req, res) => {
     const gone = new AbortController();
     let reader;
+    // Who waits until more can be written, or nothing any more.
+    let wake = () => {};
+    res.on('drain', () => wake());
     res.once('close', () => {
+      wake();
       if (res.writableFinished) return;
       gone.abort();
       reader?.cancel().catch(() => {});
@@ -64,11 +67,14 @@ function fetched(app) {
         next = reader.read();
         next.catch(() => {});
         const ended = await Promise.race([next, new Promise(setImmediate)]).catch(() => {});
-        if (ended?.done) length = first.value.byteLength;
+        if (ended?.done) length = Buffer.byteLength(first.value);
       }
-      if (length !== undefined && !fields.includes('content-length')) {
+      // A client would wait for what the app has promised and not given.
+      const promised = lengthIn(fields);
+      if (length !== undefined && promised === undefined) {
         fields.push('Content-Length', String(length));
       }
+      if (length < promised) throw short(length, promised);
       if (response.statusText) res.writeHead(response.status, response.statusText, fields);
       else res.writeHead(response.status, fields);
       if (!next) {
@@ -76,14 +82,24 @@ function fetched(app) {
         await reader?.cancel();
         return;
       }
+      let sent = 0;
       for (let piece = first; !piece.done; ) {
+        sent += Buffer.byteLength(piece.value);
+        if (sent > promised) {
+          const rest = Buffer.byteLength(piece.value) - (sent - promised);
+          res.end(Buffer.from(piece.value).subarray(0, rest));
+          log(`${NAME} answered ${req.url} with more than its Content-Length of ${promised} bytes: cut`);
+          await reader.cancel();
+          return;
+        }
         if (!res.write(piece.value) && !res.destroyed) {
-          await Promise.race([once(res, 'drain'), once(res, 'close')]);
+          await new Promise((resolve) => (wake = resolve));
         }
         if (res.destroyed) return;
         piece = await next;
         if (!piece.done) next = reader.read();
       }
+      if (sent < promised) throw short(sent, promised);
       res.end();
     } catch (error) {
       if (!res.destroyed) fail(req, res, error);
@@ -105,6 +121,17 @@ function fieldsOf(response) {
     fields.push(name, value);
   }
   return fields;
+}
+
+// The length that is among the fields.
+function lengthIn(fields) {
+  const at = fields.findIndex((name, index) => index % 2 === 0 && name === 'content-length');
+  return at < 0 ? undefined : Number(fields[at + 1]);
+}
+
+// What is wrong with a response that ends early.
+function short(sent, promised) {
+  return new RangeError(`the response ended after ${sent} of the ${promised} bytes of its Content-Length`);
 }
 
 // A request's body, read as fast as it is asked for. What is left of it when the response is complete

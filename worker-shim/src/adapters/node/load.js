@@ -33,6 +33,21 @@ function serveLate(value) {
   value.listen({ port: 0 });
 }
 
+// Notes whether the app asks another server for something before it listens. One that then ends may
+// only have missed its database, which comes back.
+const network = { asked: false, leave() {} };
+{
+  const { connect } = net.Socket.prototype;
+  const noted = function (...args) {
+    network.asked = true;
+    return connect.apply(this, args);
+  };
+  net.Socket.prototype.connect = noted;
+  network.leave = () => {
+    if (net.Socket.prototype.connect === noted) net.Socket.prototype.connect = connect;
+  };
+}
+
 // Sees to it that something listens, once the entry was loaded.
 function start() {
   let value;
@@ -70,6 +85,7 @@ function start() {
       refuse(
         `${NAME} ended without a server: let it call listen(), ` +
           'or export a handler: `export default { fetch(request) {…} }`',
+        network.asked ? 'STATUS' : 'MISSING',
       );
     }
   };
@@ -85,7 +101,10 @@ function start() {
       log(sentence);
       if (!heard) say(sentence);
     } else if (!heard) {
-      say(fault(error));
+      const lacked = lack(error);
+      // Where the interpreter looked says nothing more.
+      if (lacked && process.listenerCount('uncaughtException') === 0) refuse(lacked);
+      say(lacked ?? fault(error), lacked ? 'MISSING' : 'STATUS');
     }
     heard = true;
   });
@@ -97,6 +116,7 @@ function start() {
     clearTimeout(late);
     process.off('beforeExit', idle);
     place.taken = null;
+    network.leave();
     // It has only listened once the next turn of the loop comes.
     setImmediate(() => (heard = true)).unref();
   };

@@ -16,10 +16,7 @@
 }
 
 if (/\.[cm]?tsx?$/.test(ENTRY) && !process.features.typescript && !hasLoaders()) {
-  refuse(
-    `${NAME} is TypeScript, which node ${process.version} does not run: install bun or node 22.18, ` +
-      'or compile it to JavaScript',
-  );
+  refuse(isTypeScript(NAME));
 }
 
 start();

@@ -21,18 +21,19 @@ function write(fd, text) {
   }
 }
 
-// A sentence for the operator, shown if the start fails.
-function say(sentence) {
-  write(STATUS_FD, `STATUS=${sentence.replace(/\s+/g, ' ').slice(0, 1000)}\n`);
+// A sentence for the operator, shown if the start fails. `MISSING` says that starting again would
+// not help.
+function say(sentence, word = 'STATUS') {
+  write(STATUS_FD, `${word}=${sentence.replace(/\s+/g, ' ').slice(0, 1000)}\n`);
 }
 
 function log(sentence) {
   write(2, `${sentence}\n`);
 }
 
-// Ends the start, or a worker whose app does what cannot be served.
-function refuse(sentence) {
-  say(sentence);
+// Ends the start, or a worker whose app does what cannot be served. Some things another start mends.
+function refuse(sentence, word = 'MISSING') {
+  say(sentence, word);
   log(sentence);
   process.reallyExit(1);
 }
@@ -59,20 +60,51 @@ function asksFor(name) {
   }
 }
 
-// What is wrong with an app that throws while it is loaded, in one sentence.
-function fault(error) {
+// TypeScript where nothing runs it.
+function isTypeScript(name) {
+  return `${name} is TypeScript, which node ${process.version} does not run: install bun or node 22.18, ` +
+    'or compile it to JavaScript';
+}
+
+// Who needs a module that is not there: a file of the app or of a package, as seen from the entry.
+function needing(error, text) {
+  const file = error.requireStack?.[0] ?? error.referrer ?? / imported from (.+)$/.exec(text)?.[1];
+  if (typeof file !== 'string' || !path.isAbsolute(file)) return NAME;
+  try {
+    const shown = path.relative(path.dirname(fs.realpathSync(ENTRY)), fs.realpathSync(file));
+    return shown.startsWith('..') ? file : shown;
+  } catch {
+    return NAME;
+  }
+}
+
+// What is wrong with an app that throws while it is loaded, as far as no other start would mend it:
+// one sentence, or nothing.
+function lack(error) {
   const text = String(error?.message ?? error).split('\n')[0];
   if (error?.code === 'MODULE_NOT_FOUND' || error?.code === 'ERR_MODULE_NOT_FOUND') {
-    const name = /'([^']+)'/.exec(text)?.[1] ?? '';
+    const name = /'([^']+)'/.exec(text)?.[1];
+    if (name === undefined) return undefined;
+    const whose = needing(error, text);
     const needed = packageOf(name);
-    if (needed === undefined) return `${NAME} needs ${name}, which does not exist`;
+    if (needed === undefined) return `${whose} needs ${name}, which does not exist`;
     const directory = asksFor(needed);
     const [all, one] = process.versions.bun ? ['bun install', 'bun add'] : ['npm install', 'npm install'];
     const how = directory ? `${all}\` in ${directory}` : `${one} ${needed}\``;
-    return `${NAME} needs the package ${needed}, which is not installed; install it with \`${how}`;
+    return `${whose} needs the package ${needed}, which is not installed; install it with \`${how}`;
   }
+  if (error?.code === 'ERR_UNKNOWN_FILE_EXTENSION') {
+    const file = /(\S+\.[cm]?tsx?)$/.exec(text)?.[1];
+    if (file) return isTypeScript(path.basename(file));
+  }
+  return undefined;
+}
+
+// The same, whatever it is.
+function fault(error) {
+  const text = String(error?.message ?? error).split('\n')[0];
   const kind = error instanceof Error ? `${error.name}: ` : '';
-  return `${NAME} cannot be loaded: ${kind}${text}`;
+  return lack(error) ?? `${NAME} cannot be loaded: ${kind}${text}`;
 }
 
 // Whether something other than this preload decides how modules are loaded.
