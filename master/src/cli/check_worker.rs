@@ -6,10 +6,12 @@
 //! list    what is asked, as data; case says how what came is judged
 //! run     does it, over connections (wire) that read as the edge reads
 //! found   tells what came of it
+//! interrupt   ends it all where a signal breaks it off
 //! ```
 
 mod case;
 mod found;
+mod interrupt;
 mod list;
 mod master;
 mod run;
@@ -61,6 +63,7 @@ pub fn check_worker(flags: &CheckWorker) -> Result<Exit, Failure> {
         check.serve(joined, keeps_links);
     }
     let Check { found, worker, .. } = check;
+    worker.interrupted().hold();
     let failed = found.iter().any(Found::is_failure);
     if flags.json {
         say(&found::json(&entry.shown, joined.map(|joined| joined.keep_alive), &found))?;
@@ -108,6 +111,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn tell(&mut self, found: Found) {
+        self.worker.interrupted().hold();
         if !self.flags.json {
             // A closed stdout has nobody to tell; the exit code says it as well.
             let _ = say(&found.lines(Paint::for_stdout()));
