@@ -131,7 +131,8 @@ fn what_is_broken_is_named() {
         (
             "leaves-at-once",
             LISTENER,
-            "listener = socket.socket(fileno=3)\nsignal.signal(signal.SIGPIPE, signal.SIG_DFL)",
+            "listener = socket.socket(fileno=3)\nsignal.signal(signal.SIGPIPE, signal.SIG_DFL)\n\
+             import time\nfirst = answer\ndef answer(*what):\n    time.sleep(0.05)\n    return first(*what)",
             1,
             "fail",
         ),

@@ -47,8 +47,10 @@ pub enum Step {
     /// The connection that the next request goes to: this one if its last answer left it open, else
     /// a fresh one.
     Next(usize),
-    /// For so long nothing comes, and the connection stays open.
+    /// For so long nothing comes. The connection may end: what was asked is answered.
     Quiet(usize, Duration),
+    /// For so long nothing comes, and the connection stays open.
+    Stays(usize, Duration),
     /// The server ends the connection.
     End(usize),
     /// Our side of the connection ends; what still comes is read and thrown away until it is over, for a

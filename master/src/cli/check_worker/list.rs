@@ -213,7 +213,7 @@ impl Asking<'_> {
             vec![Step::Send(0, once.into_bytes()), answer, Step::End(0)]
         };
         let idle = if self.known.keeps_links { LONG_IDLE } else { IDLE };
-        let idle = [self.get(0), vec![Step::Quiet(0, idle)], self.get(0)].concat();
+        let idle = [self.get(0), vec![Step::Stays(0, idle)], self.get(0)].concat();
         let many = (0..50).flat_map(|_| [closing.clone(), vec![Step::Drop(0)]].concat()).collect();
         vec![
             case(

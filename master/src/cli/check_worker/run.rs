@@ -50,7 +50,8 @@ impl Runner<'_> {
                 }
                 self.wire(wires, *on)?;
             }
-            Step::Quiet(on, time) => self.wire(wires, *on)?.quiet(*time)?,
+            Step::Quiet(on, time) => self.wire(wires, *on)?.quiet(*time, false)?,
+            Step::Stays(on, time) => self.wire(wires, *on)?.quiet(*time, true)?,
             Step::End(on) => self.wire(wires, *on)?.end(self.patience)?,
             Step::Abandon(on) => self.wire(wires, *on)?.abandon(limits::ABANDON_GRACE),
             Step::Drop(on) => drop(wires.remove(on)),

@@ -153,11 +153,11 @@ impl Wire {
         }
     }
 
-    /// For so long nothing comes and the connection stays.
+    /// For so long nothing comes, and if it `stays`, the connection stays open.
     ///
     /// # Errors
     /// What came.
-    pub fn quiet(&mut self, time: Duration) -> Result<(), Mismatch> {
+    pub fn quiet(&mut self, time: Duration, stays: bool) -> Result<(), Mismatch> {
         if !self.reusable {
             return Ok(());
         }
@@ -174,6 +174,10 @@ impl Wire {
                     shown(&self.input)
                 ),
             )),
+            (true, true) if !stays => {
+                self.reusable = false;
+                Ok(())
+            }
             (true, true) => Err(Mismatch::new(
                 format!("the connection stays open for {time:?}"),
                 "it was closed",
