@@ -307,3 +307,33 @@ fn a_signal_ends_it_and_its_worker_and_leaves_nothing() {
         assert_eq!(left.len(), 2, "{signal}: {left:?}");
     }
 }
+
+#[test]
+fn one_that_never_ends_an_answer_does_not_cost_the_timeout_every_time() {
+    const DRIPS: &str = "\
+import socket, threading, time
+listener = socket.socket(fileno=3)
+def serve(connection):
+    try:
+        if connection.recv(9999).startswith(b'GET /ready'):
+            connection.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')
+            connection.recv(9999)
+        connection.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 100000\\r\\n\\r\\n')
+        while True:
+            connection.sendall(b'x')
+            time.sleep(0.05)
+    except OSError:
+        pass
+while True:
+    connection, _ = listener.accept()
+    threading.Thread(target=serve, args=[connection], daemon=True).start()
+";
+    let place = Place::new("drips");
+    place.write("server.py", DRIPS);
+    let output = check(&place, &["--timeout", "2", "--json", "python3", "server.py"]);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("what was found");
+    let cases = told["cases"].as_array().expect("cases");
+    let late = |case: &&Value| case.to_string().contains("3 in a row have taken too long");
+    assert!(cases.iter().filter(late).count() > 5, "{told}");
+    assert_eq!(output.status.code(), Some(1));
+}

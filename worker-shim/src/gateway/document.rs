@@ -167,7 +167,9 @@ mod tests {
     fn tree(name: &str) -> Tree {
         let top = std::env::temp_dir().join(format!("rip-php-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&top);
-        for directory in ["app/sub", "app/pages", "app/css", "app/.git", "app/x.php.d"] {
+        for directory in
+            ["app/sub", "app/pages", "app/css", "app/.git", "app/..2024", "app/x.php.d"]
+        {
             fs::create_dir_all(top.join(directory)).unwrap();
         }
         for file in [
