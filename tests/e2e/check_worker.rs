@@ -1,10 +1,13 @@
 //! `check-worker` finds the server of the manual right, and what is broken in it by its name.
 
-use crate::harness::tools;
+use crate::harness::{eventually, tools};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -270,4 +273,67 @@ fn what_cannot_be_started_is_told_as_start_tells_it() {
 fn make_executable(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its mode");
+}
+
+#[test]
+fn a_signal_ends_it_and_its_worker_and_leaves_nothing() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let place = Place::new(&format!("signal-{}", signal as i32));
+        // It is never ready, and takes its time to go.
+        place.write(
+            "server.py",
+            "import os, time\nopen('pid', 'x').write(str(os.getpid()))\ntime.sleep(600)\n",
+        );
+        let mut check = tools::rip_master();
+        check.args(["check-worker", "python3", "server.py"]).current_dir(&place.0);
+        let mut check =
+            check.env("TMPDIR", &place.0).stdout(Stdio::piped()).spawn().expect("it starts");
+        let pid = || fs::read_to_string(place.0.join("pid")).unwrap_or_default();
+        eventually("the server has started", || !pid().is_empty());
+        kill(Pid::from_raw(check.id().cast_signed()), signal).expect("it lives");
+        let mut status = None;
+        eventually("it has ended", || {
+            status = check.try_wait().expect("our child");
+            status.is_some()
+        });
+        let code = status.and_then(|status| status.code());
+        assert_eq!(code, Some(128 + signal as i32), "{signal}");
+        assert!(!Path::new(&format!("/proc/{}", pid())).exists(), "{signal}: the server lives");
+        let mut told = String::new();
+        check.stdout.take().expect("a pipe").read_to_string(&mut told).expect("text");
+        assert_eq!(told, "", "{signal}");
+        let left = fs::read_dir(&place.0).expect("the directory").filter_map(Result::ok);
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        assert_eq!(left.len(), 2, "{signal}: {left:?}");
+    }
+}
+
+#[test]
+fn one_that_never_ends_an_answer_does_not_cost_the_timeout_every_time() {
+    const DRIPS: &str = "\
+import socket, threading, time
+listener = socket.socket(fileno=3)
+def serve(connection):
+    try:
+        if connection.recv(9999).startswith(b'GET /ready'):
+            connection.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')
+            connection.recv(9999)
+        connection.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 100000\\r\\n\\r\\n')
+        while True:
+            connection.sendall(b'x')
+            time.sleep(0.05)
+    except OSError:
+        pass
+while True:
+    connection, _ = listener.accept()
+    threading.Thread(target=serve, args=[connection], daemon=True).start()
+";
+    let place = Place::new("drips");
+    place.write("server.py", DRIPS);
+    let output = check(&place, &["--timeout", "2", "--json", "python3", "server.py"]);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("what was found");
+    let cases = told["cases"].as_array().expect("cases");
+    let late = |case: &&Value| case.to_string().contains("3 in a row have taken too long");
+    assert!(cases.iter().filter(late).count() > 5, "{told}");
+    assert_eq!(output.status.code(), Some(1));
 }

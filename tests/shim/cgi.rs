@@ -27,6 +27,7 @@ case "$PATH_INFO" in
 /cookies) printf 'Content-Type: text/plain\nSet-Cookie: a=1\nSet-Cookie: b=2\n\nok' ;;
 /stream) printf 'Content-Type: text/plain\n\nfirst\n'; read -r _ <"$GATE"; echo last ;;
 /wait) echo $$ >"$GATE.pid"; printf 'Content-Type: text/plain\n\nbegun\n'; sleep 1000 & wait ;;
+/turns) printf 'Content-Type: text/plain\n\nbegun\n'; while read -r line; do echo "got $line"; done ;;
 /silent) sleep 1001 ;;
 /behind) printf 'Content-Type: text/plain\n\nok\n'; sleep 1002 & ;;
 /head) printf 'Content-Type: text/plain\n\nmethod %s\n' "$REQUEST_METHOD" ;;
@@ -217,6 +218,45 @@ fn a_client_that_leaves_ends_the_script_and_what_it_has_started() {
     let end = stream.read_to_string(&mut rest);
     assert!(end.is_ok() && !rest.ends_with("0\r\n\r\n"), "it is cut: {rest}");
     assert_eq!(shim.get("/length").status, 200, "the next one is answered");
+    shim.stop();
+}
+
+/// Reads until `end` has come.
+fn read_to(stream: &mut std::os::unix::net::UnixStream, end: &str) {
+    let mut seen = String::new();
+    while !seen.contains(end) {
+        let mut block = [0; 1024];
+        let count = stream.read(&mut block).unwrap();
+        assert!(count > 0, "{seen}");
+        seen.push_str(std::str::from_utf8(&block[..count]).unwrap());
+    }
+}
+
+#[test]
+fn a_script_answers_while_its_body_is_still_coming() {
+    let shim = start();
+    let mut stream = shim.connect();
+    let head = b"POST /turns HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n";
+    stream.write_all(head).unwrap();
+    read_to(&mut stream, "begun\n");
+    stream.write_all(b"one\n").unwrap();
+    read_to(&mut stream, "got one\n");
+    stream.write_all(b"two\n").unwrap();
+    read_to(&mut stream, "got two\n");
+    stream.read_to_end(&mut Vec::new()).expect("its end");
+    assert_eq!(shim.get("/length").text(), "four");
+    shim.stop();
+}
+
+#[test]
+fn a_client_that_leaves_amid_its_body_ends_the_script() {
+    let shim = start();
+    let mut stream = shim.connect();
+    let head = b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\none\n";
+    stream.write_all(head).unwrap();
+    read_to(&mut stream, "begun\n");
+    stream.shutdown(Shutdown::Write).unwrap();
+    until("all of it ends", || session(shim.pid()).len() == 2);
     shim.stop();
 }
 

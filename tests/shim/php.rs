@@ -74,6 +74,14 @@ default:
 }
 "#;
 
+const TURNS: &str = r#"<?php
+header('Content-Type: text/plain');
+echo "begun\n";
+flush();
+$body = fopen('php://input', 'r');
+while (($line = fgets($body)) !== false) { echo 'got ', $line; flush(); }
+"#;
+
 fn start(entry: &str, change: impl FnOnce(&mut WorkerSpec)) -> Shim {
     let directory = Directory::new();
     directory.write("index.php", INDEX);
@@ -86,6 +94,8 @@ fn start(entry: &str, change: impl FnOnce(&mut WorkerSpec)) -> Shim {
     directory.write("sub/index.html", "<p>sub</p>");
     directory.write(".user.ini", "post_max_size = 64M\n");
     directory.write("lib.php.bak", "<?php secret();");
+    directory.write("turns/.user.ini", "output_buffering = 0\n");
+    directory.write("turns/index.php", TURNS);
     let entry = directory.join(entry);
     let mut spec = spec(&directory, Runtime::Php, &[&entry]);
     change(&mut spec);
@@ -283,6 +293,43 @@ fn who_leaves_ends_the_script_and_the_worker_is_free_only_then() {
     assert!(before.elapsed() >= std::time::Duration::from_millis(250), "{:?}", before.elapsed());
     opens.join().unwrap();
     assert_eq!(shim.get("/pid").text(), pid);
+    shim.stop();
+}
+
+/// Reads until `end` has come.
+fn read_to(stream: &mut std::os::unix::net::UnixStream, end: &str) {
+    let mut seen = String::new();
+    while !seen.contains(end) {
+        let mut block = [0; 1024];
+        let count = stream.read(&mut block).unwrap();
+        assert!(count > 0, "{seen}");
+        seen.push_str(std::str::from_utf8(&block[..count]).unwrap());
+    }
+}
+
+#[test]
+fn a_script_answers_while_its_body_is_still_coming() {
+    let (shim, _) = joined(|_| ());
+    // The body of a PUT is left for the script to read.
+    let head = b"PUT /turns/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n";
+    let mut stream = shim.connect();
+    stream.write_all(head).unwrap();
+    read_to(&mut stream, "begun\n");
+    // PHP reads its input in blocks.
+    stream.write_all(&[[b'x'; 8191].as_slice(), b"\n"].concat()).unwrap();
+    read_to(&mut stream, "xxx\n");
+    stream.write_all(&[[b'y'; 807].as_slice(), b"\n"].concat()).unwrap();
+    read_to(&mut stream, "yyy\n");
+    stream.read_to_end(&mut Vec::new()).expect("its end");
+    assert_eq!(shim.get("/quit").status, 204);
+
+    // Who leaves amid the body is seen to, and the process is free again.
+    let mut stream = shim.connect();
+    stream.write_all(head).unwrap();
+    read_to(&mut stream, "begun\n");
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert_eq!(shim.get("/quit").status, 204);
     shim.stop();
 }
 

@@ -2,12 +2,14 @@
 
 use crate::request::Request;
 use crate::response::{Body, Response, Writer};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use rip::files;
 use rip::http1::{self, After, FieldWriter, RequestHead, ResponseLength, Server};
 use rip::limits;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -101,13 +103,33 @@ impl Connection {
         while self.ready.is_empty() && !self.ended {
             self.advance_body()?;
         }
+        Ok(self.take_ready(into))
+    }
+
+    /// The same without waiting: `None` when nothing is there yet, and the stream becomes readable
+    /// when there is.
+    fn read_body_now(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        while self.ready.is_empty() && !self.ended {
+            if !self.advance_body_with(MsgFlags::MSG_DONTWAIT)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.take_ready(into)))
+    }
+
+    fn take_ready(&mut self, into: &mut [u8]) -> usize {
         let count = self.ready.len().min(into.len());
         into[..count].copy_from_slice(&self.input[self.ready.start..self.ready.start + count]);
         self.ready.start += count;
-        Ok(count)
+        count
     }
 
     fn advance_body(&mut self) -> io::Result<()> {
+        self.advance_body_with(MsgFlags::empty()).map(drop)
+    }
+
+    /// False when it would have to wait, which only `MSG_DONTWAIT` keeps it from.
+    fn advance_body_with(&mut self, flags: MsgFlags) -> io::Result<bool> {
         let unread = &self.input[self.consumed..self.filled];
         match self.server.read(unread, &mut self.head, &self.limits).map_err(invalid)? {
             http1::Read::Body { consumed, data } => {
@@ -120,15 +142,18 @@ impl Connection {
             }
             http1::Read::More => {
                 self.drop_input(self.body_start);
-                if !self.fill()? {
-                    return Err(ErrorKind::UnexpectedEof.into());
+                match self.fill_with(flags) {
+                    Ok(true) => {}
+                    Ok(false) => return Err(ErrorKind::UnexpectedEof.into()),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) => return Err(error),
                 }
             }
             http1::Read::Head { .. } | http1::Read::Blocked => {
                 return Err(ErrorKind::InvalidData.into());
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Forgets what was consumed after `from`; what is left moves there.
@@ -140,17 +165,21 @@ impl Connection {
 
     /// Reads once from the socket; false at its end.
     fn fill(&mut self) -> io::Result<bool> {
+        self.fill_with(MsgFlags::empty())
+    }
+
+    fn fill_with(&mut self, flags: MsgFlags) -> io::Result<bool> {
         if self.input.len() - self.filled < limits::BLOCK_BYTES / 2 {
             self.input.resize(self.input.len() * 2, 0);
         }
         loop {
-            match (&self.stream).read(&mut self.input[self.filled..]) {
+            match recv(self.stream.as_raw_fd(), &mut self.input[self.filled..], flags) {
                 Ok(count) => {
                     self.filled += count;
                     return Ok(count > 0);
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
     }
@@ -283,10 +312,10 @@ impl Exchange<'_> {
         !matches!(self.connection.head.body(), http1::BodyLength::Chunked)
     }
 
-    /// The next bytes of the body; 0 at its end. Waits for them, which is not long: the master has
-    /// the body whole before it asks.
-    pub(crate) fn read_body(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.connection.read_body(into)
+    /// The next bytes of the body that are there; 0 at its end. `None` when none are: the client may
+    /// take its time over them, and the exchange becomes readable ([`AsFd`]) with the next.
+    pub(crate) fn read_body(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        self.connection.read_body_now(into)
     }
 
     /// Begins the answer. Of a body whose length is told exactly so much is passed on, and less cuts
@@ -336,7 +365,8 @@ impl Exchange<'_> {
     }
 }
 
-/// For polling: it hangs up (`POLLRDHUP`) when the client has left.
+/// For polling: it hangs up (`POLLRDHUP`) when the client has left, and is readable when more of a body
+/// has come of which there was none to be read.
 impl AsFd for Exchange<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.connection.stream.as_fd()

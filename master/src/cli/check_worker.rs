@@ -6,10 +6,12 @@
 //! list    what is asked, as data; case says how what came is judged
 //! run     does it, over connections (wire) that read as the edge reads
 //! found   tells what came of it
+//! interrupt   ends it all where a signal breaks it off
 //! ```
 
 mod case;
 mod found;
+mod interrupt;
 mod list;
 mod master;
 mod run;
@@ -55,12 +57,13 @@ pub fn check_worker(flags: &CheckWorker) -> Result<Exit, Failure> {
     let entry = entry(flags)?;
     let keeps_links = entry.launch.runtime.keeps_links();
     let worker = Worker::start(entry.launch.clone(), flags.timeout)?;
-    let mut check = Check { flags, worker, found: Vec::new() };
+    let mut check = Check { flags, worker, found: Vec::new(), late: 0 };
     let joined = check.start();
     if let Some(joined) = joined {
         check.serve(joined, keeps_links);
     }
     let Check { found, worker, .. } = check;
+    worker.interrupted().hold();
     let failed = found.iter().any(Found::is_failure);
     if flags.json {
         say(&found::json(&entry.shown, joined.map(|joined| joined.keep_alive), &found))?;
@@ -104,10 +107,13 @@ struct Check<'a> {
     flags: &'a CheckWorker,
     worker: Worker,
     found: Vec<Found>,
+    /// Cases in a row that have failed for want of an answer in time.
+    late: u32,
 }
 
 impl Check<'_> {
     fn tell(&mut self, found: Found) {
+        self.worker.interrupted().hold();
         if !self.flags.json {
             // A closed stdout has nobody to tell; the exit code says it as well.
             let _ = say(&found.lines(Paint::for_stdout()));
@@ -190,6 +196,10 @@ impl Check<'_> {
             }
             Plan::Steps(steps) => steps,
         };
+        if self.late >= LATE_COUNT {
+            self.tell(Found::skipped(case, format!("{LATE_COUNT} in a row have taken too long")));
+            return None;
+        }
         let began = Instant::now();
         let socket = self.worker.socket().to_owned();
         let (keep_alive, patience) = (joined.keep_alive, self.flags.timeout);
@@ -205,7 +215,9 @@ impl Check<'_> {
             Ok(answer) => (Some(answer), Ok(())),
             Err(mismatch) => (None, Err(mismatch)),
         };
-        self.judge(case, verdict, began.elapsed());
+        let took = began.elapsed();
+        self.late = if verdict.is_err() && took >= patience { self.late + 1 } else { 0 };
+        self.judge(case, verdict, took);
         answer
     }
 
@@ -276,6 +288,8 @@ impl Check<'_> {
     }
 }
 
+/// After so many answers in a row that did not come in time the others are not waited for.
+const LATE_COUNT: u32 = 3;
 /// What is on its way on its own has arrived by then.
 const MOMENT: Duration = Duration::from_millis(300);
 

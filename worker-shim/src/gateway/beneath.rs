@@ -8,9 +8,9 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 use rip::wire::cgi::There;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A directory whose files are looked at.
 #[derive(Debug)]
@@ -44,10 +44,29 @@ impl Beneath {
         (kind(&stat) == libc::S_IFREG).then(|| (file.into(), stat))
     }
 
+    /// The path below the root that `path` leads to, links followed; it itself where there is none on
+    /// the way. `None` when that cannot be told.
+    pub(super) fn resolved(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let no_link = ResolveFlag::RESOLVE_NO_SYMLINKS;
+        match self.open_with(path, OFlag::O_PATH, no_link) {
+            Ok(_) => return Some(path.to_vec()),
+            Err(Errno::ELOOP) => {}
+            Err(_) => return None,
+        }
+        let file = path_of(&self.open(path, OFlag::O_PATH).ok()?)?;
+        // Where it lies now: it may have been renamed.
+        let below = file.strip_prefix(path_of(&self.root)?).ok()?;
+        Some(below.as_os_str().as_bytes().to_vec())
+    }
+
     fn open(&self, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
+        self.open_with(path, flags, ResolveFlag::empty())
+    }
+
+    fn open_with(&self, path: &[u8], flags: OFlag, resolve: ResolveFlag) -> Result<OwnedFd, Errno> {
         let name = OsStr::from_bytes(if path.is_empty() { b"." } else { path });
         let flags = flags | OFlag::O_CLOEXEC;
-        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let resolve = resolve | ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         for _ in 0..TRY_COUNT {
             match openat2(&self.root, name, OpenHow::new().flags(flags).resolve(resolve)) {
                 // Somebody renames directories on the way.
@@ -79,6 +98,11 @@ impl Beneath {
         }
         at.ok_or(Errno::ENOENT)
     }
+}
+
+/// Where the kernel says that a descriptor leads.
+fn path_of(fd: &OwnedFd) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
 }
 
 fn kind(stat: &FileStat) -> libc::mode_t {

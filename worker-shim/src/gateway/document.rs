@@ -85,11 +85,22 @@ impl Documents {
         }
         let look = |below: &[u8]| self.beneath.look(below);
         match cgi::locate(path, &INDEXES, is_script, look) {
-            Located::Script { file, path_info, .. } => Leads::Script { file, path_info },
-            Located::File(file) if !may_hold_source(&file) => Leads::File(file),
+            Located::Script { file, path_info, .. } if self.leads_to(&file, is_script) => {
+                Leads::Script { file, path_info }
+            }
+            Located::File(file) if !may_hold_source(&file) && self.leads_to(&file, is_sent) => {
+                Leads::File(file)
+            }
             Located::Slash if self.has_index(path) => Leads::Slash,
-            Located::File(_) | Located::Slash | Located::Absent => self.front(),
+            _ => self.front(),
         }
+    }
+
+    /// Whether `file` is, links followed, one that may be reached by that name, and that `may`: a link
+    /// publishes nothing that its target's own name does not, and as a script it would print it.
+    fn leads_to(&self, file: &[u8], may: impl Fn(&[u8]) -> bool) -> bool {
+        let target = self.beneath.resolved(file);
+        target.is_some_and(|target| !is_hidden(&target) && may(&target))
     }
 
     fn front(&self) -> Leads {
@@ -112,6 +123,24 @@ impl Documents {
 /// Only what is called so is run, whatever the rest of the path looks like.
 fn is_script(name: &[u8]) -> bool {
     name.ends_with(b".php")
+}
+
+fn is_sent(file: &[u8]) -> bool {
+    !may_hold_source(file)
+}
+
+/// Whether a name on the way begins with a dot, but for a first `.well-known`. Directories that begin
+/// with two are what a cluster's volumes lead through (`..data`).
+fn is_hidden(file: &[u8]) -> bool {
+    let mut names = file.split(|byte| *byte == b'/').enumerate().peekable();
+    while let Some((at, name)) = names.next() {
+        let is_way = names.peek().is_some();
+        let is_known = (at == 0 && name == b".well-known") || (is_way && name.starts_with(b".."));
+        if name.starts_with(b".") && !is_known {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether a file is never sent: PHP under another name, as editors and packagers leave it.
@@ -138,7 +167,9 @@ mod tests {
     fn tree(name: &str) -> Tree {
         let top = std::env::temp_dir().join(format!("rip-php-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&top);
-        for directory in ["app/sub", "app/pages", "app/css", "app/.git", "app/x.php.d"] {
+        for directory in
+            ["app/sub", "app/pages", "app/css", "app/.git", "app/..2024", "app/x.php.d"]
+        {
             fs::create_dir_all(top.join(directory)).unwrap();
         }
         for file in [
@@ -158,12 +189,30 @@ mod tests {
             "app/A.PHP",
             "app/lib.inc",
             "app/x.php.d/y.css",
+            "app/..2024/map.css",
+            "app/..2024/map.php",
         ] {
             fs::write(top.join(file), "").unwrap();
         }
         symlink("../secret.php", top.join("app/out.php")).unwrap();
         symlink("other.php", top.join("app/in.php")).unwrap();
         symlink("/etc/passwd", top.join("app/passwd.txt")).unwrap();
+        for (target, link) in [
+            ("other.php", "source.txt"),
+            ("config.php.bak", "backup.txt"),
+            (".env", "env.txt"),
+            (".env", "env.php"),
+            ("env.txt", "twice.txt"),
+            (".git", "git"),
+            ("lib.inc", "lib.php"),
+            ("css", "looks"),
+            ("style.css", "again.css"),
+            ("..2024", "..data"),
+            ("..data/map.css", "map.css"),
+            ("..data/map.php", "map.php"),
+        ] {
+            symlink(target, top.join("app").join(link)).unwrap();
+        }
         Tree(top)
     }
 
@@ -211,6 +260,19 @@ mod tests {
                 ("/index.php~", front()),
                 ("/A.PHP", front()),
                 ("/lib.inc", front()),
+                // Links that lead to what is sent or run by its own name, and others.
+                ("/looks/a.css", Leads::File("looks/a.css".into())),
+                ("/again.css", Leads::File("again.css".into())),
+                ("/map.css", Leads::File("map.css".into())),
+                ("/map.php/a", script("map.php", "/a")),
+                ("/source.txt", front()),
+                ("/backup.txt", front()),
+                ("/env.txt", front()),
+                ("/env.php", front()),
+                ("/twice.txt", front()),
+                ("/git/config", front()),
+                ("/lib.php", front()),
+                ("/..data/map.css", front()),
             ] {
                 assert_eq!(documents.find(path.as_bytes()), expected, "{path}");
             }

@@ -127,9 +127,12 @@ impl Pump<'_, '_> {
                     break;
                 }
                 self.unsent.resize(limits::BLOCK_BYTES * 4, 0);
-                let count = self.exchange.read_body(&mut self.unsent)?;
-                self.unsent.truncate(count);
-                self.unread = count > 0;
+                let read = self.exchange.read_body(&mut self.unsent)?;
+                self.unsent.truncate(read.unwrap_or(0));
+                match read {
+                    None => break,
+                    Some(count) => self.unread = count > 0,
+                }
                 continue;
             }
             match stdin.write(&self.unsent) {
@@ -189,7 +192,10 @@ impl Pump<'_, '_> {
 
     /// Waits until something can be moved. An error: the client has left.
     fn wait(&self, pause: Duration) -> io::Result<()> {
-        let mut fds = vec![PollFd::new(self.exchange.as_fd(), HALF_CLOSED)];
+        // Of a body that nobody takes no more is read.
+        let is_hungry = self.script.stdin.is_some() && self.unsent.is_empty() && self.unread;
+        let body = if is_hungry { PollFlags::POLLIN } else { PollFlags::empty() };
+        let mut fds = vec![PollFd::new(self.exchange.as_fd(), HALF_CLOSED | body)];
         let stdout = self.script.stdout.as_ref();
         fds.extend(stdout.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         let stdin = self.script.stdin.as_ref().filter(|_| !self.unsent.is_empty());

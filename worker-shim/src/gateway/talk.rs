@@ -95,7 +95,10 @@ impl Talk<'_, '_> {
             let count = match (&*self.stream).read(&mut self.input[self.filled..]) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => count,
-                Err(error) if is_passing(&error) => continue,
+                Err(error) if is_passing(&error) => {
+                    self.exchange.flush()?;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             self.filled += count;
@@ -120,6 +123,9 @@ impl Talk<'_, '_> {
                 }
             }
             self.fill()?;
+            if self.sent == self.unsent.len() {
+                return Ok(());
+            }
             match (&*self.stream).write(&self.unsent[self.sent..]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -139,11 +145,12 @@ impl Talk<'_, '_> {
         while self.unread && self.unsent.len() < BODY_BYTES {
             let mut block = [0; BODY_BYTES];
             match self.exchange.read_body(&mut block)? {
-                0 => {
+                None => return Ok(()),
+                Some(0) => {
                     self.unread = false;
                     fastcgi::end_body(&mut self.unsent);
                 }
-                count => {
+                Some(count) => {
                     fastcgi::body(block.get(..count).unwrap_or_default(), &mut self.unsent);
                 }
             }
@@ -151,14 +158,20 @@ impl Talk<'_, '_> {
         Ok(())
     }
 
-    /// Waits for the process. An error: the client has left.
+    /// Waits for the process, and for more of the body when it has taken what there was. An error: the
+    /// client has left.
     fn wait(&self) -> io::Result<()> {
-        let wanted = match self.sent < self.unsent.len() {
+        let is_behind = self.sent < self.unsent.len();
+        let wanted = match is_behind {
             true => PollFlags::POLLIN | PollFlags::POLLOUT,
             false => PollFlags::POLLIN,
         };
+        let body = match self.unread && !is_behind {
+            true => PollFlags::POLLIN,
+            false => PollFlags::empty(),
+        };
         let mut fds = [
-            PollFd::new(self.exchange.as_fd(), HALF_CLOSED),
+            PollFd::new(self.exchange.as_fd(), HALF_CLOSED | body),
             PollFd::new(self.stream.as_fd(), wanted),
         ];
         match poll(&mut fds, PollTimeout::NONE) {

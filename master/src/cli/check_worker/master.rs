@@ -1,5 +1,6 @@
 //! The part of a master: a shim is started for the server, told to go, and watched to its end.
 
+use super::interrupt::{Interrupt, Interrupted};
 use crate::cli::exit::{Exit, Failure};
 use crate::sys::child::{Child, ExitStatus};
 use crate::sys::fd::{memfd, own_executable, pipe_cloexec};
@@ -33,6 +34,7 @@ pub struct Worker {
     told: Receiver<Told>,
     output: Output,
     socket: PathBuf,
+    interrupted: Interrupted,
     /// Its writing end is what the shim lives by.
     _lifeline: (OwnedFd, OwnedFd),
     _place: Place,
@@ -77,7 +79,8 @@ pub struct End {
 }
 
 impl Worker {
-    /// Starts a shim for what `launch` names. Call it from the main thread.
+    /// Starts a shim for what `launch` names. Call it from the main thread. From then on a signal that
+    /// would end us ends the worker first ([`Interrupt::guard`]).
     ///
     /// # Errors
     /// The system refuses a directory, a descriptor or a process.
@@ -85,6 +88,8 @@ impl Worker {
         let failed = |error: io::Error| {
             Failure::new(Exit::Failed, format!("the worker cannot be started: {error}"))
         };
+        let interrupt = Interrupt::new().map_err(failed)?;
+        let interrupted = interrupt.came();
         let place = Place::make().map_err(failed)?;
         let (socket, control) = (place.0.join("w1.sock"), place.0.join("ctl.sock"));
         let longest = socket.as_os_str().len().max(control.as_os_str().len());
@@ -100,7 +105,8 @@ impl Worker {
         let spec = spec(launch, &socket, &control, start_timeout).map_err(failed)?;
         let (shim, boot, output, lifeline) = hatch(&spec).map_err(failed)?;
         follow_boot(boot, tell);
-        Ok(Self { shim, told, output, socket, _lifeline: lifeline, _place: place })
+        interrupt.guard(shim.pid(), place.0.clone()).map_err(failed)?;
+        Ok(Self { shim, told, output, socket, interrupted, _lifeline: lifeline, _place: place })
     }
 
     /// Waits until it may get requests.
@@ -134,6 +140,11 @@ impl Worker {
             };
             return Err(NotReady { started, message });
         }
+    }
+
+    /// Whether a signal is ending it, and us.
+    pub fn interrupted(&self) -> &Interrupted {
+        &self.interrupted
     }
 
     /// Where it answers.
