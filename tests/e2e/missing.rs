@@ -70,8 +70,8 @@ fn php_is_named() {
     let files = [("index.php", "<?php echo 1;\n")];
     assert_eq!(
         error(".", &files, None),
-        "error: PHP needs php-cgi or php-fpm, and neither was found on PATH; install it with `apt \
-         install php-cgi`, or the like"
+        "error: php-cgi was not found on PATH, nor was php-fpm; install it with `apt install php-cgi`, \
+         or the like"
     );
 }
 
@@ -123,7 +123,7 @@ fn a_reload_that_lacks_a_runtime_changes_nothing() {
         ("py/app.py", "application = None\n", "python3 was not found on PATH"),
         ("node/server.js", "require('http')\n", "node was not found on PATH"),
         ("ruby/config.ru", "run 1\n", "ruby was not found on PATH"),
-        ("php/index.php", "<?php\n", "neither was found on PATH"),
+        ("php/index.php", "<?php\n", "php-cgi was not found on PATH"),
         ("cgi/index.cgi", "#!/usr/bin/env perl\n", "perl was not found on PATH"),
     ];
     let base = setup.path("app");

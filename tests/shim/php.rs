@@ -1,8 +1,8 @@
 //! A PHP app behind the FastCGI gateway.
 
-use crate::harness::{DEADLINE, Directory, Shim, ask, read_reply, running, spec, until};
+use crate::harness::{DEADLINE, Directory, Shim, ask, read_reply, spec};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, User, geteuid};
 use rip::contract::app::Runtime;
 use rip::wire::boot::BootStage;
 use rip::wire::spec::WorkerSpec;
@@ -49,6 +49,9 @@ case '/boom':
 case '/die':
     posix_kill(posix_getpid(), 11);
     sleep(10);
+case '/whose':
+    echo posix_geteuid(), ' ', getcwd() === __DIR__ ? 'here' : getcwd();
+    break;
 case '/quit':
     http_response_code(204);
     break;
@@ -335,24 +338,17 @@ fn the_death_of_php_is_the_workers() {
 
 #[test]
 fn nothing_is_left_of_a_gateway_that_was_killed() {
-    let before = leftovers();
-    let (mut shim, app) = joined(|spec| spec.concurrency = 2);
-    assert_eq!(leftovers(), before, "the sockets' directory is gone");
+    let (mut shim, app) = joined(|spec| {
+        spec.concurrency = 2;
+        let temporary = format!("{}/tmp", spec.launch.cwd);
+        std::fs::create_dir(&temporary).unwrap();
+        spec.env.insert("TMPDIR".to_owned(), temporary);
+    });
+    let temporary = shim.directory.path().join("tmp");
+    assert_eq!(std::fs::read_dir(temporary).unwrap().count(), 0, "of the sockets as well");
     kill(Pid::from_raw(app.cast_signed()), Signal::SIGKILL).unwrap();
     shim.exit();
     shim.assert_nothing_left();
-    let root = shim.directory.join("");
-    until("php is gone", || running(&root).is_empty());
-}
-
-/// Directories of sockets in the place for what is temporary.
-fn leftovers() -> usize {
-    std::fs::read_dir(std::env::temp_dir())
-        .unwrap()
-        .filter(|entry| {
-            entry.as_ref().unwrap().file_name().as_encoded_bytes().starts_with(b"rip-php-")
-        })
-        .count()
 }
 
 #[test]
@@ -377,6 +373,24 @@ fn fpm_serves_where_there_is_no_cgi() {
     let stderr = shim.stop();
     let told = stderr.matches("Uncaught RuntimeException: it broke").count();
     assert_eq!(told, 1, "{stderr}");
+}
+
+/// Only root can start it so.
+#[test]
+fn php_is_the_apps_user() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let nobody = User::from_name("nobody").unwrap().expect("every system has nobody").uid;
+    for change in [|_: &mut WorkerSpec| (), only_fpm] {
+        let (shim, _) = joined(|spec| {
+            change(spec);
+            spec.user = Some("nobody".to_owned());
+        });
+        assert_eq!(shim.get("/whose").text(), format!("{nobody} here"));
+        assert_eq!(shim.get("/style.css").status, 200);
+        shim.stop();
+    }
 }
 
 #[test]

@@ -49,11 +49,15 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// A connection on which nothing is open: the one that was kept, or a new one.
+    /// A connection on which nothing is open, and which never waits: the one that was kept, or a new one.
     pub(super) fn connect(&mut self) -> io::Result<UnixStream> {
         match self.kept.take() {
             Some(stream) => Ok(stream),
-            None => self.open(),
+            None => {
+                let stream = self.open()?;
+                stream.set_nonblocking(true)?;
+                Ok(stream)
+            }
         }
     }
 

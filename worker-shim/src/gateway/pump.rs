@@ -10,7 +10,8 @@
 use super::script::Script;
 use crate::exchange::Exchange;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 use rip::limits;
 use rip::wire::cgi::{Answer, HeadReader};
 use std::io::{self, ErrorKind, Read, Write};
@@ -32,9 +33,10 @@ pub(super) enum Ran {
 const AFTERMATH: Duration = Duration::from_secs(2);
 /// From the signal that asks a script to end until it is killed.
 const LEAVE: Duration = Duration::from_secs(2);
-/// How often it is asked whether a script has ended that has closed its output.
-const SHORT_PAUSE: Duration = Duration::from_millis(5);
-/// The same while it prints.
+/// From the end of its output until a script is asked whether it has ended: nearly always it has. Each
+/// time the answer is no, twice as long.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+/// How often a script is asked at least whether it has ended.
 const LONG_PAUSE: Duration = Duration::from_millis(500);
 
 /// Passes everything until the script has ended.
@@ -94,6 +96,7 @@ struct Pump<'p, 'c> {
 impl Pump<'_, '_> {
     /// `Some`: what it printed is no answer.
     fn run(&mut self) -> io::Result<Option<String>> {
+        let mut pause = FIRST_PAUSE;
         loop {
             self.feed()?;
             if let Some(fault) = self.pass()? {
@@ -108,7 +111,10 @@ impl Pump<'_, '_> {
                 continue;
             }
             self.exchange.flush()?;
-            self.wait(if over { SHORT_PAUSE } else { LONG_PAUSE })?;
+            self.wait(if over { pause } else { LONG_PAUSE })?;
+            if over {
+                pause = (pause * 2).min(LONG_PAUSE);
+            }
         }
     }
 
@@ -188,7 +194,7 @@ impl Pump<'_, '_> {
         fds.extend(stdout.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         let stdin = self.script.stdin.as_ref().filter(|_| !self.unsent.is_empty());
         fds.extend(stdin.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)));
-        match poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO)) {
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(pause)), None) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -211,8 +217,10 @@ impl Pump<'_, '_> {
         (self.script.stdin, self.script.stdout) = (None, None);
         self.script.ask_to_end();
         let until = Instant::now() + LEAVE;
+        let mut pause = FIRST_PAUSE;
         while !self.script.has_ended() && Instant::now() < until {
-            let _ = poll(&mut [], PollTimeout::from(5_u8));
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LEAVE / 20);
         }
     }
 }

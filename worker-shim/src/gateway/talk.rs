@@ -26,7 +26,7 @@ pub(super) struct Told {
     pub is_whole: bool,
 }
 
-/// Puts a request to the process on `stream`: `question` is what goes before its body. Passes the
+/// Puts a request to the process on `stream`, which never waits: `question` is what goes before its body. Passes the
 /// answer on.
 ///
 /// # Errors
@@ -37,7 +37,6 @@ pub(super) fn talk(
     stream: &UnixStream,
     question: Vec<u8>,
 ) -> io::Result<Told> {
-    stream.set_nonblocking(true)?;
     let mut talk = Talk {
         exchange,
         stream,

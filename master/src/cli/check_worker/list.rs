@@ -151,7 +151,8 @@ impl Asking<'_> {
         };
         let chunked = {
             let target = self.known.echo.as_deref().unwrap_or(path);
-            let bare = self.request("GET", target, "Transfer-Encoding: chunked\r\n", b"");
+            let fields = format!("{BINARY}Transfer-Encoding: chunked\r\n");
+            let bare = self.request("GET", target, &fields, b"");
             let mut request = [b"POST", bare.get(3..).unwrap_or_default()].concat();
             request.extend_from_slice(b"5\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n");
             let body = self.known.echo.as_ref().map(|_| b"hello0123456789abcdef".to_vec());

@@ -181,7 +181,7 @@ impl Worker {
             if !is_alive(app_pid) {
                 let gone_at: Instant = *gone_at.get_or_insert_with(Instant::now);
                 if left.is_empty() && gone_at.elapsed() > LEFT_BEHIND {
-                    left = family(self.shim.pid()).into_iter().map(|pid| name_of(pid)).collect();
+                    left = family(self.shim.pid()).into_iter().map(name_of).collect();
                 }
             }
             thread::sleep(TICK);

@@ -27,7 +27,6 @@ function guarded(handler) {
 
 // A handler for an app of `fetch(request)`.
 function fetched(app) {
-  const { Readable } = require('node:stream');
   const { once } = require('node:events');
   return async (req, res) => {
     const gone = new AbortController();
@@ -38,7 +37,7 @@ function fetched(app) {
       reader?.cancel().catch(() => {});
     });
     try {
-      const request = requestOf(req, gone.signal, Readable);
+      const request = requestOf(req, res, gone.signal);
       if (!request) {
         res.writeHead(501).end();
         return;
@@ -108,8 +107,47 @@ function fieldsOf(response) {
   return fields;
 }
 
+// A request's body, read as fast as it is asked for. What is left of it when the response is complete
+// is thrown away: the next request comes after it.
+function bodyOf(req, res) {
+  let open = true;
+  const drop = () => {
+    open = false;
+    req.resume();
+  };
+  const source = {
+    start(controller) {
+      const end = (error) => {
+        if (!open) return;
+        open = false;
+        if (error) controller.error(error);
+        else controller.close();
+      };
+      req.on('data', (piece) => {
+        if (!open) return;
+        controller.enqueue(new Uint8Array(piece));
+        if (controller.desiredSize <= 0) req.pause();
+      });
+      req.once('end', () => end());
+      req.once('error', end);
+      req.once('close', () => end(new Error('the request ended amid its body')));
+      res.once('finish', () => {
+        if (req.readableEnded) return;
+        end(new Error('the response was complete before the body was read'));
+        drop();
+      });
+      req.pause();
+    },
+    pull() {
+      req.resume();
+    },
+    cancel: drop,
+  };
+  return new ReadableStream(source, new ByteLengthQueuingStrategy({ highWaterMark: 65536 }));
+}
+
 // The request as the standard has it; nothing for methods that it forbids.
-function requestOf(req, signal, Readable) {
+function requestOf(req, res, signal) {
   const { method } = req;
   if (method === 'CONNECT' || method === 'TRACE' || method === 'TRACK') return undefined;
   const headers = new Headers();
@@ -122,7 +160,7 @@ function requestOf(req, signal, Readable) {
   const asked = { method, headers, signal };
   const long = req.headers['content-length'] ?? '0';
   if (method !== 'GET' && method !== 'HEAD' && (long !== '0' || req.headers['transfer-encoding'])) {
-    asked.body = Readable.toWeb(req);
+    asked.body = bodyOf(req, res);
     asked.duplex = 'half';
   }
   return new Request(url === '*' ? `${scheme}://${host}/` : url, asked);
