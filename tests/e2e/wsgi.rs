@@ -151,13 +151,13 @@ fn the_environment_beside_the_app_is_read() {
 
 #[test]
 fn an_app_that_cannot_be_imported_never_becomes_ready_and_says_why() {
-    let server = Setup::python("import a_module_that_is_not_there\n")
+    let server = Setup::python("raise RuntimeError('there is no database')\n")
         .workers(1)
         .flag("--restart-backoff-ms", 50)
         .flag("--max-restarts", 1)
         .unawaited()
         .start();
-    server.wait_for_log("a_module_that_is_not_there");
+    server.wait_for_log("RuntimeError: there is no database");
     server.wait_for_log("worker_abandon");
     assert_eq!(server.get("/").status, 503);
 }
