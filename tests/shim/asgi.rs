@@ -296,7 +296,9 @@ fn apps_are_told_apart_by_how_they_are_called() {
         let message = refused(text);
         assert!(message.starts_with("app in app.py is an app of ASGI 2, "), "{text}: {message}");
     }
-    for text in ["def app(): pass", "async def app(request): pass", "import math\napp = math.cos"] {
+    let message = refused("def app(): pass");
+    assert!(message.starts_with("app in app.py takes no arguments: "), "{message}");
+    for text in ["async def app(request): pass", "import math\napp = math.cos"] {
         let message = refused(text);
         assert!(message.contains(" is called neither as a WSGI app, "), "{text}: {message}");
     }

@@ -272,6 +272,11 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
         "app.py has neither `application` nor `app`; name what is to be served: app.py:NAME"
     );
     assert_eq!(refused("x = 1", "app.py:nope"), "app.py has no nope");
+    let factory = "def create_app():\n    return None\n";
+    let message = refused(factory, "app.py");
+    assert!(message.ends_with("name what is to be served: 'app.py:create_app()'"), "{message}");
+    let message = refused(factory, "app.py:create_app");
+    assert!(message.starts_with("create_app in app.py takes no arguments: "), "{message}");
     assert_eq!(
         refused("app = 1", "app"),
         "app in app cannot be called: it is neither a WSGI nor an ASGI app"
@@ -281,6 +286,29 @@ fn what_is_wrong_with_an_entry_is_said_in_one_line() {
     let message = refused("syntax error", "app.py");
     assert!(message.starts_with("app.py cannot be imported: SyntaxError: "), "{message}");
     assert!(refused("", "nope.py").ends_with("/nope.py does not exist"));
+}
+
+#[test]
+fn an_app_that_serves_by_itself_ends_the_start_and_a_slow_one_does_not() {
+    // It serves, or it ends itself because another worker does.
+    let serves = "server.serve_forever()";
+    let ends = "import sys\nserver.service_actions = sys.exit\nserver.serve_forever(0.01)";
+    for (last, line) in [(serves, 3), (ends, 5)] {
+        let text = format!(
+            "import socketserver\nserver = socketserver.TCPServer(('127.0.0.1', 0), None)\n{last}\n"
+        );
+        let (stage, message) = start(&text, "app.py").failed();
+        assert_eq!(stage, BootStage::Find, "{message}");
+        let begins = "app.py serves by itself while it is imported (/";
+        let ends = format!("/app.py, line {line}); put that below `if __name__ == \"__main__\":`");
+        assert!(message.starts_with(begins) && message.ends_with(&ends), "{message}");
+    }
+    let text = "import time\ntime.sleep(2.5)\n\
+                def app(e, s):\n    s('200 OK', [])\n    return [b'slow']\n";
+    let mut shim = start(text, "app.py");
+    shim.joined();
+    assert_eq!(shim.get("/").text(), "slow");
+    shim.stop();
 }
 
 #[test]

@@ -12,6 +12,7 @@ const SOURCE: &str = concat!(
     include_str!("python/common.py"),
     include_str!("python/kind.py"),
     include_str!("python/load.py"),
+    include_str!("python/watch.py"),
     include_str!("python/body.py"),
     include_str!("python/request.py"),
     include_str!("python/response.py"),

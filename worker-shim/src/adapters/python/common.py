@@ -3,7 +3,7 @@
 Its arguments are the entry: a file `app.py`, or `pkg.module`, either with `:attribute`; and how many
 requests it is given at once. Standard library only, CPython 3.8 and later; an ASGI app brings
 uvicorn. The parts of this program are files beside this one, put together to one text in this order:
-common, kind, load, body, request, response, wsgi, lifespan, asgi, main.
+common, kind, load, watch, body, request, response, wsgi, lifespan, asgi, main.
 """
 
 import os
@@ -32,12 +32,17 @@ def told(text):
     sys.stderr.flush()
 
 
-def refuse(error, status_fd):
-    """Ends the start."""
+def tell_refused(error, status_fd):
+    """Why there is nothing to serve: to whoever started us, and to the log."""
     sentence = str(error).replace("\n", " ")
     try:
         os.write(status_fd, ("%s=%s\n" % (error.word, sentence)).encode())
     except OSError:
         pass
-    sys.stderr.write(sentence + "\n")
+    told(sentence)
+
+
+def refuse(error, status_fd):
+    """Ends the start."""
+    tell_refused(error, status_fd)
     sys.exit(1)

@@ -39,6 +39,10 @@ def kind_of(app, label):
             "%s is an app of ASGI 2, which is called twice and is not served; "
             "make it one of ASGI 3 with `asgiref.compatibility.guarantee_single_callable`" % label
         )
+    if 0 in fits and inspect.isfunction(app):
+        raise Missing(
+            "%s takes no arguments: if it makes the app, name it with (), in quotes for the shell" % label
+        )
     home = (getattr(app, "__module__", None) or type(app).__module__).partition(".")[0]
     more = "if its framework has a server of its own, start that as a command"
     if home == "aiohttp":

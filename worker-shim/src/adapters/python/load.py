@@ -92,6 +92,10 @@ def load(entry):
             % (name, missing, package)
         )
     except SystemExit as error:
+        # Such as a server that finds its port taken, by the next worker.
+        place = serving_at(reversed(list(traceback.walk_tb(error.__traceback__))))
+        if place:
+            raise serves_itself(name, place)
         raise Refused("%s ended while it was imported (exit status %s)" % (name, error.code))
     except BaseException as error:
         traceback.print_exc()
@@ -120,9 +124,11 @@ def find(module, name, attribute):
         attribute = "application" if hasattr(module, "application") else "app"
         app = getattr(module, attribute, None)
         if app is None:
+            makers = [maker for maker in ("create_app", "make_app") if hasattr(module, maker)]
+            what = "'%s:%s()'" % (name, makers[0]) if makers else "%s:NAME" % name
             raise Missing(
-                "%s has neither `application` nor `app`; name what is to be served: %s:NAME"
-                % (name, name)
+                "%s has neither `application` nor `app`; name what is to be served: %s"
+                % (name, what)
             )
     return attribute, app
 

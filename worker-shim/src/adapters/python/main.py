@@ -23,7 +23,8 @@ def main():
     look_in(entry)
     sys.argv = [split(entry)[0]]
     try:
-        code = Code(entry)
+        with ImportWatch(entry, status_fd):
+            code = Code(entry)
         if code.kind == ASGI:
             serve_asgi(code, reload == "module")
             return

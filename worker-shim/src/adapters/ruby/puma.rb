@@ -24,7 +24,7 @@ module RipMaster
     begin
       Bundler.setup
     rescue Bundler::GemNotFound, Bundler::GitError => error
-      refuse("#{error.message.lines.first}; run `bundle install` in #{File.dirname(gemfile)}")
+      refuse("#{error.message.lines.first.to_s.strip.chomp(".")}; run `bundle install` in #{File.dirname(gemfile)}")
     rescue Bundler::BundlerError => error
       refuse("#{gemfile}: #{error.message}")
     end
