@@ -93,6 +93,31 @@ fn a_directory_with_nothing_to_start_is_served_as_files() {
 }
 
 #[test]
+fn source_is_never_published_by_mistake() {
+    let setup = Setup::entry(".")
+        .with_file("pyproject.toml", "[project]\nname = \"blog\"\n")
+        .with_file("config.py", "SECRET_KEY = 'x'\n")
+        .with_file("microblog.py", "from blog import app\n");
+    let (code, output) = setup.fails();
+    assert_eq!(code, 78, "{output}");
+    assert!(output.contains("error: 'config.py' in "), "{output}");
+    assert!(output.contains("tip: name it: rip-master start microblog.py"), "{output}");
+}
+
+#[test]
+fn a_project_with_its_app_in_a_package_is_started() {
+    let setup = Setup::entry(".").workers(1);
+    std::fs::create_dir(setup.path("app/app")).unwrap();
+    let server = setup
+        .with_file("requirements.txt", "")
+        .with_file("app/__init__.py", "")
+        .with_file("app/says.py", SAYS)
+        .with_file("app/main.py", "from .says import says\napp = says('of the package')\n")
+        .start();
+    assert_eq!(server.get("/").text(), "of the package");
+}
+
+#[test]
 fn node_is_served_on_a_port() {
     let server = Setup::command(&["node", "server.js"])
         .with_file(
@@ -183,9 +208,12 @@ process.on('SIGTERM', () => { console.log('heard of the end'); server.close(); }
 
 #[test]
 fn a_procfile_says_what_is_started() {
-    for line in
-        ["node serve.js", "GREETING=hi node serve.js", "test -f serve.js && node 'serve.js'"]
-    {
+    for line in [
+        "node serve.js",
+        "GREETING=hi node serve.js",
+        "exec node serve.js",
+        "test -f serve.js && node 'serve.js'",
+    ] {
         let mut server = Setup::entry(".")
             .with_file("Procfile", &format!("worker: none\nweb: {line}\n"))
             .with_file("serve.js", SERVER)

@@ -142,6 +142,19 @@ impl Written {
         }
     }
 
+    /// How the app `target` of modules in another directory than this is named.
+    fn elsewhere(self, directory: &Path, target: &str) -> String {
+        match self {
+            Self::CommandLine => {
+                format!(
+                    "name it where it is: cd {} && rip-master start '{target}'",
+                    directory.display()
+                )
+            }
+            Self::Edgefile => format!("say where it is: cwd \"{}\"", directory.display()),
+        }
+    }
+
     /// How the server `argv`, which gets its listener by `listen`, is started in `directory`.
     fn starts(self, directory: &Path, listen: Option<&str>, argv: &str) -> String {
         match self {
@@ -326,6 +339,10 @@ fn missing(word: &str, path: &Path, written: Written) -> Failure {
     let with = |extension: &&&str| path.with_file_name(format!("{last}.{extension}")).is_file();
     if let Some(extension) = EXTENSIONS.iter().find(with) {
         return failure.tip(format!("did you mean '{word}.{extension}'?"));
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    if word.contains('.') && !word.contains('/') && python::is_importable(parent, word) {
+        return failure.tip(format!("did you mean '{word}:application'?"));
     }
     let beside: Vec<String> = path
         .parent()

@@ -161,7 +161,10 @@ pub(super) fn module(word: &str, module: &str, places: &Places) -> Result<Entry,
             places.cwd.display(),
             if places.packages.is_empty() { "" } else { " and among installed packages" },
         ))
-        .tip("start in the directory of the package, or name the .py file"));
+        .tip(match directory_of(&places.cwd, module) {
+            Some(directory) => places.written.elsewhere(&directory, word),
+            None => "start in the directory of the package, or name the .py file".to_owned(),
+        }));
     }
     entry(word, sanitise_name(top), word.to_owned(), &places.cwd)
 }
@@ -201,7 +204,15 @@ fn is_python(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with("python3"))
 }
 
-fn is_importable(directory: &Path, module: &str) -> bool {
+/// The only directory in `directory` that has the module.
+fn directory_of(directory: &Path, module: &str) -> Option<PathBuf> {
+    let entries = directory.read_dir().ok()?.flatten().map(|entry| entry.path());
+    let mut found = entries.filter(|path| path.is_dir() && is_importable(path, module));
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// Whether the module is in `directory`, as far as the file system tells.
+pub(super) fn is_importable(directory: &Path, module: &str) -> bool {
     let path = directory.join(module.replace('.', "/"));
     path.is_dir() || path.with_extension("py").is_file() || is_extension(&path)
 }

@@ -170,6 +170,9 @@ fn what_is_missing_is_named_with_what_was_looked_for() {
     assert!(failure("sol.py:app").message.starts_with("'sol.py' not found"));
     let module = failure("pkg.wbe:app");
     assert!(module.message.starts_with("module 'pkg.wbe' not found: looked for pkg/wbe.py"));
+    let below = failure("hello.app:app");
+    assert!(below.tips[0].ends_with("/examples && rip-master start 'hello.app:app'"), "{below:?}");
+    assert_eq!(failure("pkg.web").tips, ["did you mean 'pkg.web:application'?"]);
     assert!(failure("nosuch:app").message.contains("nosuch.py and nosuch/ in"));
 
     let empty = failure("empty");
