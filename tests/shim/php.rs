@@ -12,6 +12,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 const INDEX: &str = r#"<?php
+// As php.ini says on servers; an unpacked php-fpm has none.
+ini_set('display_errors', '0');
+ini_set('log_errors', '1');
 $path = parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH);
 switch ($path) {
 case '/echo':
@@ -47,10 +50,12 @@ case '/boom':
     function deep() { throw new RuntimeException('it broke'); }
     deep();
 case '/die':
-    posix_kill(posix_getpid(), 11);
+    // Without the extension `posix`, which an unpacked php-fpm has not.
+    exec('kill -11 ' . getmypid());
     sleep(10);
 case '/whose':
-    echo posix_geteuid(), ' ', getcwd() === __DIR__ ? 'here' : getcwd();
+    preg_match('/^Uid:\s+\d+\s+(\d+)/m', file_get_contents('/proc/self/status'), $uid);
+    echo $uid[1], ' ', getcwd() === __DIR__ ? 'here' : getcwd();
     break;
 case '/quit':
     http_response_code(204);
