@@ -1,5 +1,12 @@
 //! Gateways: processes of ours that serve a worker's socket for apps that do not speak HTTP. They run
 //! as the app does, in its place: `rip-master worker-shim cgi …`, `rip-master worker-shim fastcgi …`.
+//!
+//! * `cgi`, which runs scripts: `site` (which script a path leads to), `script` (one run of it), `pump`
+//!   (body in, answer out).
+//! * `fastcgi`, which asks PHP: `process` (PHP's processes), `talk` (one request put to them), `document`
+//!   (which script or file a path leads to), `sent` (files sent as they are), `beneath` (none outside the
+//!   root).
+//! * `warden`, for both: the end of what they have started, should the shim be killed.
 
 mod beneath;
 mod cgi;
