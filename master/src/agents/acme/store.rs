@@ -165,8 +165,9 @@ fn remove(dir: &Path) {
     }
 }
 
-/// A pair is written in much less.
-const TURN_WAIT: Duration = Duration::from_secs(5);
+/// A pair is written in much less, but a turn has four syncs in it, a slow disk needs a second for
+/// them, and turns are not given in the order in which they were asked for.
+const TURN_WAIT: Duration = Duration::from_secs(60);
 const TURN_PAUSE: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
