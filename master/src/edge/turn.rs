@@ -6,6 +6,7 @@
 use super::acceptor::Acceptor;
 use super::compress::Compressor;
 use super::drain::Drain;
+use super::ebb::Ebb;
 use super::exchange::{Exchange, Record};
 use super::file_search::Files;
 use super::front::Front;
@@ -71,6 +72,8 @@ pub(super) enum Timer {
     Accept,
     /// Live streams need a sign of life.
     Heartbeat,
+    /// Many clients have left.
+    Ebb,
 }
 
 /// One loop.
@@ -101,6 +104,7 @@ pub(super) struct Edge {
     pub(super) accept_starved: bool,
     pub(super) drain: Option<Drain>,
     pub(super) live: LiveStreams,
+    pub(super) ebb: Ebb,
     /// Clients that speak WebSocket.
     pub(super) sockets: Sockets,
     /// Durable sessions.
@@ -183,6 +187,7 @@ impl Edge {
             accept_starved: false,
             drain: None,
             live: LiveStreams::default(),
+            ebb: Ebb::default(),
             sockets: Sockets::default(),
             sessions: LoopSessions::default(),
             checks: Checks::default(),
@@ -267,6 +272,7 @@ impl Edge {
                 self.accept();
             }
             self.look_whether_drained();
+            self.watch_ebb();
             self.hand_over();
         }
         let cut = self.cut_everything();
@@ -366,6 +372,7 @@ impl Edge {
                 self.watch_pauses(pool);
             }
             Timer::Heartbeat => self.heartbeat(),
+            Timer::Ebb => self.ebb_due(),
             Timer::Accept => {
                 self.accept_starved = false;
                 self.accept();
