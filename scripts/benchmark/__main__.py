@@ -7,9 +7,15 @@ import tempfile
 
 import report
 import scenario
+import soak
+
+# What is not measured in turns, and has options of its own.
+OTHERS = {"soak": soak.main}
 
 
 def main():
+    if sys.argv[1:] and sys.argv[1] in OTHERS:
+        sys.exit(OTHERS[sys.argv[1]](sys.argv[2:]))
     options = parse()
     chosen = [one for one in scenario.ALL if not options.scenario or one.matches(options.scenario)]
     unknown = [
@@ -32,7 +38,8 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("scenario", nargs="*",
-                        help=f"all unless named: {', '.join(scenario.names())}")
+                        help=f"all unless named: {', '.join(scenario.names())}; or first one of "
+                             f"{', '.join(OTHERS)}, which have a --help of their own")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--seconds", type=int, default=3, help="length of one turn")
     parser.add_argument("--strace", action="store_true", help="count system calls a request, too")
