@@ -1,6 +1,6 @@
 //! One edge loop: its sockets, and the order in which a turn looks at them.
 //!
-//! A turn: wait, events, mail, timers, what was put off, then one hand-over of log lines. Nothing
+//! A turn: wait, events, mail, timers, what was put off, then one hand-over of log lines and notes. Nothing
 //! re-enters: whatever a step finds out for a later one is put into a list that the turn empties.
 
 use super::acceptor::Acceptor;
@@ -35,6 +35,7 @@ use rip::contract::config::Phases;
 use rip::entropy::Xoshiro;
 use rip::http1::{DateCache, Limits, RequestHead, ResponseHead};
 use rip::ids::{LoopIndex, PoolNumber};
+use rip::observe::page::Page;
 use rip::pool::{Lease, Outcome};
 use std::collections::VecDeque;
 use std::io;
@@ -141,6 +142,8 @@ pub(super) struct Edge {
     pub(super) teller: Teller,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
+    /// Notes of this turn.
+    pub(super) noted: Page,
     stopped: bool,
 }
 
@@ -202,6 +205,7 @@ impl Edge {
             files: Files::default(),
             teller: Teller::default(),
             lines: Vec::new(),
+            noted: Page::default(),
             stopped: false,
             shared,
         })
@@ -263,18 +267,19 @@ impl Edge {
                 self.accept();
             }
             self.look_whether_drained();
-            self.hand_over_lines();
+            self.hand_over();
         }
         let cut = self.cut_everything();
         self.mail.drain(&mut inbox);
         for message in inbox.drain(..) {
             self.forsake(message);
         }
-        self.hand_over_lines();
+        self.hand_over();
         self.shared.control.send(ControlMessage::LoopStopped { index: self.index, cut });
     }
 
-    fn hand_over_lines(&mut self) {
+    fn hand_over(&mut self) {
+        self.hand_over_notes();
         if !self.lines.is_empty() {
             self.shared.log.write(&self.lines);
             self.lines.clear();
