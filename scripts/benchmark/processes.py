@@ -38,16 +38,21 @@ def cpu_seconds(pids):
 
 def peak_rss_bytes(pids):
     """The sum of their high-water marks."""
-    total = 0
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-                for line in file:
-                    if line.startswith("VmHWM:"):
-                        total += int(line.split()[1]) * 1024
-        except OSError:
-            pass
-    return total
+    return sum(memory_bytes(pid, "VmHWM:") for pid in pids)
+
+
+def rss_bytes(pids):
+    """The sum of what they hold now."""
+    return sum(memory_bytes(pid, "VmRSS:") for pid in pids)
+
+
+def memory_bytes(pid, name):
+    """A line of /proc/<pid>/status; nothing when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            return sum(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+    except OSError:
+        return 0
 
 
 class Syncs:

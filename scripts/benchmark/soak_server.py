@@ -4,6 +4,8 @@ import os
 import subprocess
 
 import contestant
+import material
+from ours import RIP
 
 # As many routes as a round has of its own: what a reload makes and lets go.
 ROUTES = 50
@@ -27,15 +29,15 @@ class Server:
     def __init__(self, directory, **environment):
         self.directory = directory
         self.http, self.https = contestant.free_port(), contestant.free_port()
-        self.certificate, self.key = contestant.certificate_pair(directory)
-        self.files = contestant.site(directory)
+        self.certificate, self.key = material.certificate_pair(directory)
+        self.files = material.site(directory)
         contestant.write(directory, "hello.py", HELLO)
         self.runtime = os.path.join(directory, "run")
         os.makedirs(self.runtime, mode=0o700)
         self.write(0)
         self.process = contestant.start(
             directory, "rip-master",
-            [contestant.RIP, "start", directory, "--name", "soak", "--no-watch", "--no-redirect-http"],
+            [RIP, "start", directory, "--name", "soak", "--no-watch", "--no-redirect-http"],
             contestant.EVERY_CPU, XDG_RUNTIME_DIR=self.runtime, **environment)
         self.pid = self.process.pid
         contestant.wait_for(lambda: contestant.answers(self.http, "/status"), "rip-master")
@@ -82,7 +84,7 @@ site "*" {{
     def order(self, *words):
         """What went wrong, or nothing."""
         done = subprocess.run(
-            [contestant.RIP, *words, "--name", "soak", "--timeout", "60"], check=False, capture_output=True,
+            [RIP, *words, "--name", "soak", "--timeout", "60"], check=False, capture_output=True,
             text=True, env={**os.environ, "XDG_RUNTIME_DIR": self.runtime})
         return None if done.returncode == 0 else f"{' '.join(words)}: {(done.stderr or done.stdout).strip()}"
 
