@@ -7,9 +7,15 @@ import tempfile
 
 import report
 import rows
+import soak
+
+# What is not measured in turns, and has options of its own.
+OTHERS = {"soak": soak.main}
 
 
 def main():
+    if sys.argv[1:] and sys.argv[1] in OTHERS:
+        sys.exit(OTHERS[sys.argv[1]](sys.argv[2:]))
     options = parse()
     if options.list:
         print(report.listing(rows.ALL))
@@ -35,7 +41,8 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("scenario", nargs="*",
-                        help=f"all unless named, one by one or as groups: {', '.join(rows.groups())}")
+                        help=f"all unless named, one by one or as groups: {', '.join(rows.groups())}; or "
+                             f"first one of {', '.join(OTHERS)}, which have a --help of their own")
     parser.add_argument("--list", action="store_true", help="say what there is, and do nothing")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--seconds", type=int, default=3, help="length of one turn")
