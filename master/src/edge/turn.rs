@@ -21,7 +21,7 @@ use super::socket::Sockets;
 use super::subrequest::News;
 use super::upstream_health::Checks;
 use crate::reactor::buffers::Blocks;
-use crate::reactor::clock::Clock;
+use crate::reactor::clock::{Clock, LONG_TURN};
 use crate::reactor::mailbox::{Receiver, Sender};
 use crate::reactor::slab::{self, Key, Slab, TokenKind};
 use crate::reactor::tls_stream::TlsBlocks;
@@ -31,6 +31,7 @@ use crate::shared::mail::{ControlMessage, EdgeMessage};
 use crate::shared::pools::Settled;
 use crate::shared::stats::Shard;
 use crate::shared::tallies::Teller;
+use crate::sys::proc::thread_time;
 use mio::{Events, Poll, Registry};
 use rip::contract::config::Phases;
 use rip::entropy::Xoshiro;
@@ -234,6 +235,7 @@ impl Edge {
                 break;
             }
             self.clock.refresh();
+            let computed = log::log_enabled!(log::Level::Debug).then(thread_time);
             self.compressor.next_turn();
             for event in &events {
                 let (kind, key) = slab::parse(event.token());
@@ -274,6 +276,9 @@ impl Edge {
             self.look_whether_drained();
             self.watch_ebb();
             self.hand_over();
+            if let Some(computed) = computed {
+                self.tell_long_turn(computed);
+            }
         }
         let cut = self.cut_everything();
         self.mail.drain(&mut inbox);
@@ -282,6 +287,16 @@ impl Edge {
         }
         self.hand_over();
         self.shared.control.send(ControlMessage::LoopStopped { index: self.index, cut });
+    }
+
+    /// For diagnostics, which ask the kernel for times that nobody needs otherwise: `computed` is how long
+    /// the loop had been computing when its turn began.
+    fn tell_long_turn(&self, computed: Duration) {
+        let turn = Clock::read().since(self.clock.now());
+        if turn > LONG_TURN {
+            let busy = thread_time().saturating_sub(computed);
+            log::debug!("a turn of {} took {turn:?}, {busy:?} of it computing", self.index);
+        }
     }
 
     fn hand_over(&mut self) {

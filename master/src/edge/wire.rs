@@ -1,8 +1,8 @@
 //! What carries a link: a Unix socket, TCP, or TLS over TCP.
 
-use crate::sys::socket::Direct;
 use crate::shared::target::Address;
 use crate::shared::upstream_tls::TlsTarget;
+use crate::sys::socket::Direct;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
