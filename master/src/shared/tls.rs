@@ -185,3 +185,27 @@ fn is_preferred(suite: CipherSuite) -> bool {
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
 /// Sessions that clients without tickets can resume.
 const SESSIONS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rip::observe::note::Suite;
+
+    #[test]
+    fn every_suite_that_is_spoken_has_its_name() {
+        for suite in default_provider().cipher_suites {
+            let number = u16::from(suite.suite());
+            assert_eq!(Some(Suite(number).name()), suite.suite().as_str(), "{number:#x}");
+        }
+    }
+
+    #[test]
+    fn tickets_are_sealed_with_keys_that_nobody_had_to_make_before() {
+        let tickets = Tickets::default();
+        assert!(tickets.0.get().is_none());
+        let sealed = tickets.encrypt(b"session").expect("there are random numbers");
+        assert_eq!(tickets.decrypt(&sealed).as_deref(), Some(&b"session"[..]));
+        assert!(tickets.enabled() && tickets.lifetime() > 0);
+        assert_eq!(Tickets::default().decrypt(&sealed), None, "others have other keys");
+    }
+}
