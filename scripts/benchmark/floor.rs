@@ -150,6 +150,8 @@ impl Floor {
         // mio listens with room for 1 024; nobody is to be turned away here.
         SockRef::from(&listener).listen(4096)?;
         DeferAccept.set(&listener, &true)?;
+        // Those that come inherit it.
+        SockRef::from(&listener).set_tcp_nodelay(true)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let (clients, free, idle) = (Vec::new(), Vec::new(), Vec::new());
         let links = (0..LINKS_MAX).map(|_| None).collect();
@@ -182,7 +184,6 @@ impl Floor {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             };
-            stream.set_nodelay(true)?;
             let client = Client {
                 stream,
                 unread: Vec::new(),
