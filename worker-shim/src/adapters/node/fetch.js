@@ -27,11 +27,17 @@ function guarded(handler) {
 
 // Where this version of the runtime keeps a request's signal and a response's content, if it can be
 // reached. A signal costs more than all else of a request and is asked for by few; a body that was
-// given as a whole need not be read out of a stream. Both are as before where nothing is found.
-const SIGNAL = symbolOf(new Request('http://localhost/'), (value) => value instanceof AbortSignal);
-const STATE = symbolOf(new Response('text'), (value) => value?.body?.source === 'text');
+// given as a whole need not be read out of a stream. Where nothing is found it is done as others do.
+const kept = { signal: undefined, state: undefined };
 // Who asks, of a request.
 const ASKER = Symbol('asker');
+
+// Not before there is such a handler: the first request takes its time to be made.
+function findKept() {
+  const request = new Request('http://localhost/');
+  kept.signal = symbolOf(request, (value) => value instanceof AbortSignal);
+  kept.state = symbolOf(new Response('text'), (value) => value?.body?.source === 'text');
+}
 
 // The symbol under which an object keeps a value like this.
 function symbolOf(object, fits) {
@@ -67,6 +73,7 @@ const LATE_SIGNAL = {
 
 // A handler for an app of `fetch(request)`.
 function fetched(app) {
+  findKept();
   return async (req, res) => {
     const asker = new Asker();
     let reader;
@@ -160,8 +167,8 @@ function fetched(app) {
 // What a body was made of, where that is text or bytes; nothing where it has to be read, as it has
 // where somebody reads it already.
 function wholeOf(response) {
-  if (STATE === undefined) return undefined;
-  const source = response[STATE]?.body?.source;
+  if (!kept.state) return undefined;
+  const source = response[kept.state]?.body?.source;
   if (typeof source !== 'string' && !(source instanceof Uint8Array)) return undefined;
   if (response.bodyUsed || response.body.locked) return undefined;
   response.body.getReader(); // a response is sent once
@@ -248,7 +255,7 @@ function requestOf(req, res, asker) {
   const host = req.headers.host || 'localhost';
   const url = req.url.startsWith('/') ? `${scheme}://${host}${req.url}` : req.url;
   const asked = { method };
-  if (!SIGNAL) asked.signal = asker.signal;
+  if (!kept.signal) asked.signal = asker.signal;
   const long = req.headers['content-length'] ?? '0';
   if (method !== 'GET' && method !== 'HEAD' && (long !== '0' || req.headers['transfer-encoding'])) {
     asked.body = bodyOf(req, res);
@@ -259,9 +266,9 @@ function requestOf(req, res, asker) {
   for (let index = 0; index < rawHeaders.length; index += 2) {
     request.headers.append(rawHeaders[index], rawHeaders[index + 1]);
   }
-  if (SIGNAL) {
+  if (kept.signal) {
     request[ASKER] = asker;
-    Object.defineProperty(request, SIGNAL, LATE_SIGNAL);
+    Object.defineProperty(request, kept.signal, LATE_SIGNAL);
   }
   return request;
 }
