@@ -1,6 +1,7 @@
 //! The pure cores, each doing its work again and again: what `scripts/bench cores` runs under
 //! callgrind, which counts instructions while [`counted`] runs. What is printed here is the rest of that
 //! table: room, name, how often each core did its work meanwhile, and how often it asked for memory.
+//! Arguments are words that the room or the name contains; without any it is all cores.
 
 #![allow(clippy::disallowed_methods, reason = "it says what it does")]
 
@@ -41,7 +42,12 @@ fn main() {
     cores.extend(telling::cores());
     cores.extend(hubs::cores());
     cores.extend(sessions::cores());
-    for Core { room, name, mut turn } in cores {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted = |core: &Core| {
+        let is_in = |word: &String| core.room == word || core.name.contains(word.as_str());
+        core.room.is_empty() || words.is_empty() || words.iter().any(is_in)
+    };
+    for Core { room, name, mut turn } in cores.into_iter().filter(is_wanted) {
         (0..WARM_TURNS).for_each(|_| turn());
         let asked = allocation_counter::measure(|| (0..TURNS).for_each(|_| turn())).count_total;
         counted(&mut turn);
