@@ -1,4 +1,4 @@
-"""Measures scenarios in turn (A B A B ...) and prints medians and ratios."""
+"""Measures scenarios in turn (A B A B ...) and prints medians, ratios and whether goals were met."""
 
 import argparse
 import json
@@ -6,35 +6,48 @@ import sys
 import tempfile
 
 import report
-import scenario
+import rows
+import soak
+
+# What is not measured in turns, and has options of its own.
+OTHERS = {"soak": soak.main}
 
 
 def main():
+    if sys.argv[1:] and sys.argv[1] in OTHERS:
+        sys.exit(OTHERS[sys.argv[1]](sys.argv[2:]))
     options = parse()
-    chosen = [one for one in scenario.ALL if not options.scenario or one.matches(options.scenario)]
-    unknown = [
-        word for word in options.scenario if not any(one.matches([word]) for one in scenario.ALL)
-    ]
-    if unknown:
-        sys.exit(f"unknown scenario {unknown[0]}; there are: {', '.join(scenario.names())}")
-    results = []
-    for one in chosen:
+    if options.list:
+        print(report.listing(rows.ALL))
+        return
+    results, failed = [], False
+    for one in rows.chosen(options.scenario):
         with tempfile.TemporaryDirectory(prefix="rip-bench-") as directory:
-            results.append(one.run(directory, options.rounds, options.seconds, options.strace))
-        print(f"{one.name}: done", file=sys.stderr)
+            try:
+                results.append(one.run(directory, options))
+                print(f"{one.name}: done", file=sys.stderr)
+            except SystemExit as reason:
+                # What others gave is not thrown away.
+                print(f"{one.name}: FAILED: {reason}", file=sys.stderr)
+                failed = True
     machine = report.machine()
     if options.json:
         print(json.dumps({"machine": machine, "results": results}, indent=2))
     else:
         print(report.markdown(machine, results))
+    sys.exit(failed)
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("scenario", nargs="*",
-                        help=f"all unless named: {', '.join(scenario.names())}")
+                        help=f"all unless named, one by one or as groups: {', '.join(rows.groups())}; or "
+                             f"first one of {', '.join(OTHERS)}, which have a --help of their own")
+    parser.add_argument("--list", action="store_true", help="say what there is, and do nothing")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--seconds", type=int, default=3, help="length of one turn")
+    parser.add_argument("--against", action="append", metavar="SERVER",
+                        help="beside ours only this contestant; repeatable")
     parser.add_argument("--strace", action="store_true", help="count system calls a request, too")
     parser.add_argument("--json", action="store_true", help="every figure, for programs")
     return parser.parse_args()

@@ -1,5 +1,6 @@
 """The load generator, on a CPU of its own."""
 
+import contextlib
 import json
 import os
 import re
@@ -11,20 +12,24 @@ import time
 
 from contestant import EVERY_CPU, OTHER_CPU
 
+# Where load runs that may run wherever there is room: beside the two CPUs of the servers, if there are more.
+SPREAD_CPUS = EVERY_CPU if len(EVERY_CPU) < 6 else set(sorted(EVERY_CPU)[2:])
+
 # Crowds by their kind: the program, and where it runs.
-CROWDS = {"fanout": ("fanout.py", {OTHER_CPU}), "turns": ("turns.py", EVERY_CPU)}
+CROWDS = {"fanout": ("fanout.py", {OTHER_CPU}), "turns": ("turns.py", EVERY_CPU),
+          "keepalive": ("keepalive.py", EVERY_CPU)}
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
-def turn(port, path, connections, fields, seconds, kind="http"):
+def turn(port, path, connections, fields, seconds, kind="http", spread=False):
     """One run of wrk, or of clients that come back: requests, requests a second, latencies in
-    seconds where they are known."""
+    seconds where they are known. `spread` load may run on more than one CPU."""
     if kind == "resumed":
         return returning(port, path, connections, seconds)
     if kind in CROWDS:
         with Crowd(kind, port, path, connections, seconds) as clients:
             return clients.go()
-    text = wrk(port, path, connections, fields, seconds, kind)
+    text = wrk(port, path, connections, fields, seconds, kind, spread)
     if "Non-2xx" in text or "Socket errors" in text and not only_close(text, fields):
         raise SystemExit(f"wrk saw errors on port {port}:\n{text}")
     return {
@@ -52,12 +57,29 @@ class Crowd:
         return self
 
     def go(self):
+        self.begin()
+        return self.end()
+
+    def begin(self):
         print("go", file=self.process.stdin, flush=True)
+
+    def end(self):
         return json.loads(self.process.stdout.readline())
 
     def __exit__(self, *_):
         self.process.stdin.close()
         self.process.wait(20)
+
+
+@contextlib.contextmanager
+def beside():
+    """This process itself is the load meanwhile: beside the servers' CPU."""
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {OTHER_CPU})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def returning(port, path, connections, seconds):
@@ -80,14 +102,14 @@ def returning(port, path, connections, seconds):
             "p50Seconds": None, "p99Seconds": None}
 
 
-def system_calls(pids, port, path, connections, fields, kind="http"):
-    """Calls a request by name, counted by strace during a short run."""
+def system_calls(pids, ask):
+    """Calls a request by name, counted by strace while `ask` makes requests."""
     with tempfile.NamedTemporaryFile("r", suffix=".strace") as counted:
         command = ["strace", "-c", "-f", "-o", counted.name]
         for pid in pids:
             command += ["-p", str(pid)]
         strace = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        requests = turn(port, path, connections, fields, 2, kind)["requests"]
+        requests = ask()["requests"]
         strace.send_signal(signal.SIGINT)
         strace.wait()
         calls = {}
@@ -100,13 +122,14 @@ def system_calls(pids, port, path, connections, fields, kind="http"):
     return calls
 
 
-def wrk(port, path, connections, fields, seconds, kind):
-    command = ["wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds}s"]
+def wrk(port, path, connections, fields, seconds, kind="http", spread=False):
+    cpus = SPREAD_CPUS if spread else {OTHER_CPU}
+    command = ["wrk", "--latency", f"-t{min(len(cpus), 4)}", f"-c{connections}", f"-d{seconds}s"]
     for name, value in fields.items():
         command += ["-H", f"{name}: {value}"]
     command.append(f"{kind}://127.0.0.1:{port}{path}")
     done = subprocess.run(command, check=True, capture_output=True, text=True,
-                          preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CPU}))
+                          preexec_fn=lambda: os.sched_setaffinity(0, cpus))
     return done.stdout
 
 

@@ -38,16 +38,21 @@ def cpu_seconds(pids):
 
 def peak_rss_bytes(pids):
     """The sum of their high-water marks."""
-    total = 0
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-                for line in file:
-                    if line.startswith("VmHWM:"):
-                        total += int(line.split()[1]) * 1024
-        except OSError:
-            pass
-    return total
+    return sum(memory_bytes(pid, "VmHWM:") for pid in pids)
+
+
+def rss_bytes(pids):
+    """The sum of what they hold now."""
+    return sum(memory_bytes(pid, "VmRSS:") for pid in pids)
+
+
+def memory_bytes(pid, name):
+    """A line of /proc/<pid>/status; nothing when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            return sum(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+    except OSError:
+        return 0
 
 
 class Syncs:
@@ -87,3 +92,42 @@ def stat(pid):
             return file.read().rpartition(") ")[2].split()
     except OSError:
         return None
+
+
+def status(pid):
+    """Bytes of memory by their name in /proc/<pid>/status, and `Threads`; nothing of a process that is gone."""
+    found = {}
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                words = value.split()
+                if name == "Threads":
+                    found[name] = int(words[0])
+                elif words[1:] == ["kB"]:
+                    found[name] = int(words[0]) * 1024
+    except OSError:
+        pass
+    return found
+
+
+def descriptors(pid):
+    """How many a process has open."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
+
+
+def mappings(pid):
+    """Where the resident memory of a process lies, the largest first: a line each of MiB and name."""
+    sizes, name = {}, ""
+    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            words = line.split()
+            if "-" in words[0] and not words[0].endswith(":"):
+                name = words[5] if len(words) > 5 else f"anonymous at {words[0]}"
+            elif words[0] == "Rss:":
+                sizes[name] = sizes.get(name, 0) + int(words[1]) * 1024
+    largest = sorted(sizes.items(), key=lambda one: -one[1])[:16]
+    return "\n".join(f"{size / 2**20:8.2f} MiB  {name}" for name, size in largest)

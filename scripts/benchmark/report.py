@@ -6,36 +6,62 @@ import re
 import statistics
 import subprocess
 
+import goal
+
 
 def markdown(machine, results):
-    lines = [", ".join(f"{name} {value}" for name, value in machine.items()), ""]
-    lines += ["| scenario | server | CPU µs/request | user + system | ours ÷ it | goal | requests/s "
-              "| p50 | p99 | peak RSS |", "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    """The table of CPU time, the table of other figures, and system calls where they were counted."""
+    lines = [", ".join(f"{name} {value}" for name, value in machine.items())]
+    costs = [line for result in results for line in cost_lines(result)]
+    if costs:
+        lines += ["", "| scenario | server | CPU µs/request | user + system | ours ÷ it | goal | requests/s "
+                  "| p50 | p99 | peak RSS |", "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|", *costs]
+    figures = [line for result in results for line in figure_lines(result)]
+    if figures:
+        lines += ["", "| scenario | server | what | figure | goal |", "|---|---|---|---:|---:|", *figures]
     for result in results:
-        ours = next(iter(result["turns"].values()))
-        for name, turns in result["turns"].items():
-            ratio, goal = "", ""
-            if turns is not ours:
-                value = ratio_of(ours, turns)
-                ratio = f"{value:.2f}"
-                if name in result["goals"]:
-                    goal = f"{'met' if value <= result['goals'][name] else 'missed'}: " \
-                           f"≤ {result['goals'][name]}"
-            lines.append(
-                f"| {result['scenario']} | {name} | {median(turns, 'cpuMicros'):.2f} "
-                f"| {median(turns, 'userMicros'):.1f} + {median(turns, 'systemMicros'):.1f} "
-                f"| {ratio} | {goal} | {median(turns, 'requestsPerSecond'):,.0f} "
-                f"| {milliseconds(turns, 'p50Seconds')} | {milliseconds(turns, 'p99Seconds')} "
-                f"| {median(turns, 'peakRssBytes') / 2**20:.1f} MiB |")
-    for result in results:
-        for name, turns in result["turns"].items():
-            if "requestsPerSync" in turns[0]:
-                lines.append(f"\nRequests a sync, {result['scenario']}, {name}: "
-                             f"{median(turns, 'requestsPerSync'):.1f}")
-    for result in results:
-        for name, calls in result["systemCalls"].items():
+        for name, calls in result.get("systemCalls", {}).items():
             counted = ", ".join(f"{call} {count}" for call, count in calls.items())
             lines.append(f"\nSystem calls a request, {result['scenario']}, {name}: {counted}")
+    return "\n".join(lines)
+
+
+def cost_lines(result):
+    """Ours first, then everybody else with what ours is of it."""
+    ours = next(iter(result.get("turns", {}).values()), None)
+    for name, turns in result.get("turns", {}).items():
+        ratio, hoped = "", ""
+        if turns is not ours:
+            value = ratio_of(ours, turns)
+            ratio = f"{value:.2f}"
+            if name in result["goals"]:
+                hoped = goal.judged(value, goal.most(result["goals"][name]))
+        yield (f"| {result['scenario']} | {name} | {median(turns, 'cpuMicros'):.2f} "
+               f"| {median(turns, 'userMicros'):.1f} + {median(turns, 'systemMicros'):.1f} "
+               f"| {ratio} | {hoped} | {median(turns, 'requestsPerSecond'):,.0f} "
+               f"| {milliseconds(turns, 'p50Seconds')} | {milliseconds(turns, 'p99Seconds')} "
+               f"| {median(turns, 'peakRssBytes') / 2**20:.1f} MiB |")
+
+
+def figure_lines(result):
+    for one in result["figures"]:
+        value = statistics.median(one["values"])
+        unit = f" {one['unit']}" if one["unit"] else ""
+        yield (f"| {result['scenario']} | {one['server']} | {one['what']} | {spelt(value)}{unit} "
+               f"| {goal.judged(value, one['goal'])} |")
+
+
+def spelt(value):
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"
+
+
+def listing(scenarios):
+    """Every scenario with what is hoped for, as a table."""
+    lines = ["| scenario | goals |", "|---|---|"]
+    for one in scenarios:
+        hoped = [f"CPU ≤ {bound} × {name}" for name, bound in getattr(one, "goals", {}).items()]
+        hoped += one.hopes() if hasattr(one, "hopes") else []
+        lines.append(f"| {one.name} | {'; '.join(hoped)} |")
     return "\n".join(lines)
 
 
@@ -62,7 +88,9 @@ def machine():
         "kernel": platform.release(),
         "rip-master": said(["target/release/rip-master", "--version"]),
         "commit": said(["git", "rev-parse", "--short", "HEAD"]),
+        "load": f"{os.getloadavg()[0]:.1f}",
         "nginx": said(["/usr/sbin/nginx", "-v"]),
+        "HAProxy": said(["/usr/sbin/haproxy", "-v"]),
         "wrk": said(["wrk", "-v"]),
         "python": platform.python_version(),
         "gunicorn": said([".cache/venv-bench/bin/gunicorn", "--version"]),

@@ -4,7 +4,7 @@
 //!   [`output`] — one line for each that a worker wrote. [`diagnostic`] — one line for each thing the
 //!   code says of itself.
 //! * [`counter`] — what is counted, and where each number stands.
-//! * [`note`] and [`notes`] — what is remembered of the last requests; [`explain`] — why one of them
+//! * [`note`], [`page`] and [`notes`] — what is remembered of the last requests; [`explain`] — why one of them
 //!   ended as it did; [`chronicle`] — what else is remembered for that.
 //! * [`tally`] — exchanges by what they were; [`spread`] and [`timings`] — how long they took.
 //!   [`lives`] — events, counted.
@@ -28,6 +28,7 @@ pub mod note;
 pub mod notes;
 pub mod numbers;
 pub mod output;
+pub mod page;
 pub mod prometheus;
 pub mod report;
 pub mod spread;

@@ -1,8 +1,8 @@
 //! What is remembered of one request: enough to say afterwards why it ended as it did.
 //!
-//! A [`Trail`] grows while the request lives. When it ends, its note is written over the oldest one of
-//! a [`Notes`](super::notes::Notes): both have a fixed size, and neither asks for memory. Nothing in
-//! them is a header, a query or a body.
+//! A [`Trail`] grows while the request lives. When it ends, what it was is written on a
+//! [`Page`](super::page::Page), close to the others; a [`Note`] is what is read there later. Nothing in
+//! either is a header, a query or a body.
 
 use super::{access, text};
 use crate::contract::app::Select;
@@ -262,7 +262,11 @@ pub struct Entry<'a> {
     pub leased: Option<Duration>,
     /// When its answer began.
     pub first_byte: Option<Duration>,
-    /// What it met.
+    /// How it came.
+    pub connection: &'a Connection,
+    /// The configuration that took it.
+    pub config: u64,
+    /// What else it met.
     pub trail: &'a Trail,
 }
 
@@ -290,17 +294,19 @@ impl<'a> Entry<'a> {
             queued: None,
             leased: None,
             first_byte: None,
+            connection: &trail.connection,
+            config: trail.config,
             trail,
         }
     }
 }
 
 /// What is remembered of one request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Note {
-    texts: [u8; TEXT_BYTES],
+    pub(super) texts: Vec<u8>,
     /// Where each text ends, in the order of [`Part`].
-    ends: [u16; PARTS],
+    pub(super) ends: TextEnds,
     /// The path was longer.
     pub path_cut: bool,
     /// When its head was complete.
@@ -332,77 +338,28 @@ pub struct Note {
 }
 
 impl Note {
-    /// Nothing yet.
-    pub(super) const fn blank() -> Self {
-        Self {
-            texts: [0; TEXT_BYTES],
-            ends: [0; PARTS],
-            path_cut: false,
-            at: UnixMillis(0),
-            client: None,
-            status: 0,
-            running: false,
-            reason: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            worker: None,
-            total: Duration::ZERO,
-            queued: None,
-            leased: None,
-            first_byte: None,
-            trail: BLANK_TRAIL,
-        }
-    }
-
-    /// The note of `entry`.
+    /// The note of `entry`. Texts that are longer than there is room are cut, the path first.
     pub fn of(entry: &Entry<'_>) -> Self {
-        let mut note = Self::blank();
-        note.write(entry);
-        note
-    }
-
-    /// Puts `entry` in the place of what was noted before. Texts that are longer than there is room
-    /// are cut, the path first.
-    pub(super) fn write(&mut self, entry: &Entry<'_>) {
-        let path = access::path_of(entry.target);
-        let host = access::without_user(entry.host);
-        let parts: [(&[u8], usize); PARTS] = [
-            (entry.id, TEXT_BYTES),
-            (entry.method, 16),
-            (entry.app, 40),
-            (host, 64),
-            (entry.server, 40),
-            (entry.sni, 40),
-            (entry.mark, 32),
-            (path, TEXT_BYTES),
-        ];
-        let mut at = 0;
-        for ((text, most), end) in parts.into_iter().zip(&mut self.ends) {
-            let room = self.texts.get_mut(at..).unwrap_or_default();
-            let count = text.len().min(most).min(room.len());
-            // Most are empty.
-            if count > 0
-                && let (Some(room), Some(text)) = (room.get_mut(..count), text.get(..count))
-            {
-                room.copy_from_slice(text);
-            }
-            at += count;
-            *end = at as u16;
-            self.path_cut = count < text.len();
+        let mut texts = Vec::new();
+        let (ends, path_cut) = push_texts(entry, &mut texts);
+        Self {
+            texts,
+            ends,
+            path_cut,
+            at: entry.at,
+            client: entry.client,
+            status: entry.status,
+            running: entry.running,
+            reason: entry.reason,
+            bytes_in: entry.bytes_in,
+            bytes_out: entry.bytes_out,
+            worker: entry.worker,
+            total: entry.total,
+            queued: entry.queued,
+            leased: entry.leased,
+            first_byte: entry.first_byte,
+            trail: Trail { connection: *entry.connection, config: entry.config, ..*entry.trail },
         }
-        self.at = entry.at;
-        self.client = entry.client;
-        self.status = entry.status;
-        self.running = entry.running;
-        self.reason = entry.reason;
-        self.bytes_in = entry.bytes_in;
-        self.bytes_out = entry.bytes_out;
-        self.worker = entry.worker;
-        self.total = entry.total;
-        self.queued = entry.queued;
-        self.leased = entry.leased;
-        self.first_byte = entry.first_byte;
-        self.trail = *entry.trail;
     }
 
     /// When it ended, or was looked at.
@@ -494,31 +451,39 @@ enum Part {
 
 const PARTS: usize = 8;
 /// All texts of one note; an id of a client takes up to 128 of them.
-const TEXT_BYTES: usize = 288;
+pub(super) const TEXT_BYTES: usize = 288;
+/// Where each text of a note ends, in the order of [`Part`].
+pub(super) type TextEnds = [u16; PARTS];
 
-const BLANK_TRAIL: Trail = Trail {
-    connection: Connection { peer: None, listener: None, tls: None, request: 0 },
-    config: 0,
-    rule: None,
-    handler: Handler::Edge,
-    select: None,
-    position: 0,
-    stage: Stage::Edge,
-    begun: false,
-    upgrade: false,
-    own: false,
-    answered: 0,
-    first_byte: Instant::from_nanos(0),
-    detail: "",
-    limit: 0,
-    tries: [None; TRY_COUNT],
-    tried: 0,
-};
-
-/// What is stated as the memory of a note.
-const _: () = assert!(size_of::<Note>() <= NOTE_BYTES);
-/// At most this much memory is one note.
-pub const NOTE_BYTES: usize = 648;
+/// Appends the texts of `entry`, and says where each of them ends from where they begin, and whether the
+/// path was cut.
+pub(super) fn push_texts(entry: &Entry<'_>, texts: &mut Vec<u8>) -> (TextEnds, bool) {
+    let path = access::path_of(entry.target);
+    let host = access::without_user(entry.host);
+    let parts: [(&[u8], usize); PARTS] = [
+        (entry.id, TEXT_BYTES),
+        (entry.method, 16),
+        (entry.app, 40),
+        (host, 64),
+        (entry.server, 40),
+        (entry.sni, 40),
+        (entry.mark, 32),
+        (path, TEXT_BYTES),
+    ];
+    let mut ends = TextEnds::default();
+    let (mut at, mut path_cut) = (0, false);
+    for ((text, most), end) in parts.into_iter().zip(&mut ends) {
+        let count = text.len().min(most).min(TEXT_BYTES - at);
+        // Most are empty.
+        if count > 0 {
+            texts.extend_from_slice(&text[..count]);
+        }
+        at += count;
+        *end = at as u16;
+        path_cut = count < text.len();
+    }
+    (ends, path_cut)
+}
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -559,15 +524,6 @@ pub(crate) mod tests {
             assert!(!note.texts.windows(6).any(|part| part == b"secret"), "{target:?}");
         }
         assert!(!note.texts.windows(6).any(|part| part == b"secret"));
-    }
-
-    #[test]
-    fn an_older_note_leaves_nothing_behind() {
-        let trail = Trail::default();
-        let long = [b'x'; 200];
-        let mut note = Note::of(&Entry { target: &long, ..entry(b"req-long", &trail) });
-        note.write(&entry(b"b", &trail));
-        assert_eq!((note.id(), &*note.path(), note.path_cut), (&b"b"[..], "/a", false));
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::agents::files::FileAgent;
 use crate::agents::log::LogAgent;
 use crate::agents::mdns::MdnsAgent;
 use crate::edge::Edges;
-use crate::reactor::clock::Clock;
+use crate::reactor::clock::{Clock, LONG_TURN};
 use crate::reactor::mailbox::Receiver;
 use crate::shared::Shared;
 use crate::shared::draft::DraftId;
@@ -742,5 +742,3 @@ fn moved(request: &Request) -> Answer {
 const MOVED: u16 = 421;
 /// Kernel events taken in one turn.
 const EVENT_COUNT: usize = 256;
-/// Whoever waits for the control loop notices a longer turn.
-const LONG_TURN: Duration = Duration::from_millis(5);

@@ -11,6 +11,7 @@ use crate::shared::mail::ControlMessage;
 use rip::contract::reason::Reason;
 use rip::guard::request_id::RequestId;
 use rip::observe::note::{Entry, Handler, Note, Stage, TryEnd};
+use rip::observe::notes::BATCH_COUNT;
 use rip::time::Instant;
 use std::io;
 use std::time::Duration;
@@ -25,22 +26,32 @@ impl Edge {
         record: &Record,
         reason: Option<Reason>,
     ) {
-        let mut trail = record.trail;
+        let trail = &record.trail;
+        let mut connection = &trail.connection;
         let mut sni = &b""[..];
         if let Some(front) = self.fronts.get(front) {
-            if trail.connection.peer.is_none() && !trail.own {
-                trail.connection = front.connection;
+            if connection.peer.is_none() && !trail.own {
+                connection = &front.connection;
             }
-            if trail.connection.tls.is_some() {
+            if connection.tls.is_some() {
                 sni = front.transport.server_name().unwrap_or_default().as_bytes();
             }
         }
-        if trail.config == 0 {
-            trail.config = self.snapshots.active().version;
-        }
+        let config = if trail.config == 0 { self.snapshots.active().version } else { trail.config };
         let now = self.clock.now();
-        let entry = entry(id, app, record, reason, (&trail, sni), now);
-        self.shared.notes.push(usize::from(self.index.0), &entry);
+        let entry = entry(id, app, record, reason, (trail, sni), now);
+        self.noted.push(&Entry { connection, config, ..entry });
+        if self.noted.len() >= BATCH_COUNT {
+            self.hand_over_notes();
+        }
+    }
+
+    /// Gives what was noted to where others find it: before the end of each turn, and before anybody is
+    /// told of what has not ended.
+    pub(super) fn hand_over_notes(&mut self) {
+        if !self.noted.is_empty() {
+            self.shared.notes.take(usize::from(self.index.0), &mut self.noted);
+        }
     }
 
     /// The rule at `rule` of the active configuration has taken the request.
@@ -83,7 +94,9 @@ impl Edge {
     }
 
     /// Tells of the requests called `id` that have not ended.
-    pub(super) fn recall(&self, ticket: u64, id: &[u8]) {
+    pub(super) fn recall(&mut self, ticket: u64, id: &[u8]) {
+        // Whoever asks looks for what has ended when this loop has answered.
+        self.hand_over_notes();
         let notes: Vec<Note> = (self.exchanges.keys())
             .filter_map(|key| self.exchanges.get(key))
             .filter(|exchange| exchange.request_id.as_bytes() == id)
@@ -137,6 +150,8 @@ fn entry<'a>(
         queued: record.queued.map(after),
         leased: record.leased.map(after),
         first_byte: (trail.answered != 0).then(|| after(trail.first_byte)),
+        connection: &trail.connection,
+        config: trail.config,
         trail,
     }
 }

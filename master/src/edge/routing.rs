@@ -23,6 +23,8 @@ pub(super) struct Routing {
     /// The authority noted last, as it was sent: most requests of a loop name the same.
     authority: Vec<u8>,
     host: Vec<u8>,
+    /// It is an address or `localhost`.
+    is_address: bool,
     path: PathRoom,
     scratch: Scratch,
     /// What the refusal that follows says.
@@ -33,6 +35,11 @@ impl Routing {
     /// The host noted last.
     pub(super) fn host(&self) -> &[u8] {
         &self.host
+    }
+
+    /// The host noted last is an address, or `localhost`.
+    pub(super) fn is_address(&self) -> bool {
+        self.is_address
     }
 
     /// What the refusal that follows says: the path takes these methods.
@@ -102,11 +109,12 @@ impl Edge {
     /// Notes whom a request is for.
     pub(super) fn note_host(&mut self, head: &RequestHead, buf: &[u8]) {
         let authority = head.authority(buf);
-        let Routing { authority: last, host, .. } = &mut self.routing;
+        let Routing { authority: last, host, is_address, .. } = &mut self.routing;
         if last != authority {
             last.clear();
             last.extend_from_slice(authority);
             host::normalize(authority, host);
+            *is_address = host::is_ip_or_localhost(host);
         }
     }
 
@@ -114,7 +122,7 @@ impl Edge {
     /// configured, and where it is asked by address or by its own name.
     pub(super) fn serves_builtins(&self) -> bool {
         let host = &self.routing.host;
-        let is_own = host::is_ip_or_localhost(host) || host == SERVER_NAME.as_bytes();
+        let is_own = self.routing.is_address || host == SERVER_NAME.as_bytes();
         is_own || self.snapshots.active().table.knows_host(host)
     }
 

@@ -39,7 +39,7 @@ impl Edge {
         if client.scheme == Scheme::Https || !to_https.takes(noted) {
             return false;
         }
-        if self.is_builtin(head, buf) && host::is_ip_or_localhost(noted) {
+        if self.is_builtin(head, buf) && self.routing.is_address() {
             return false;
         }
         if to_https.is_ordered(noted) && !self.has_certificate(noted) {

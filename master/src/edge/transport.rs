@@ -7,6 +7,7 @@ use crate::reactor::buffers::Buffer;
 use crate::reactor::outbox::{Flush, Outbox};
 use crate::reactor::tls_stream::{Failure, Got, Handshakes, TlsBlocks, TlsStream};
 use crate::sys::beneath::MoreFollows;
+use crate::sys::socket::Direct;
 use mio::net::TcpStream;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -83,7 +84,7 @@ impl Transport {
             Self::Plain(stream) => {
                 let room = input.space();
                 let asked = room.len();
-                match stream.read(room)? {
+                match Direct(&*stream).read(room)? {
                     0 => Ok(Got::End),
                     count => {
                         input.filled_by(count);
@@ -103,7 +104,7 @@ impl Transport {
         blocks: &mut TlsBlocks,
     ) -> io::Result<Flush> {
         match self {
-            Self::Plain(stream) => output.flush(stream),
+            Self::Plain(stream) => output.flush(&mut Direct(&*stream)),
             Self::Tls(stream) => {
                 if output.flush(&mut Sealing { stream, blocks })? == Flush::Done
                     && stream.send(blocks)?
@@ -130,7 +131,7 @@ impl Transport {
     /// Writes of `bytes` what is taken at once.
     pub(super) fn write(&mut self, bytes: &[u8], blocks: &mut TlsBlocks) -> io::Result<usize> {
         match self {
-            Self::Plain(stream) => stream.write(bytes),
+            Self::Plain(stream) => Direct(&*stream).write(bytes),
             Self::Tls(stream) => stream.write(bytes, blocks),
         }
     }

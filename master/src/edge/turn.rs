@@ -1,6 +1,6 @@
 //! One edge loop: its sockets, and the order in which a turn looks at them.
 //!
-//! A turn: wait, events, mail, timers, what was put off, then one hand-over of log lines. Nothing
+//! A turn: wait, events, mail, timers, what was put off, then one hand-over of log lines and notes. Nothing
 //! re-enters: whatever a step finds out for a later one is put into a list that the turn empties.
 
 use super::acceptor::Acceptor;
@@ -20,7 +20,7 @@ use super::socket::Sockets;
 use super::subrequest::News;
 use super::upstream_health::Checks;
 use crate::reactor::buffers::Blocks;
-use crate::reactor::clock::Clock;
+use crate::reactor::clock::{Clock, LONG_TURN};
 use crate::reactor::mailbox::{Receiver, Sender};
 use crate::reactor::slab::{self, Key, Slab, TokenKind};
 use crate::reactor::tls_stream::TlsBlocks;
@@ -30,11 +30,13 @@ use crate::shared::mail::{ControlMessage, EdgeMessage};
 use crate::shared::pools::Settled;
 use crate::shared::stats::Shard;
 use crate::shared::tallies::Teller;
+use crate::sys::proc::thread_time;
 use mio::{Events, Poll, Registry};
 use rip::contract::config::Phases;
 use rip::entropy::Xoshiro;
 use rip::http1::{DateCache, Limits, RequestHead, ResponseHead};
 use rip::ids::{LoopIndex, PoolNumber};
+use rip::observe::page::Page;
 use rip::pool::{Lease, Outcome};
 use std::collections::VecDeque;
 use std::io;
@@ -141,6 +143,8 @@ pub(super) struct Edge {
     pub(super) teller: Teller,
     /// Access lines of this turn.
     pub(super) lines: Vec<u8>,
+    /// Notes of this turn.
+    pub(super) noted: Page,
     stopped: bool,
 }
 
@@ -202,6 +206,7 @@ impl Edge {
             files: Files::default(),
             teller: Teller::default(),
             lines: Vec::new(),
+            noted: Page::default(),
             stopped: false,
             shared,
         })
@@ -225,6 +230,7 @@ impl Edge {
                 break;
             }
             self.clock.refresh();
+            let computed = log::log_enabled!(log::Level::Debug).then(thread_time);
             self.compressor.next_turn();
             for event in &events {
                 let (kind, key) = slab::parse(event.token());
@@ -263,18 +269,32 @@ impl Edge {
                 self.accept();
             }
             self.look_whether_drained();
-            self.hand_over_lines();
+            self.hand_over();
+            if let Some(computed) = computed {
+                self.tell_long_turn(computed);
+            }
         }
         let cut = self.cut_everything();
         self.mail.drain(&mut inbox);
         for message in inbox.drain(..) {
             self.forsake(message);
         }
-        self.hand_over_lines();
+        self.hand_over();
         self.shared.control.send(ControlMessage::LoopStopped { index: self.index, cut });
     }
 
-    fn hand_over_lines(&mut self) {
+    /// For diagnostics, which ask the kernel for times that nobody needs otherwise: `computed` is how long
+    /// the loop had been computing when its turn began.
+    fn tell_long_turn(&self, computed: Duration) {
+        let turn = Clock::read().since(self.clock.now());
+        if turn > LONG_TURN {
+            let busy = thread_time().saturating_sub(computed);
+            log::debug!("a turn of {} took {turn:?}, {busy:?} of it computing", self.index);
+        }
+    }
+
+    fn hand_over(&mut self) {
+        self.hand_over_notes();
         if !self.lines.is_empty() {
             self.shared.log.write(&self.lines);
             self.lines.clear();

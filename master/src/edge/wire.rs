@@ -2,6 +2,7 @@
 
 use crate::shared::target::Address;
 use crate::shared::upstream_tls::TlsTarget;
+use crate::sys::socket::Direct;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -148,8 +149,8 @@ impl TlsWire {
 impl Read for Wire {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let wire = match self {
-            Self::Unix(stream) => return stream.read(into),
-            Self::Tcp(stream) => return stream.read(into),
+            Self::Unix(stream) => return Direct(&*stream).read(into),
+            Self::Tcp(stream) => return Direct(&*stream).read(into),
             Self::Tls(wire) => wire,
         };
         loop {
@@ -172,8 +173,8 @@ impl Read for Wire {
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Unix(stream) => stream.write(bytes),
-            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => Direct(&*stream).write(bytes),
+            Self::Tcp(stream) => Direct(&*stream).write(bytes),
             Self::Tls(wire) => {
                 let count = wire.session.writer().write(bytes)?;
                 wire.written(count, bytes.len())

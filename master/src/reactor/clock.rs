@@ -4,6 +4,9 @@ use rip::time::{Instant, UnixMillis};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Whoever waits for a loop notices a longer turn.
+pub const LONG_TURN: Duration = Duration::from_millis(5);
+
 /// The moment this turn of a loop began, monotonic and on the wall. Every clock of the process
 /// counts from the same start, so instants may travel between threads.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,6 @@
 //! A connection, whatever carries it.
 
+use crate::sys::socket::Direct;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -54,8 +55,8 @@ impl From<UnixStream> for Stream {
 impl Read for Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(into),
-            Self::Unix(stream) => stream.read(into),
+            Self::Tcp(stream) => Direct(&*stream).read(into),
+            Self::Unix(stream) => Direct(&*stream).read(into),
         }
     }
 
@@ -70,8 +71,8 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => Direct(&*stream).write(bytes),
+            Self::Unix(stream) => Direct(&*stream).write(bytes),
         }
     }
 

@@ -17,6 +17,7 @@
 //! A record is opened only when its plaintext is wanted, so nothing waits inside the session.
 
 use super::buffers::Buffer;
+use crate::sys::socket::Direct;
 use mio::net::TcpStream;
 use rip::limits::BLOCK_BYTES;
 use rip::observe::note::TlsFacts;
@@ -242,7 +243,7 @@ impl TlsStream {
             if asked == 0 {
                 return Err(self.too_large(blocks));
             }
-            match self.socket.read(room) {
+            match Direct(&self.socket).read(room) {
                 Ok(0) if self.is_handshaking() => {
                     return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                 }
@@ -270,7 +271,7 @@ impl TlsStream {
     fn read_unopened(&mut self, input: &mut Buffer) -> Result<Got, Failure> {
         let room = input.space();
         let asked = room.len();
-        match self.socket.read(room)? {
+        match Direct(&self.socket).read(room)? {
             0 => Ok(Got::End),
             count => {
                 input.filled_by(count);
@@ -435,7 +436,7 @@ impl TlsStream {
     /// Every error is the connection's last.
     pub fn send(&mut self, blocks: &mut TlsBlocks) -> io::Result<bool> {
         while !self.unsent.is_empty() {
-            match self.socket.write(self.unsent.filled()) {
+            match Direct(&self.socket).write(self.unsent.filled()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.unsent.consume(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

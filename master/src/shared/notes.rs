@@ -1,7 +1,8 @@
-//! What is remembered of the last requests: notes of each loop, which it writes and others look at.
+//! What is remembered of the last requests: notes of each loop, which it hands over and others look at.
 
-use rip::observe::note::{Entry, Note};
+use rip::observe::note::Note;
 use rip::observe::notes::Notes;
+use rip::observe::page::Page;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The notes of all loops.
@@ -22,10 +23,10 @@ impl LoopNotes {
         Self { loops: (0..loops.max(1)).map(|_| Place(Mutex::new(Notes::default()))).collect() }
     }
 
-    /// Notes a request that loop `index` has ended.
-    pub fn push(&self, index: usize, entry: &Entry<'_>) {
+    /// Takes over what loop `index` has noted. Locking for each request would cost more than noting it.
+    pub fn take(&self, index: usize, batch: &mut Page) {
         if let Some(place) = self.loops.get(index) {
-            place.lock().push(entry);
+            place.lock().take(batch);
         }
     }
 
@@ -53,7 +54,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rip::observe::note::Trail;
+    use rip::observe::note::{Entry, Trail};
     use rip::time::UnixMillis;
     use std::time::Duration;
 
@@ -69,7 +70,9 @@ mod tests {
         for at in 0..100_u64 {
             let status = if at % 10 == 0 { 502 } else { 200 };
             let id = format!("r{at}");
-            notes.push((at / 10 % 2) as usize, &entry(id.as_bytes(), at, status, &trail));
+            let mut batch = Page::default();
+            batch.push(&entry(id.as_bytes(), at, status, &trail));
+            notes.take((at / 10 % 2) as usize, &mut batch);
         }
         let ends: Vec<_> = notes.newest(3, 500).iter().map(|note| note.at.0).collect();
         assert_eq!(ends, [90, 80, 70]);

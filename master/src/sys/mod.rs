@@ -25,6 +25,7 @@ pub mod random;
 pub mod regular;
 pub mod scm;
 pub mod signals;
+pub mod socket;
 pub mod spawn;
 pub mod terminal;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::schema;
 use super::trouble::{Kind, Trouble};
 use rip::session::{Epoch, TokenKey};
 use rip::time::UnixMillis;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -151,7 +152,7 @@ pub fn connect_reader(path: &Path) -> Result<Connection, Trouble> {
     // A connection that could not write at all could not read either while nobody writes: its log's
     // index is a file that it has to keep.
     conn.pragma_update(None, "query_only", true)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENT_COUNT);
+    keep_statements(&conn)?;
     Ok(conn)
 }
 
@@ -162,6 +163,13 @@ fn settle(conn: &Connection) -> Result<(), Trouble> {
     conn.pragma_update(None, "cell_size_check", true)?;
     // After a burst the log gives its room back.
     conn.query_row(&format!("PRAGMA journal_size_limit = {LOG_BYTES}"), [], |_| Ok(()))?;
+    keep_statements(conn)
+}
+
+/// Statements are compiled once: their plans do not depend on the values in them. Otherwise SQLite would compile
+/// again, for each run, what compares a value with a condition of a partial index.
+fn keep_statements(conn: &Connection) -> Result<(), Trouble> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(STATEMENT_COUNT);
     Ok(())
 }

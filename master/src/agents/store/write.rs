@@ -83,6 +83,14 @@ fn put_session(conn: &Connection, session: &Session) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// The age of what a session has told, where nothing is known of it.
+pub const AGE: &str = "UPDATE sessions SET oldest = coalesce( \
+     (SELECT at FROM events WHERE session = ?1 AND seq < ?3 ORDER BY seq LIMIT 1), ?2) \
+     WHERE id = ?1 AND oldest IS NULL";
+/// An ending that is not a session's last one any more.
+pub const PASS: &str =
+    "UPDATE endings SET is_past = 1 WHERE session = ?1 AND turn = ?2 AND is_past = 0";
+
 fn put_events(conn: &Connection, id: SessionId, events: &[Event]) -> Result<(), Trouble> {
     let mut statement =
         conn.prepare_cached("INSERT INTO events VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)")?;
@@ -101,11 +109,7 @@ fn put_events(conn: &Connection, id: SessionId, events: &[Event]) -> Result<(), 
     }
     let Some(first) = events.first() else { return Ok(()) };
     // The event that was the last one until now may go with its age; new ones are younger.
-    let mut statement = conn.prepare_cached(
-        "UPDATE sessions SET oldest = coalesce( \
-         (SELECT at FROM events WHERE session = ?1 AND seq < ?3 ORDER BY seq LIMIT 1), ?2) \
-         WHERE id = ?1 AND oldest IS NULL",
-    )?;
+    let mut statement = conn.prepare_cached(AGE)?;
     statement.execute(params![id.as_bytes(), signed(first.at.0), signed(first.id.seq)])?;
     Ok(())
 }
@@ -139,9 +143,7 @@ fn put_ending(conn: &Connection, id: SessionId, ending: &Ending) -> Result<(), T
         signed(ending.last.seq),
         signed(ending.at.0),
     ])?;
-    let mut statement = conn.prepare_cached(
-        "UPDATE endings SET is_past = 1 WHERE session = ?1 AND turn = ?2 AND is_past = 0",
-    )?;
+    let mut statement = conn.prepare_cached(PASS)?;
     // Turns end in their order, so only the one before it can be the last one yet.
     let before = signed(ending.turn.saturating_sub(1));
     statement.execute(params![id.as_bytes(), before])?;

@@ -1,6 +1,7 @@
 //! Each order, and what is there afterwards.
 
 use super::rig::{NOW, Rig, append, asked, end, finish, message, name, start, start_asked, timer};
+use crate::agents::store::write;
 use crate::shared::store::{StoreAnswer, StoreOrder};
 use crate::sys::test_disk::sync_count;
 use rip::session::claim::{Claim, WakeOrder};
@@ -8,6 +9,7 @@ use rip::session::end::{Appended, End, Ended, Lost};
 use rip::session::look::{Cancel, Delete};
 use rip::session::{Epoch, Failure, Outcome, Refusal, State};
 use rip::time::UnixMillis;
+use rusqlite::StatementStatus;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
@@ -250,4 +252,17 @@ fn a_store_in_memory_leaves_nothing() {
     assert_eq!(rig.look(id, 3).unwrap().turn, 2);
     assert!(!place.exists());
     rig.check();
+}
+
+#[test]
+fn no_statement_is_compiled_again_for_other_values() {
+    let mut rig = Rig::new();
+    for number in 1..=8 {
+        rig.session(number, 4);
+    }
+    for sql in [write::AGE, write::PASS] {
+        let statement = rig.database.conn.prepare_cached(sql).unwrap();
+        assert!(statement.get_status(StatementStatus::Run) >= 31, "{sql}");
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+    }
 }
