@@ -1,5 +1,6 @@
 //! Listening sockets.
 
+use super::checked;
 use super::proc::port_holder;
 use rip::contract::listen::ListenAddress;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -7,7 +8,7 @@ use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -61,7 +62,31 @@ pub fn adopt(socket: OwnedFd) -> Result<TcpListener, String> {
         return Err("a connection, not a socket that listens".to_owned());
     }
     socket.set_nonblocking(true).and_then(|()| socket.set_tcp_nodelay(true)).map_err(asked)?;
+    await_first_words(&socket);
     Ok(socket.into())
+}
+
+/// Clients are taken in when they have said something, or a second after they connected: whoever speaks
+/// first in HTTP and TLS is the client, and a connection that comes with its request is read at once,
+/// without being watched for it. For a new connection with each request that is a third of its cost.
+///
+/// A kernel that cannot do it does without.
+fn await_first_words(socket: &Socket) {
+    let seconds: libc::c_int = 1;
+    let (value, length) = ((&raw const seconds).cast(), size_of_val(&seconds) as libc::socklen_t);
+    // SAFETY: the kernel reads `length` bytes of a number that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            value,
+            length,
+        )
+    };
+    if let Err(error) = checked(result) {
+        log::debug!("clients are taken in before they have said anything: {error}");
+    }
 }
 
 /// Listens at `path`, non-blocking; who may connect is told by `mode` from the first moment. An
@@ -126,6 +151,7 @@ fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
+    await_first_words(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -146,16 +172,46 @@ const BACKLOG: i32 = 4096;
 mod tests {
     use super::*;
     use crate::sys::test_dir::TestDir;
+    use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::os::unix::net::UnixStream;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn accepted_connections_do_not_delay_and_an_empty_backlog_does_not_block() {
         let listener = tcp_listener("127.0.0.1:0".parse().unwrap()).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"words").unwrap();
         let (accepted, _) = listener.accept().unwrap();
         assert!(accepted.nodelay().unwrap());
+    }
+
+    #[test]
+    fn who_says_something_is_taken_in_at_once_and_who_is_silent_a_little_later() {
+        for listener in [
+            tcp_listener("127.0.0.1:0".parse().unwrap()).unwrap(),
+            adopt(TcpListener::bind("127.0.0.1:0").unwrap().into()).unwrap(),
+        ] {
+            let address = listener.local_addr().unwrap();
+            let silent = TcpStream::connect(address).unwrap();
+            assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            let mut talking = TcpStream::connect(address).unwrap();
+            talking.write_all(b"words").unwrap();
+            let (mut first, peer) = listener.accept().unwrap();
+            assert_eq!(peer, talking.local_addr().unwrap());
+            first.read_exact(&mut [0; 5]).unwrap();
+            let until = Instant::now() + Duration::from_secs(20);
+            let peer = loop {
+                match listener.accept() {
+                    Ok((_, peer)) => break peer,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                assert!(Instant::now() < until, "the silent one is never taken in");
+                std::thread::sleep(Duration::from_millis(10));
+            };
+            assert_eq!(peer, silent.local_addr().unwrap());
+        }
     }
 
     #[test]
@@ -190,7 +246,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let adopted = adopt(listener.into()).unwrap();
-        let client = TcpStream::connect(address).unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"words").unwrap();
         assert_eq!(adopted.local_addr().unwrap(), address);
         assert!(adopted.accept().unwrap().0.nodelay().unwrap());
         assert_eq!(adopted.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
