@@ -5,12 +5,13 @@ import json
 import sys
 import tempfile
 
+import growth
 import report
 import rows
 import soak
 
 # What is not measured in turns, and has options of its own.
-OTHERS = {"soak": soak.main}
+OTHERS = {"growth": growth.main, "soak": soak.main}
 
 
 def main():
