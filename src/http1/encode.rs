@@ -93,6 +93,12 @@ impl<'o> FieldWriter<'o> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// Where whole lines go that no change touches.
+    #[inline]
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
     /// Whether the operator's changes replace or remove fields of this name.
     #[inline]
     pub(crate) fn is_touched(&self, name: &[u8]) -> bool {
@@ -154,27 +160,46 @@ pub fn chunk(bytes: &[u8], out: &mut Vec<u8>) {
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Appends a decimal number.
-pub fn decimal(number: u64, out: &mut Vec<u8>) {
-    digits::<10>(number, out);
-}
-
-fn hexadecimal(number: u64, out: &mut Vec<u8>) {
-    digits::<16>(number, out);
-}
-
-fn digits<const BASE: u64>(mut number: u64, out: &mut Vec<u8>) {
+pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    // Two digits at a time, from the last ones on: a division is what costs here.
     let mut text = [0_u8; 20];
+    let mut at = text.len();
+    while number >= 10 {
+        at -= 2;
+        text[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+        number /= 100;
+    }
+    if number > 0 || at == text.len() {
+        at -= 1;
+        text[at] = b'0' + number as u8;
+    }
+    out.extend_from_slice(&text[at..]);
+}
+
+fn hexadecimal(mut number: u64, out: &mut Vec<u8>) {
+    let mut text = [0_u8; 16];
     let mut at = text.len();
     loop {
         at -= 1;
-        text[at] = b"0123456789abcdef"[(number % BASE) as usize];
-        number /= BASE;
+        text[at] = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
         if number == 0 {
             break;
         }
     }
     out.extend_from_slice(&text[at..]);
 }
+
+/// Every number of two digits.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
@@ -188,7 +213,9 @@ mod tests {
 
     #[test]
     fn numbers_are_written_in_full() {
-        for number in [0, 9, 10, 255, 4096, u64::MAX] {
+        let powers = (0..20).map(|digits| 10_u64.pow(digits));
+        let around = powers.flat_map(|power| [power - 1, power, power + 1]);
+        for number in around.chain([255, 4096, u64::MAX - 1, u64::MAX]) {
             assert_eq!(written(|out| decimal(number, out)), number.to_string());
             assert_eq!(written(|out| hexadecimal(number, out)), format!("{number:x}"));
         }

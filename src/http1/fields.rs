@@ -136,6 +136,7 @@ fn client_fields(
 ) {
     let host = with.upstream.and_then(|upstream| upstream.host);
     encode::line(b"Host", host.unwrap_or(head.authority(buf)), out);
+    let mut lines = Lines { buf, run: Span::default() };
     for field in head.fields() {
         let name = field.name.of(buf);
         let passes = !field.nominated
@@ -145,8 +146,38 @@ fn client_fields(
             && is_wanted(field.known, name)
             && !with.changes.is_some_and(|changes| changes.touch(name))
         {
-            encode::line(name, field.value.of(buf), out);
+            lines.pass(field, out);
         }
+    }
+    lines.finish(out);
+}
+
+/// Fields on their way from one head to another: those that stand behind one another as they are to be
+/// written are copied together.
+struct Lines<'b> {
+    buf: &'b [u8],
+    /// Whole lines that are to be copied.
+    run: Span,
+}
+
+impl Lines<'_> {
+    fn pass(&mut self, field: &Field, out: &mut Vec<u8>) {
+        if field.neat {
+            let line = field.line();
+            if line.start == self.run.end {
+                self.run.end = line.end;
+            } else {
+                out.extend_from_slice(self.run.of(self.buf));
+                self.run = line;
+            }
+        } else {
+            out.extend_from_slice(std::mem::take(&mut self.run).of(self.buf));
+            encode::line(field.name.of(self.buf), field.value.of(self.buf), out);
+        }
+    }
+
+    fn finish(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.run.of(self.buf));
     }
 }
 
@@ -199,9 +230,13 @@ pub fn finish_request(body: BodyLength, keep_alive: bool, out: &mut Vec<u8>) {
 /// `Connection` are [`super::Server::respond`]'s; `Date`, `Server` and `X-Request-Id` are the edge's
 /// own and are to be added by the caller.
 pub fn forward_response(head: &ResponseHead, buf: &[u8], out: &mut FieldWriter<'_>) {
-    for (name, value) in response_fields(head, buf) {
-        out.parsed(name, value);
+    let mut lines = Lines { buf, run: Span::default() };
+    for field in passing(head) {
+        if !out.is_touched(field.name.of(buf)) {
+            lines.pass(field, out.bytes());
+        }
     }
+    lines.finish(out.bytes());
 }
 
 /// The fields of a worker's answer that are for the client: names and values, in their order.
@@ -209,8 +244,11 @@ pub fn response_fields<'h>(
     head: &'h ResponseHead,
     buf: &'h [u8],
 ) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
-    let passes = |field: &&Field| !field.nominated && passes_to_client(field.known);
-    head.fields().iter().filter(passes).map(|field| (field.name.of(buf), field.value.of(buf)))
+    passing(head).map(|field| (field.name.of(buf), field.value.of(buf)))
+}
+
+fn passing(head: &ResponseHead) -> impl Iterator<Item = &Field> {
+    head.fields().iter().filter(|field| !field.nominated && passes_to_client(field.known))
 }
 
 /// What a worker tells the edge besides its answer.

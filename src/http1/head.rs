@@ -63,6 +63,15 @@ pub struct Field {
     pub underscore: bool,
     /// `Connection` says it is about this connection only.
     pub nominated: bool,
+    /// Its line is what would be written for it: one space behind the colon, none before the CRLF.
+    pub(crate) neat: bool,
+}
+
+impl Field {
+    /// The whole line of a neat field, with its CRLF.
+    pub(crate) fn line(&self) -> Span {
+        Span { start: self.name.start, end: self.value.end + 2 }
+    }
 }
 
 /// How a request's body ends.

@@ -90,51 +90,60 @@ impl Known {
     pub const COUNT: usize = Self::XRequestStart as usize + 1;
 
     /// The kind of the field called `name`, in any case.
+    #[inline]
     pub fn of(name: &[u8]) -> Self {
+        // Most names have no meaning here, and nearly all of those no length and first letter that go
+        // together in one that has.
+        let Some(first) = name.first() else { return Self::Other };
+        let beginnings = BEGINNINGS.get(name.len()).copied().unwrap_or(BEGINNING_OF_RIP);
+        if beginnings >> (first & 0x1f) & 1 == 0 { Self::Other } else { Self::of_candidate(name) }
+    }
+
+    fn of_candidate(name: &[u8]) -> Self {
         // One candidate per length and first letter, or a few: then one comparison settles it.
         let Some(first) = name.first() else { return Self::Other };
         match (name.len(), first | 0x20) {
-            (2, b't') => is(name, "te", Self::Te),
-            (3, b'v') => is(name, "via", Self::Via),
-            (4, b'd') => is(name, "date", Self::Date),
-            (4, b'h') => is(name, "host", Self::Host),
-            (5, b'p') => is(name, "proxy", Self::Proxy),
-            (6, b'a') => is(name, "accept", Self::Accept),
-            (6, b'e') => is(name, "expect", Self::Expect),
-            (6, b'o') => is(name, "origin", Self::Origin),
-            (6, b's') => is(name, "server", Self::Server),
-            (7, b'r') => is(name, "referer", Self::Referer).or_internal(name),
-            (7, b't') => is(name, "trailer", Self::Trailer),
-            (7, b'u') => is(name, "upgrade", Self::Upgrade),
-            (8, b'r') => is(name, "rip-mark", Self::RipMark).or_internal(name),
-            (9, b'f') => is(name, "forwarded", Self::Forwarded),
-            (9, b'x') => is(name, "x-real-ip", Self::XRealIp),
-            (10, b'c') => is(name, "connection", Self::Connection),
-            (10, b'k') => is(name, "keep-alive", Self::KeepAlive),
-            (10, b'r') => is(name, "rip-no-log", Self::RipNoLog).or_internal(name),
-            (10, b'u') => is(name, "user-agent", Self::UserAgent),
-            (11, b'r') => is(name, "retry-after", Self::RetryAfter).or_internal(name),
-            (11, b't') => is(name, "traceparent", Self::Traceparent),
-            (12, b'c') => is(name, "content-type", Self::ContentType),
-            (12, b'x') => is(name, "x-request-id", Self::XRequestId),
-            (14, b'c') => is(name, "content-length", Self::ContentLength),
-            (14, b'h') => is(name, "http2-settings", Self::Http2Settings),
-            (15, b'a') => is(name, "accept-encoding", Self::AcceptEncoding),
-            (15, b'r') => is(name, "rip-worker-busy", Self::RipBusy).or_internal(name),
-            (15, b'x') => match is(name, "x-forwarded-for", Self::XForwardedFor) {
-                Self::Other => is(name, "x-request-start", Self::XRequestStart),
+            (2, b't') => is(name, b"te", Self::Te),
+            (3, b'v') => is(name, b"via", Self::Via),
+            (4, b'd') => is(name, b"date", Self::Date),
+            (4, b'h') => is(name, b"host", Self::Host),
+            (5, b'p') => is(name, b"proxy", Self::Proxy),
+            (6, b'a') => is(name, b"accept", Self::Accept),
+            (6, b'e') => is(name, b"expect", Self::Expect),
+            (6, b'o') => is(name, b"origin", Self::Origin),
+            (6, b's') => is(name, b"server", Self::Server),
+            (7, b'r') => is(name, b"referer", Self::Referer).or_internal(name),
+            (7, b't') => is(name, b"trailer", Self::Trailer),
+            (7, b'u') => is(name, b"upgrade", Self::Upgrade),
+            (8, b'r') => is(name, b"rip-mark", Self::RipMark).or_internal(name),
+            (9, b'f') => is(name, b"forwarded", Self::Forwarded),
+            (9, b'x') => is(name, b"x-real-ip", Self::XRealIp),
+            (10, b'c') => is(name, b"connection", Self::Connection),
+            (10, b'k') => is(name, b"keep-alive", Self::KeepAlive),
+            (10, b'r') => is(name, b"rip-no-log", Self::RipNoLog).or_internal(name),
+            (10, b'u') => is(name, b"user-agent", Self::UserAgent),
+            (11, b'r') => is(name, b"retry-after", Self::RetryAfter).or_internal(name),
+            (11, b't') => is(name, b"traceparent", Self::Traceparent),
+            (12, b'c') => is(name, b"content-type", Self::ContentType),
+            (12, b'x') => is(name, b"x-request-id", Self::XRequestId),
+            (14, b'c') => is(name, b"content-length", Self::ContentLength),
+            (14, b'h') => is(name, b"http2-settings", Self::Http2Settings),
+            (15, b'a') => is(name, b"accept-encoding", Self::AcceptEncoding),
+            (15, b'r') => is(name, b"rip-worker-busy", Self::RipBusy).or_internal(name),
+            (15, b'x') => match is(name, b"x-forwarded-for", Self::XForwardedFor) {
+                Self::Other => is(name, b"x-request-start", Self::XRequestStart),
                 known => known,
             },
-            (16, b'c') => is(name, "content-encoding", Self::ContentEncoding),
-            (16, b'p') => is(name, "proxy-connection", Self::ProxyConnection),
-            (16, b'x') => is(name, "x-forwarded-host", Self::XForwardedHost),
-            (17, b't') => is(name, "transfer-encoding", Self::TransferEncoding),
-            (17, b'x') => match is(name, "x-forwarded-proto", Self::XForwardedProto) {
-                Self::Other => is(name, "x-accel-buffering", Self::XAccelBuffering),
+            (16, b'c') => is(name, b"content-encoding", Self::ContentEncoding),
+            (16, b'p') => is(name, b"proxy-connection", Self::ProxyConnection),
+            (16, b'x') => is(name, b"x-forwarded-host", Self::XForwardedHost),
+            (17, b't') => is(name, b"transfer-encoding", Self::TransferEncoding),
+            (17, b'x') => match is(name, b"x-forwarded-proto", Self::XForwardedProto) {
+                Self::Other => is(name, b"x-accel-buffering", Self::XAccelBuffering),
                 known => known,
             },
-            (19, b'r') => is(name, "rip-worker-draining", Self::RipDraining).or_internal(name),
-            (19, b's') => is(name, "sec-websocket-frame", Self::SecWebSocketFrame),
+            (19, b'r') => is(name, b"rip-worker-draining", Self::RipDraining).or_internal(name),
+            (19, b's') => is(name, b"sec-websocket-frame", Self::SecWebSocketFrame),
             (_, b'r') => Self::Other.or_internal(name),
             _ => Self::Other,
         }
@@ -170,8 +179,69 @@ impl Known {
     }
 }
 
-fn is(name: &[u8], lower: &str, known: Known) -> Known {
-    if name.eq_ignore_ascii_case(lower.as_bytes()) { known } else { Known::Other }
+/// By the length of a name: the letters that one of this length begins with, each a bit at its place in
+/// the alphabet.
+static BEGINNINGS: [u32; 20] = {
+    let mut beginnings = [BEGINNING_OF_RIP; 20];
+    let names: [(usize, &[u8]); 15] = [
+        (2, b"t"),
+        (3, b"v"),
+        (4, b"dh"),
+        (5, b"p"),
+        (6, b"aeos"),
+        (7, b"tu"),
+        (9, b"fx"),
+        (10, b"cku"),
+        (11, b"t"),
+        (12, b"cx"),
+        (14, b"ch"),
+        (15, b"ax"),
+        (16, b"cpx"),
+        (17, b"tx"),
+        (19, b"s"),
+    ];
+    let mut at = 0;
+    while at < names.len() {
+        let (length, letters) = names[at];
+        let mut letter = 0;
+        while letter < letters.len() {
+            beginnings[length] |= 1 << (letters[letter] & 0x1f);
+            letter += 1;
+        }
+        at += 1;
+    }
+    beginnings
+};
+
+/// `Rip-` begins names of any length.
+const BEGINNING_OF_RIP: u32 = 1 << (b'r' & 0x1f);
+
+/// One comparison for eight letters: what is asked of every field of every head. Always inlined, so
+/// that what is known of `lower` is computed beforehand.
+#[inline(always)]
+fn is<const N: usize>(name: &[u8], lower: &[u8; N], known: Known) -> Known {
+    let Ok(name) = <&[u8; N]>::try_from(name) else { return Known::Other };
+    let mut differing = 0;
+    for at in (0..N).step_by(8) {
+        // The last eight may overlap those before.
+        let at = at.min(N.saturating_sub(8));
+        let (word, same, mask) = (word(name, at), word(lower, at), word(&mask(lower), at));
+        differing |= (word ^ same) & mask;
+    }
+    if differing == 0 { known } else { Known::Other }
+}
+
+/// Up to eight bytes from `at` on.
+#[inline(always)]
+fn word<const N: usize>(text: &[u8; N], at: usize) -> u64 {
+    let bytes = std::array::from_fn(|place| text.get(at + place).copied().unwrap_or_default());
+    u64::from_le_bytes(bytes)
+}
+
+/// The bits in which names are compared: all but that which makes a letter a capital one.
+#[inline(always)]
+fn mask<const N: usize>(lower: &[u8; N]) -> [u8; N] {
+    lower.map(|byte| if byte.is_ascii_lowercase() { !0x20 } else { !0 })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! * [`server`] and [`client`] are the two machines: one per connection, small, no heap. They read
 //!   bytes that the caller owns and append bytes to a vector that the caller owns.
 //! * [`head`] is what was read, as places in the caller's buffer; [`known`] names the fields that
-//!   the edge looks at. [`parse`] reads a head, [`framing`] decides where its body ends, [`body`]
+//!   the edge looks at. [`parse`] reads a head (`plain` most of them), [`framing`] decides where its body ends, [`body`]
 //!   takes the body apart, [`target`] understands what was asked for.
 //! * [`encode`] writes heads and chunks, [`fields`] decides which fields pass to the other side,
 //!   [`changes`] is what an operator wants changed in them, [`refusal`] words an error for its
@@ -27,6 +27,7 @@ pub mod known;
 pub mod method;
 pub mod opening;
 pub mod parse;
+mod plain;
 pub mod refusal;
 pub mod server;
 pub mod status;

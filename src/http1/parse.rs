@@ -1,4 +1,5 @@
 //! Reading a head: httparse finds the parts, and everything it is lenient about is checked on top.
+//! Heads of the usual shape are taken apart by [`super::plain`] in place of it.
 //!
 //! A head that is in the buffer as a whole is read in one pass. When it is not, later calls only
 //! look for its end; the attempt is repeated when the end is there, when the start line is, and each
@@ -9,6 +10,7 @@ use super::framing::{Framing, Unframed, is_token};
 use super::head::{Field, Fields, RequestHead, ResponseHead, Span, Version};
 use super::known::Known;
 use super::method::Method;
+use super::plain::{self, RequestLine};
 use super::target::{Target, is_authority};
 use crate::contract::reason::Reason;
 use crate::limits;
@@ -147,13 +149,45 @@ pub(crate) fn request(
     if window.is_empty() || is_line_end_so_far(window) || !scan.is_due(window, limit) {
         return Ok(None);
     }
+    let text = input.get(..skipped + window.len()).unwrap_or_default();
+    match plain::request(text, skipped, limits.target_bytes, &mut head.fields) {
+        Some((line, end)) => {
+            begin_request(head, input, line);
+            finish_request(head, input, limits)?;
+            Ok(Some(end))
+        }
+        None => {
+            head.fields.clear();
+            any_request(input, skipped, window, scan, head, limits)
+        }
+    }
+}
+
+/// Reads a head of any shape; `window` is what of `input` may be one.
+fn any_request(
+    input: &[u8],
+    skipped: usize,
+    window: &[u8],
+    scan: &mut Scan,
+    head: &mut RequestHead,
+    limits: &Limits,
+) -> Result<Option<usize>, Malformed> {
     let mut room = [const { MaybeUninit::uninit() }; limits::FORWARDED_FIELD_COUNT];
     let mut request = Request::new(&mut []);
     match request.parse_with_uninit_headers(window, &mut room) {
         Ok(Status::Complete(length)) => {
             let places = Places { input, end: skipped + length };
-            let line = (request.method, request.path, request.version);
-            fill_request(head, &places, line, request.headers, limits)?;
+            let line = RequestLine {
+                method: places.span(request.method.unwrap_or_default().as_bytes()),
+                target: places.span(request.path.unwrap_or_default().as_bytes()),
+                version: version_of(request.version),
+            };
+            if line.target.len() > limits.target_bytes {
+                return Err(TARGET_TOO_LONG);
+            }
+            begin_request(head, input, line);
+            places.take_fields(request.headers, &mut head.fields)?;
+            finish_request(head, input, limits)?;
             Ok(Some(skipped + length))
         }
         Ok(Status::Partial) => {
@@ -179,29 +213,49 @@ pub(crate) fn response(
     head: &mut ResponseHead,
     to_head: bool,
 ) -> Result<Option<usize>, Malformed> {
-    let limits = Limits::default();
-    let window = &input[..input.len().min(limits.head_bytes)];
-    if window.is_empty() || !scan.is_due(window, limits.head_bytes) {
+    let window = &input[..input.len().min(limits::HEAD_BYTES)];
+    if window.is_empty() || !scan.is_due(window, limits::HEAD_BYTES) {
         return Ok(None);
     }
     if matches!(window.first(), Some(b'\r' | b'\n')) {
         return Err(Malformed::bad("an empty line before the status line").of_worker());
     }
     head.clear();
+    if let Some((line, end)) = plain::response(window, &mut head.fields) {
+        (head.version, head.status) = (line.version, line.status);
+        let places = Places { input, end };
+        finish_response(head, &places, to_head).map_err(Malformed::of_worker)?;
+        return Ok(Some(end));
+    }
+    head.fields.clear();
+    any_response(input, window, scan, head, to_head)
+}
+
+/// Reads a head of any shape; `window` is what of `input` may be one.
+fn any_response(
+    input: &[u8],
+    window: &[u8],
+    scan: &mut Scan,
+    head: &mut ResponseHead,
+    to_head: bool,
+) -> Result<Option<usize>, Malformed> {
     let mut room = [const { MaybeUninit::uninit() }; limits::FORWARDED_FIELD_COUNT];
     let mut response = Response::new(&mut []);
     let config = ParserConfig::default();
     match config.parse_response_with_uninit_headers(&mut response, window, &mut room) {
         Ok(Status::Complete(length)) => {
             let places = Places { input, end: length };
-            let line = (response.version, response.code);
-            fill_response(head, &places, line, response.headers, to_head)
+            head.version = version_of(response.version);
+            head.status = response.code.unwrap_or_default();
+            places
+                .take_fields(response.headers, &mut head.fields)
+                .and_then(|()| finish_response(head, &places, to_head))
                 .map_err(Malformed::of_worker)?;
             Ok(Some(length))
         }
         Ok(Status::Partial) => {
             scan.attempted(window);
-            if window.len() < limits.head_bytes {
+            if window.len() < limits::HEAD_BYTES {
                 return Ok(None);
             }
             Err(Malformed::bad("the response head is too large").of_worker())
@@ -232,66 +286,53 @@ impl Places<'_> {
         }
     }
 
-    /// Takes the fields over, each with what its name means. `each` sees every one as it comes.
-    fn take_fields(
-        &self,
-        headers: &[Header<'_>],
-        fields: &mut Fields,
-        mut each: impl FnMut(&Field, bool, &[u8]) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
+    /// Takes the fields over, each with what its name means.
+    fn take_fields(&self, headers: &[Header<'_>], fields: &mut Fields) -> Result<(), Malformed> {
         for header in headers {
             self.check_line_end(self.span(header.name.as_bytes()).start as usize)?;
         }
         self.check_line_end(self.end.saturating_sub(2))?;
         self.check_line_end(self.end)?;
-        let mut fault = Ok(());
         for header in headers {
             let name = header.name.as_bytes();
             let known = Known::of(name);
-            let field = Field {
-                name: self.span(name),
-                value: self.span(header.value),
-                known,
-                underscore: known == Known::Other && name.contains(&b'_'),
-                nominated: false,
-            };
-            let first = fields.push(field);
-            // The rest is still taken over: a refusal is worded for the client's `Accept`.
-            if fault.is_ok() {
-                fault = each(&field, first, header.value);
-            }
+            let underscore = known == Known::Other && name.contains(&b'_');
+            let (name, value) = (self.span(name), self.span(header.value));
+            let between = Span { start: name.end, end: value.start }.of(self.input);
+            let behind = Span { start: value.end, end: value.end + 2 }.of(self.input);
+            let neat = between == b": " && behind == b"\r\n";
+            fields.push(Field { name, value, known, underscore, nominated: false, neat });
         }
-        fault
+        Ok(())
     }
 }
 
-fn fill_request(
-    head: &mut RequestHead,
-    places: &Places<'_>,
-    (method, path, version): (Option<&str>, Option<&str>, Option<u8>),
-    headers: &[Header<'_>],
-    limits: &Limits,
-) -> Result<(), Malformed> {
-    let method = method.unwrap_or_default().as_bytes();
-    let path = path.unwrap_or_default().as_bytes();
-    if path.len() > limits.target_bytes {
-        return Err(TARGET_TOO_LONG);
-    }
-    head.method = places.span(method);
-    head.method_kind = Method::of(method);
-    head.version = version_of(version);
-    head.target.whole = places.span(path);
+/// What the request line says, be the rest what it may.
+fn begin_request(head: &mut RequestHead, buf: &[u8], line: RequestLine) {
+    head.method = line.method;
+    head.method_kind = Method::of(line.method.of(buf));
+    head.version = line.version;
+    head.target.whole = line.target;
+}
+
+/// Judges a head whose line and fields are taken over.
+fn finish_request(head: &mut RequestHead, buf: &[u8], limits: &Limits) -> Result<(), Malformed> {
+    // Also of what is refused now: a refusal is worded for the client's `Accept`.
+    head.complete = true;
     let mut framing = Framing::default();
     let mut expects = Ok(false);
-    let taken = places.take_fields(headers, &mut head.fields, |field, first, value| {
+    let mut has_host = false;
+    for field in head.fields.list() {
+        let value = || field.value.of(buf);
         match field.known {
-            Known::ContentLength => framing.content_length(value)?,
-            Known::TransferEncoding => framing.transfer_encoding(value)?,
-            Known::Host if !first => return Err(Malformed::bad("more than one Host")),
-            Known::Host if !value.is_empty() && !is_authority(value) => {
+            Known::ContentLength => framing.content_length(value())?,
+            Known::TransferEncoding => framing.transfer_encoding(value())?,
+            Known::Host if has_host => return Err(Malformed::bad("more than one Host")),
+            Known::Host if !value().is_empty() && !is_authority(value()) => {
                 return Err(Malformed::bad("Host is not a valid authority"));
             }
-            Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
+            Known::Host => has_host = true,
+            Known::Expect if value().eq_ignore_ascii_case(b"100-continue") => {
                 expects = expects.map(|_| true);
             }
             Known::Expect => {
@@ -300,24 +341,20 @@ fn fill_request(
             }
             _ => {}
         }
-        Ok(())
-    });
-    head.complete = true;
-    taken?;
-    if headers.len() > limits.field_count {
+    }
+    if head.fields.list().len() > limits.field_count {
         return Err(TOO_MANY_FIELDS);
     }
     head.body = framing.request(head.version)?;
     let nameless = match head.find(Known::Host) {
-        Some(host) => host.of(places.input).is_empty() && !limits.empty_host,
+        Some(host) => host.is_empty() && !limits.empty_host,
         None => true,
     };
     if head.version == Version::Http11 && nameless {
         return Err(Malformed::bad("no Host in HTTP/1.1"));
     }
-    head.target =
-        Target::read(places.input, head.target.whole, head.method_kind).map_err(Malformed::bad)?;
-    head.keep_alive = connection(&mut head.fields, places.input, head.version)?;
+    head.target = Target::read(buf, head.target.whole, head.method_kind).map_err(Malformed::bad)?;
+    head.keep_alive = connection(&mut head.fields, buf, head.version)?;
     if matches!(head.method_kind, Method::Connect | Method::Trace) {
         let detail = "the method is not allowed";
         return Err(Malformed::new(Reason::MethodNotAllowed, detail));
@@ -330,40 +367,36 @@ fn fill_request(
     Ok(())
 }
 
-fn fill_response(
+/// Judges a head whose line and fields are taken over.
+fn finish_response(
     head: &mut ResponseHead,
     places: &Places<'_>,
-    (version, status): (Option<u8>, Option<u16>),
-    headers: &[Header<'_>],
     to_head: bool,
 ) -> Result<(), Malformed> {
-    head.version = version_of(version);
-    head.status = status.unwrap_or_default();
+    let buf = places.input;
     let mut framing = Framing::default();
-    places.take_fields(headers, &mut head.fields, |field, _, value| {
+    for field in head.fields.list() {
         match field.known {
-            Known::ContentLength => framing.content_length(value)?,
-            Known::TransferEncoding => framing.transfer_encoding(value)?,
+            Known::ContentLength => framing.content_length(field.value.of(buf))?,
+            Known::TransferEncoding => framing.transfer_encoding(field.value.of(buf))?,
             _ => {}
         }
-        Ok(())
-    })?;
+    }
     if head.status < 100 {
         return Err(Malformed::bad("the status is below 100"));
     }
-    head.reason = reason_span(places, headers);
+    head.reason = reason_span(places, head.fields.list());
     head.content_length = framing.length();
     head.body = framing.response(head.version, head.status, to_head)?;
-    head.keep_alive = connection(&mut head.fields, places.input, head.version)?;
+    head.keep_alive = connection(&mut head.fields, buf, head.version)?;
     Ok(())
 }
 
 /// The phrase after `HTTP/1.1 200 `, up to the CRLF before the first field.
-fn reason_span(places: &Places<'_>, headers: &[Header<'_>]) -> Span {
+fn reason_span(places: &Places<'_>, fields: &[Field]) -> Span {
     let start = "HTTP/1.1 200 ".len();
-    let next = headers.first().map_or(places.end.saturating_sub(2), |header| {
-        places.span(header.name.as_bytes()).start as usize
-    });
+    let next =
+        fields.first().map_or(places.end.saturating_sub(2), |field| field.name.start as usize);
     Span::new(start, next.saturating_sub(2).max(start))
 }
 
@@ -506,3 +539,7 @@ fn in_fields(error: httparse::Error) -> Malformed {
 const TARGET_TOO_LONG: Malformed = Malformed::new(Reason::TargetTooLong, "the target is too long");
 const TOO_MANY_FIELDS: Malformed =
     Malformed::new(Reason::HeadTooLarge, "the head has too many fields");
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

@@ -116,9 +116,10 @@ impl Target {
         let text = buf.get(start..end).unwrap_or_default();
         let mut length = text.len();
         let mut at = 0;
-        let mut previous = 0;
-        while let Some(&byte) = text.get(at) {
-            match byte {
+        while let Some(plain) = text[at..].iter().position(|byte| PATH_SIGNS[usize::from(*byte)]) {
+            at += plain;
+            let follows_slash = at > 0 && text[at - 1] == b'/';
+            match text[at] {
                 b'?' => {
                     length = at;
                     self.has_query = true;
@@ -132,13 +133,12 @@ impl Target {
                     if escaped == 0 {
                         return Err("the target contains %00");
                     }
-                    self.has_dot_segments |= previous == b'/' && escaped == b'.';
+                    self.has_dot_segments |= follows_slash && escaped == b'.';
                 }
-                b'.' => self.has_dot_segments |= previous == b'/',
+                b'.' => self.has_dot_segments |= follows_slash,
                 b'#' => return Err("the target has a fragment"),
                 _ => {}
             }
-            previous = byte;
             at += 1;
         }
         self.path = Span::new(start, start + length);
@@ -205,6 +205,12 @@ pub fn decode(path: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
 pub fn is_authority(text: &[u8]) -> bool {
     if text.len() > limits::AUTHORITY_BYTES {
         return false;
+    }
+    // Nearly always a name or an IPv4 address without an escape.
+    match text.iter().position(|byte| !REG_NAME[usize::from(*byte)]) {
+        None => return !text.is_empty(),
+        Some(colon) if colon > 0 && text[colon] == b':' => return is_port(&text[colon + 1..]),
+        Some(_) => {}
     }
     let (host, port) = if text.first() == Some(&b'[') {
         let Some(close) = text.iter().position(|byte| *byte == b']') else { return false };
@@ -297,13 +303,26 @@ fn is_reg_name(name: &[u8]) -> bool {
 
 fn is_port(port: &[u8]) -> bool {
     // RFC 3986 §3.2.3 allows an empty port.
-    port.iter().all(u8::is_ascii_digit)
-        && port.iter().fold(0_u32, |sum, digit| {
-            sum.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
-        }) <= u32::from(u16::MAX)
+    let number = port.iter().try_fold(0_u32, |sum, digit| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        Some(sum.saturating_mul(10).saturating_add(digit))
+    });
+    number.is_some_and(|number| number <= u32::from(u16::MAX))
 }
 
 const CLIMBS: &str = "the path climbs over the root";
+
+/// What a path is looked at for.
+static PATH_SIGNS: [bool; 256] = {
+    let mut table = [false; 256];
+    let signs = b"?%.#";
+    let mut at = 0;
+    while at < signs.len() {
+        table[signs[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// unreserved and sub-delims of RFC 3986, less the comma: a list of hosts is not a host.
 static REG_NAME: [bool; 256] = {
