@@ -5,12 +5,13 @@ import json
 import sys
 import tempfile
 
+import growth
 import report
 import rows
 import soak
 
 # What is not measured in turns, and has options of its own.
-OTHERS = {"soak": soak.main}
+OTHERS = {"growth": growth.main, "soak": soak.main}
 
 
 def main():
@@ -20,6 +21,15 @@ def main():
     if options.list:
         print(report.listing(rows.ALL))
         return
+    machine, results, failed = told(options.from_) if options.from_ else measured(options)
+    if options.json:
+        print(json.dumps({"machine": machine, "results": results}, indent=2))
+    else:
+        print(report.markdown(machine, results))
+    sys.exit(failed)
+
+
+def measured(options):
     results, failed = [], False
     for one in rows.chosen(options.scenario):
         with tempfile.TemporaryDirectory(prefix="rip-bench-") as directory:
@@ -30,12 +40,16 @@ def main():
                 # What others gave is not thrown away.
                 print(f"{one.name}: FAILED: {reason}", file=sys.stderr)
                 failed = True
-    machine = report.machine()
-    if options.json:
-        print(json.dumps({"machine": machine, "results": results}, indent=2))
-    else:
-        print(report.markdown(machine, results))
-    sys.exit(failed)
+    return report.machine(), results, failed
+
+
+def told(files):
+    """What was measured in several goes, each of them printed with `--json`."""
+    goes = []
+    for path in files:
+        with open(path, encoding="utf-8") as file:
+            goes.append(json.load(file))
+    return goes[0]["machine"], [result for go in goes for result in go["results"]], False
 
 
 def parse():
@@ -50,6 +64,8 @@ def parse():
                         help="beside ours only this contestant; repeatable")
     parser.add_argument("--strace", action="store_true", help="count system calls a request, too")
     parser.add_argument("--json", action="store_true", help="every figure, for programs")
+    parser.add_argument("--from", dest="from_", action="append", metavar="FILE",
+                        help="measure nothing: report what --json wrote there; repeatable")
     return parser.parse_args()
 
 

@@ -11,6 +11,8 @@
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
+use nix::sys::socket::SetSockOpt;
+use nix::sys::socket::sockopt::SetBool;
 use socket2::SockRef;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -30,6 +32,11 @@ const SMALL_BYTES: u64 = 16 * 1024;
 const LINKS_MAX: usize = 32;
 const FIELDS_MAX: usize = 64;
 const LISTENER: Token = Token(0);
+
+/// Connections are taken in with their first words.
+#[derive(Clone)]
+struct DeferAccept;
+nix::setsockopt_impl!(DeferAccept, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, bool, SetBool);
 
 fn main() -> ExitCode {
     match run() {
@@ -142,6 +149,9 @@ impl Floor {
         let mut listener = TcpListener::bind(([127, 0, 0, 1], port).into())?;
         // mio listens with room for 1 024; nobody is to be turned away here.
         SockRef::from(&listener).listen(4096)?;
+        DeferAccept.set(&listener, &true)?;
+        // Those that come inherit it.
+        SockRef::from(&listener).set_tcp_nodelay(true)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let (clients, free, idle) = (Vec::new(), Vec::new(), Vec::new());
         let links = (0..LINKS_MAX).map(|_| None).collect();
@@ -174,7 +184,6 @@ impl Floor {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             };
-            stream.set_nodelay(true)?;
             let client = Client {
                 stream,
                 unread: Vec::new(),

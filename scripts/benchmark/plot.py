@@ -17,16 +17,23 @@ Line = collections.namedtuple("Line", "name points")
 
 class Chart:
     """Lines over one axis. `log` spreads x by its logarithm and marks the values that were measured; `mark` is a
-    place on the axis of x, and what it is called. The axis of y begins at nothing."""
+    place on the axis of x, and what it is called. The axis of y begins at nothing, unless `log_y` spreads it by
+    powers of ten."""
 
-    def __init__(self, title, x_name, y_name, lines, log=False, mark=None):
+    def __init__(self, title, x_name, y_name, lines, log=False, log_y=False, mark=None, x_shown=None):
         self.title, self.x_name, self.y_name, self.lines = title, x_name, y_name, lines
-        self.log, self.mark = log, mark
+        self.log, self.log_y, self.mark, self.x_shown = log, log_y, mark, x_shown or shown
         points = [point for line in lines for point in line.points] or [(0, 0)]
         xs = [x for x, _ in points]
         self.least, self.most = min(xs), max(xs)
-        self.step = nice(max(y for _, y in points) * 1.05 / 4 or 1)
-        self.top = self.step * math.ceil(max(y for _, y in points) * 1.02 / self.step or 1)
+        ys = [y for _, y in points]
+        if log_y:
+            low = math.floor(math.log10(min(y for y in ys if y > 0)))
+            high = math.ceil(math.log10(max(ys)))
+            self.y_ticks = [10.0**power for power in range(low, max(high, low + 1) + 1)]
+        else:
+            step = nice(max(ys) * 1.05 / 4 or 1)
+            self.y_ticks = [step * n for n in range(math.ceil(max(ys) * 1.02 / step or 1) + 1)]
         self.known = sorted(set(xs)) if log else None
 
     def x(self, value):
@@ -37,7 +44,9 @@ class Chart:
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def y(self, value):
-        return HEIGHT - BOTTOM - value / self.top * (HEIGHT - TOP - BOTTOM)
+        low, top = self.y_ticks[0], self.y_ticks[-1]
+        share = math.log(max(value, low) / low) / math.log(top / low) if self.log_y else value / top
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
     def x_ticks(self):
         if self.known:
@@ -51,20 +60,19 @@ class Chart:
                f'height="{HEIGHT}" font-family="system-ui, sans-serif" font-size="11" fill="{GREY}" role="img">',
                f"<title>{html.escape(self.title)}</title>",
                text(LEFT, 18, self.title, 'font-size="14" font-weight="600"')]
-        for number in range(round(self.top / self.step) + 1):
-            value = number * self.step
+        for number, value in enumerate(self.y_ticks):
             out.append(f'<path d="M{LEFT} {self.y(value):.1f}H{WIDTH - RIGHT}" stroke="{GREY}" '
                        f'stroke-opacity="{0.25 if number else 0.8}"/>')
             out.append(text(LEFT - 6, self.y(value) + 4, shown(value), 'text-anchor="end"'))
         for value in self.x_ticks():
             out.append(f'<path d="M{self.x(value):.1f} {HEIGHT - BOTTOM}v4" stroke="{GREY}"/>')
-            out.append(text(self.x(value), HEIGHT - BOTTOM + 16, shown(value), 'text-anchor="middle"'))
+            out.append(text(self.x(value), HEIGHT - BOTTOM + 16, self.x_shown(value), 'text-anchor="middle"'))
         if self.mark:
             at = self.x(self.mark[0])
             out.append(f'<path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="{GREY}" stroke-dasharray="2 4"/>')
             out.append(text(at + 4, TOP + 10, self.mark[1]))
         out.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, self.x_name, 'text-anchor="middle"'))
-        out.append(text(LEFT, TOP - 8, self.y_name, 'text-anchor="end"'))
+        out.append(text(8, TOP - 8, self.y_name))
         out += self.curves()
         return "\n".join([*out, "</svg>", ""])
 

@@ -43,7 +43,7 @@ STATIC = [ours.static, nginx.static, nginx.static_cached]
 TLS = [ours.tls, nginx.tls, haproxy.tls]
 TLS_STATIC = [ours.tls_static, nginx.tls_static]
 HUBS = [hub.ours_hub, javascript.hub, javascript.ws_hub]
-PYTHON = [ours.python, wsgi.uwsgi, wsgi.gunicorn]
+PYTHON = [ours.python, wsgi.uwsgi, wsgi.gunicorn, wsgi.granian]
 LOOPS = [ours.loops(2, "rip-master, 2 loops"), ours.loops(1, "rip-master, 1 loop")]
 DISPATCH = [ours.workers(256, 1, "256 workers"), ours.workers(16, 2, "16 workers"),
             ours.workers(1, 32, "1 worker")]

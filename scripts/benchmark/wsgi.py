@@ -1,10 +1,10 @@
-"""Servers of WSGI apps, with nginx in front of them: two worker processes."""
+"""Servers of WSGI apps, two worker processes: with nginx in front of them, or by themselves."""
 
 import os
 
 import material
 import nginx
-from contestant import EVERY_CPU, VENV, Contestant, start, wait_for
+from contestant import EVERY_CPU, VENV, Contestant, answers, free_port, start, wait_for
 
 
 def uwsgi(directory, _running):
@@ -31,3 +31,17 @@ def gunicorn(directory, _running):
     wait_for(lambda: os.path.exists(path), "gunicorn")
     port, process = nginx.serve(directory, nginx.upstream(path), nginx.proxy())
     return Contestant("nginx+gunicorn", port, [server, process])
+
+
+def granian(directory, _running):
+    """By itself: one thread of its own for each worker's connections, one for its apps. Its edge is
+    pinned to no CPU, because it is in the workers."""
+    material.hello(directory)
+    port = free_port()
+    server = start(directory, "granian", [
+        f"{VENV}/granian", "--interface", "wsgi", "--workers", "2", "--host", "127.0.0.1",
+        "--port", str(port), "--no-access-log", "--log-level", "warning", "--http", "1",
+        "--working-dir", directory, "hello:application",
+    ], EVERY_CPU)
+    wait_for(lambda: answers(port, "/"), "granian")
+    return Contestant("granian", port, [server])

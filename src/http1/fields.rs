@@ -87,8 +87,9 @@ pub fn forward_request_fields(
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     client_fields(head, buf, with, |_, _| true, out);
-    encode::line(b"X-Request-Id", with.request_id, out);
     forwarded_fields(head, buf, with, out);
+    // What differs from request to request comes last: a worker knows the rest again.
+    encode::line(b"X-Request-Id", with.request_id, out);
     out.extend_from_slice(b"X-Request-Start: t=");
     encode::decimal(with.received.0, out);
     out.extend_from_slice(b"\r\n");

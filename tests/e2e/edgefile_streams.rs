@@ -311,6 +311,8 @@ fn listeners_come_and_go_without_a_word_to_the_connections_of_others() {
     let family = server.family("steady");
     let mut stream = Stream::open(first.number, "steady.test", "/events", "f", 8);
     let mut kept = Client::connect(first.number);
+    // Who has said nothing yet is nobody's client.
+    assert_eq!(kept.ask_at("steady.test", "GET", "/kept").status, 200);
     let mut other = server.connect();
     assert!(is_refused(second.number));
     server.take_up(&file(&[second.number], &steady));

@@ -21,7 +21,20 @@ fn start(files: &[(&str, &str)], entry: &str, reload: Reload) -> Shim {
 }
 
 fn joined(name: &str, text: &str) -> Shim {
-    let mut shim = start(&[(name, text)], name, Reload::None);
+    joined_with(name, text, None)
+}
+
+/// The same with a script that runs before all else.
+fn joined_with(name: &str, text: &str, first: Option<&str>) -> Shim {
+    let directory = Directory::new();
+    let entry = directory.write(name, text);
+    let mut spec = spec(&directory, Runtime::Node, &[&entry]);
+    if let Some(first) = first {
+        let first = directory.write("first.cjs", first);
+        spec.env.insert("NODE_OPTIONS".to_owned(), format!("--require={first}"));
+    }
+    spec.env.insert("PORT".to_owned(), "3000".to_owned());
+    let mut shim = Shim::start(directory, spec);
     let (_, join, _) = shim.joined();
     assert_eq!(join["keepAlive"], true);
     shim
@@ -170,6 +183,7 @@ fn modules_of_either_kind_are_apps() {
 const FETCH: &str = r#"
 import { writeFileSync, existsSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
+const TWICE = new Response('once');
 export default {
   async fetch(request) {
     const url = new URL(request.url);
@@ -193,6 +207,17 @@ export default {
         return new Response(answer.body, { headers });
       }
       case '/wrong': return 'text';
+      case '/bytes': return new Response(new Uint8Array([111, 107]).buffer);
+      case '/long': return new Response('longer', { headers: { 'content-length': '4' } });
+      case '/twice': return TWICE;
+      case '/signal': {
+        const { signal } = request;
+        const again = [new Request(request).signal, request.clone().signal];
+        return Response.json([
+          signal === request.signal && again.every((one) => one instanceof AbortSignal),
+          signal.aborted,
+        ]);
+      }
       case '/error': return Response.error();
       case '/late': return new Response(new ReadableStream({
         start(c) { c.enqueue(new TextEncoder().encode('half')); },
@@ -221,7 +246,17 @@ export default {
 
 #[test]
 fn a_fetch_handler_is_served() {
-    let shim = joined("app.mjs", FETCH);
+    serves_fetch(joined_with("app.mjs", FETCH, None));
+}
+
+/// Nothing of what is not the standard's has to be there.
+#[test]
+fn a_fetch_handler_is_served_where_requests_and_responses_hide_what_they_keep() {
+    let hiding = "Object.getOwnPropertySymbols = () => []";
+    serves_fetch(joined_with("app.mjs", FETCH, Some(hiding)));
+}
+
+fn serves_fetch(shim: Shim) {
     let mut stream = shim.connect();
     let get = |target: &str| {
         format!("GET {target} HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Proto: https\r\n\r\n")
@@ -263,7 +298,11 @@ fn a_fetch_handler_is_served() {
     assert_eq!((reply.text(), reply.field("Content-Length")), ("elsewhere", Some("9")));
     let reply = ask(&mut stream, b"HEAD /json HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((reply.status, reply.body.len(), reply.reusable), (200, 0, true));
-    for target in ["/boom", "/wrong", "/error"] {
+    assert_eq!(ask(&mut stream, get("/bytes").as_bytes()).text(), "ok");
+    assert_eq!(ask(&mut stream, get("/long").as_bytes()).text(), "long");
+    assert_eq!(ask(&mut stream, get("/signal").as_bytes()).text(), "[true,false]");
+    assert_eq!(ask(&mut stream, get("/twice").as_bytes()).text(), "once");
+    for target in ["/boom", "/wrong", "/error", "/twice"] {
         let reply = ask(&mut stream, get(target).as_bytes());
         assert_eq!((reply.status, reply.reusable), (500, true), "{target}");
     }

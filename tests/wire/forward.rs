@@ -21,8 +21,7 @@ const WITH: ForwardRequest<'static> = ForwardRequest {
     upstream: None,
 };
 
-const ADDED: &str =
-    "X-Request-Id: req-1\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n";
+const ADDED: &str = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n";
 
 fn forwarded(request: &str, with: &ForwardRequest<'_>) -> String {
     let (mut server, mut head) = (Server::new(), RequestHead::new());
@@ -35,7 +34,7 @@ fn forwarded(request: &str, with: &ForwardRequest<'_>) -> String {
 
 fn passed_on(request: &str, with: &ForwardRequest<'_>) -> String {
     let text = forwarded(request, with);
-    let end = text.find("X-Request-Id: req-1").expect("our own id");
+    let end = text.find("X-Forwarded-For: 192.0.2.1").expect("what the edge asserts");
     text[..end].to_owned()
 }
 
@@ -44,7 +43,7 @@ fn a_request_gets_what_the_edge_asserts() {
     let plain = "GET /a?b HTTP/1.1\r\nHost: h:80\r\nAccept: x\r\n\r\n";
     let expected = format!(
         "GET /a?b HTTP/1.1\r\nHost: h:80\r\nAccept: x\r\n{ADDED}X-Forwarded-Host: h:80\r\n\
-         X-Request-Start: t=1700000000123\r\n\r\n"
+         X-Request-Id: req-1\r\nX-Request-Start: t=1700000000123\r\n\r\n"
     );
     assert_eq!(forwarded(plain, &WITH), expected);
     let closing = ForwardRequest { keep_alive: false, body: BodyLength::Length(7), ..WITH };
@@ -56,7 +55,7 @@ fn a_request_gets_what_the_edge_asserts() {
     assert!(text.ends_with("123\r\nTransfer-Encoding: chunked\r\n\r\n"), "{text}");
     // An HTTP/1.0 request without a host goes on as HTTP/1.1, which must have one.
     let old = forwarded("GET / HTTP/1.0\r\n\r\n", &WITH);
-    assert!(old.starts_with("GET / HTTP/1.1\r\nHost: \r\nX-Request-Id"), "{old}");
+    assert!(old.starts_with("GET / HTTP/1.1\r\nHost: \r\nX-Forwarded-For"), "{old}");
     assert!(!old.contains("X-Forwarded-Host"), "{old}");
 }
 

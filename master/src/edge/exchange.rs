@@ -285,18 +285,20 @@ impl Record {
     /// Makes a used record blank again, keeping small buffers.
     pub(super) fn clear(&mut self) {
         let Self { method, path, host, media_type, mark, server, .. } = self;
-        for buffer in [&mut *method, path, host, media_type, mark, server] {
+        for buffer in [method, path, host, media_type, mark, server] {
             reuse(buffer);
         }
-        *self = Self {
-            method: std::mem::take(method),
-            path: std::mem::take(path),
-            host: std::mem::take(host),
-            media_type: std::mem::take(media_type),
-            mark: std::mem::take(mark),
-            server: std::mem::take(server),
-            ..Self::default()
-        };
+        self.peer = None;
+        self.silent = false;
+        self.status = 0;
+        (self.bytes_in, self.bytes_out) = (0, 0);
+        self.worker = None;
+        self.wall = UnixMillis::default();
+        self.began = Instant::default();
+        self.queued = None;
+        self.waited = false;
+        self.leased = None;
+        self.trail = Trail::default();
     }
 }
 

@@ -21,6 +21,7 @@ use super::transport::Transport;
 use super::turn::Edge;
 use crate::reactor::outbox::Flush;
 use crate::reactor::slab::Key;
+use crate::shared::disk_file::DiskFile;
 use crate::shared::files::{Beneath, Search, SearchJob};
 use crate::shared::sites::Site;
 use crate::shared::snapshot::Snapshot;
@@ -83,7 +84,7 @@ pub(super) struct FileSend {
 /// Where the bytes are.
 pub(super) enum Source {
     Bytes(Arc<[u8]>),
-    File(Arc<File>),
+    File(Arc<DiskFile>),
 }
 
 impl FileSend {
@@ -391,8 +392,8 @@ impl Edge {
         let mut most = usize::try_from(send.left).unwrap_or(usize::MAX).min(budget_bytes);
         if let Source::File(file) = &send.source {
             if send.offset >= send.warm_until {
-                let window = send.left.min(WARM_BYTES);
-                if !is_warm(file, send.offset, window) {
+                let (window, now) = (send.left.min(WARM_BYTES), self.clock.now());
+                if !file.was_warm(now) && !is_warm(file, send.offset, window, now) {
                     send.is_warming = true;
                     let file = Arc::clone(file);
                     let search = Search::Warm { file, offset: send.offset, length: window };
@@ -500,10 +501,14 @@ impl Edge {
 
 /// The end of a part is in memory, so most likely all of it is: files are read from their beginning,
 /// and ahead.
-fn is_warm(file: &File, offset: u64, length: u64) -> bool {
+fn is_warm(file: &DiskFile, offset: u64, length: u64, now: Instant) -> bool {
     let last = offset.saturating_add(length).saturating_sub(1);
     let read = beneath::read_at(file, &mut [0], last, Wait::Never);
-    !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    let is_warm = !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+    if is_warm {
+        file.note_warm(offset, length, now);
+    }
+    is_warm
 }
 
 /// Some file systems do not hand their pages to sockets.

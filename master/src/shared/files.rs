@@ -1,5 +1,6 @@
 //! Files that are written and read for event loops, which must not wait for a disk.
 
+use super::disk_file::DiskFile;
 use crate::reactor::mailbox::Sender;
 use crate::shared::mail::EdgeMessage;
 use crate::shared::stored::{Looked, StoredFile};
@@ -174,7 +175,7 @@ pub enum Search {
     /// Nothing: this part of a file shall be in memory.
     Warm {
         /// The file.
-        file: Arc<File>,
+        file: Arc<DiskFile>,
         /// Where the part begins.
         offset: u64,
         /// How many bytes.

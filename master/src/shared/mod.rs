@@ -8,6 +8,7 @@ pub mod cert_files;
 pub mod certs;
 pub mod connections;
 pub mod diagnostics;
+pub mod disk_file;
 pub mod door;
 pub mod draft;
 pub mod files;

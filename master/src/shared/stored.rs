@@ -1,6 +1,7 @@
 //! What is found beneath a directory of files: looked up by an event loop as far as that needs no
 //! disk, and by the files agent otherwise.
 
+use super::disk_file::DiskFile;
 use crate::sys::beneath::{self, Facts, Kind, Names, Wait};
 use rip::files::answer::{File as Found, Meta};
 use rip::files::conditional::Modified;
@@ -67,7 +68,7 @@ impl StoredFile {
         parts.all(|part| match &part.body {
             Body::Bytes(_) => true,
             Body::File(file) => {
-                beneath::facts(file).is_ok_and(|facts| facts.is_same_content(&part.facts))
+                beneath::facts(&***file).is_ok_and(|facts| facts.is_same_content(&part.facts))
             }
         })
     }
@@ -97,7 +98,7 @@ pub enum Body {
     /// All of it: it is small.
     Bytes(Arc<[u8]>),
     /// To be read when it is sent.
-    File(Arc<File>),
+    File(Arc<DiskFile>),
 }
 
 impl Part {
@@ -163,7 +164,7 @@ fn open(root: BorrowedFd<'_>, path: &[u8], known: Option<&Part>, wait: Wait) -> 
     let file = File::from(file);
     let part = match small(&file, facts, wait)? {
         Some(part) => part,
-        None => Part { facts, body: Body::File(Arc::new(file)) },
+        None => Part { facts, body: Body::File(Arc::new(DiskFile::new(file, facts.size))) },
     };
     Ok(Opened::Part(part))
 }

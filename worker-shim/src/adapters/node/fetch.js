@@ -25,22 +25,68 @@ function guarded(handler) {
   };
 }
 
+// Where this version of the runtime keeps a request's signal and a response's content, if it can be
+// reached. A signal costs more than all else of a request and is asked for by few; a body that was
+// given as a whole need not be read out of a stream. Where nothing is found it is done as others do.
+const kept = { signal: undefined, state: undefined };
+// Who asks, of a request.
+const ASKER = Symbol('asker');
+
+// Not before there is such a handler: the first request takes its time to be made.
+function findKept() {
+  const request = new Request('http://localhost/');
+  kept.signal = symbolOf(request, (value) => value instanceof AbortSignal);
+  kept.state = symbolOf(new Response('text'), (value) => value?.body?.source === 'text');
+}
+
+// The symbol under which an object keeps a value like this.
+function symbolOf(object, fits) {
+  return Object.getOwnPropertySymbols(object).find((symbol) => fits(object[symbol]));
+}
+
+// Who asks for something, and can leave before there is an answer.
+class Asker {
+  left = false;
+  controller = undefined;
+
+  get signal() {
+    if (!this.controller) {
+      this.controller = new AbortController();
+      if (this.left) this.controller.abort();
+    }
+    return this.controller.signal;
+  }
+
+  leave() {
+    this.left = true;
+    this.controller?.abort();
+  }
+}
+
+// A request's signal, made when it is first asked for.
+const LATE_SIGNAL = {
+  get() {
+    return this[ASKER].signal;
+  },
+  configurable: true,
+};
+
 // A handler for an app of `fetch(request)`.
 function fetched(app) {
+  findKept();
   return async (req, res) => {
-    const gone = new AbortController();
+    const asker = new Asker();
     let reader;
     // Who waits until more can be written, or nothing any more.
     let wake = () => {};
-    res.on('drain', () => wake());
     res.once('close', () => {
       wake();
       if (res.writableFinished) return;
-      gone.abort();
+      asker.leave();
       reader?.cancel().catch(() => {});
     });
     try {
-      const request = requestOf(req, res, gone.signal);
+      const request = requestOf(req, res, asker);
       if (!request) {
         res.writeHead(501).end();
         return;
@@ -55,19 +101,25 @@ function fetched(app) {
         return;
       }
       const fields = fieldsOf(response);
-      reader = response.body?.getReader();
       const bare = response.status === 204 || response.status === 304 || req.method === 'HEAD';
-      const first = bare || !reader ? { done: true } : await reader.read();
+      const whole = bare ? undefined : wholeOf(response);
+      let first;
       let next;
       let length;
-      if (first.done) {
-        if (!bare) length = 0;
+      if (whole === undefined) {
+        reader = response.body?.getReader();
+        first = bare || !reader ? { done: true } : await reader.read();
+        if (first.done) {
+          if (!bare) length = 0;
+        } else {
+          // A body that ends with its first piece gets a length; a stream does not wait for that.
+          next = reader.read();
+          next.catch(() => {});
+          const ended = await Promise.race([next, new Promise(setImmediate)]).catch(() => {});
+          if (ended?.done) length = Buffer.byteLength(first.value);
+        }
       } else {
-        // A body that ends with its first piece gets a length; a stream does not wait for that.
-        next = reader.read();
-        next.catch(() => {});
-        const ended = await Promise.race([next, new Promise(setImmediate)]).catch(() => {});
-        if (ended?.done) length = Buffer.byteLength(first.value);
+        length = Buffer.byteLength(whole);
       }
       // A client would wait for what the app has promised and not given.
       const promised = lengthIn(fields);
@@ -77,18 +129,23 @@ function fetched(app) {
       if (length < promised) throw short(length, promised);
       if (response.statusText) res.writeHead(response.status, response.statusText, fields);
       else res.writeHead(response.status, fields);
+      if (whole !== undefined) {
+        if (length > promised) res.end(cut(whole, promised, req.url));
+        else res.end(whole);
+        return;
+      }
       if (!next) {
         res.end();
         await reader?.cancel();
         return;
       }
+      res.on('drain', () => wake());
       let sent = 0;
       for (let piece = first; !piece.done; ) {
         sent += Buffer.byteLength(piece.value);
         if (sent > promised) {
-          const rest = Buffer.byteLength(piece.value) - (sent - promised);
-          res.end(Buffer.from(piece.value).subarray(0, rest));
-          log(`${NAME} answered ${req.url} with more than its Content-Length of ${promised} bytes: cut`);
+          const count = Buffer.byteLength(piece.value);
+          res.end(cut(piece.value, count - (sent - promised), req.url, promised));
           await reader.cancel();
           return;
         }
@@ -105,6 +162,23 @@ function fetched(app) {
       if (!res.destroyed) fail(req, res, error);
     }
   };
+}
+
+// What a body was made of, where that is text or bytes; nothing where it has to be read, as it has
+// where somebody reads it already.
+function wholeOf(response) {
+  if (!kept.state) return undefined;
+  const source = response[kept.state]?.body?.source;
+  if (typeof source !== 'string' && !(source instanceof Uint8Array)) return undefined;
+  if (response.bodyUsed || response.body.locked) return undefined;
+  response.body.getReader(); // a response is sent once
+  return source;
+}
+
+// As much of a piece as its response has promised.
+function cut(piece, count, url, promised = count) {
+  log(`${NAME} answered ${url} with more than its Content-Length of ${promised} bytes: cut`);
+  return Buffer.from(piece).subarray(0, count);
 }
 
 // Of the connection, which is not the app's.
@@ -174,21 +248,27 @@ function bodyOf(req, res) {
 }
 
 // The request as the standard has it; nothing for methods that it forbids.
-function requestOf(req, res, signal) {
+function requestOf(req, res, asker) {
   const { method } = req;
   if (method === 'CONNECT' || method === 'TRACE' || method === 'TRACK') return undefined;
-  const headers = new Headers();
-  for (let index = 0; index < req.rawHeaders.length; index += 2) {
-    headers.append(req.rawHeaders[index], req.rawHeaders[index + 1]);
-  }
   const scheme = req.headers['x-forwarded-proto'] === 'https' ? 'https' : 'http';
   const host = req.headers.host || 'localhost';
   const url = req.url.startsWith('/') ? `${scheme}://${host}${req.url}` : req.url;
-  const asked = { method, headers, signal };
+  const asked = { method };
+  if (!kept.signal) asked.signal = asker.signal;
   const long = req.headers['content-length'] ?? '0';
   if (method !== 'GET' && method !== 'HEAD' && (long !== '0' || req.headers['transfer-encoding'])) {
     asked.body = bodyOf(req, res);
     asked.duplex = 'half';
   }
-  return new Request(url === '*' ? `${scheme}://${host}/` : url, asked);
+  const request = new Request(url === '*' ? `${scheme}://${host}/` : url, asked);
+  const { rawHeaders } = req;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    request.headers.append(rawHeaders[index], rawHeaders[index + 1]);
+  }
+  if (kept.signal) {
+    request[ASKER] = asker;
+    Object.defineProperty(request, kept.signal, LATE_SIGNAL);
+  }
+  return request;
 }

@@ -106,40 +106,28 @@ def line_of(pair):
 
 
 class Response:
-    """What the app has said so far, and how much of it has been sent."""
-
-    __slots__ = (
-        "sock",
-        "to_head",
-        "old",
-        "keep",
-        "lines",
-        "bodyless",
-        "declared",
-        "sent",
-        "framing",
-        "left",
-        "excess",
-    )
+    """What the app has said so far, and how much of it has been sent. What it starts with belongs to the
+    class: to make one sets nothing but what is other than that."""
 
     # framings, once the head was sent
     BODYLESS, LENGTH, CHUNKED, UNTIL_CLOSE = range(4)
 
-    def __init__(self, sock, to_head, old, keep):
-        self.sock = sock
-        self.to_head = to_head
-        self.old = old
-        self.keep = keep
-        # What `start_response` said: the head's lines so far, whether it forbids a body, and the
-        # body's length.
-        self.lines = None
-        self.bodyless = False
-        self.declared = None
-        self.sent = False
-        self.framing = self.BODYLESS
-        self.left = 0
-        # The app had more to say than its Content-Length.
-        self.excess = False
+    sock = None
+    # The request was HEAD; it was HTTP/1.0; the connection is of use after this.
+    to_head = False
+    old = False
+    keep = True
+    # What `start_response` said: the head's lines so far, whether it forbids a body, and the body's
+    # length.
+    lines = None
+    bodyless = False
+    declared = None
+    # The head was.
+    sent = False
+    framing = BODYLESS
+    left = 0
+    # The app had more to say than its Content-Length.
+    excess = False
 
     def start(self, status, headers, exc_info=None):
         """`start_response`. What it cannot take it tells the app at once."""
