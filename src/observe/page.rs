@@ -304,7 +304,9 @@ mod tests {
         let mut batch = Page::default();
         let mut page = Page::default();
         let mut expected = Vec::new();
-        for (number, trail) in [&plain, &troubled, &troubled, &plain, &troubled].into_iter().enumerate() {
+        for (number, trail) in
+            [&plain, &troubled, &troubled, &plain, &troubled].into_iter().enumerate()
+        {
             let id = format!("request-{number}");
             let entry = Entry { reason: Some(Reason::WorkerGone), ..entry(id.as_bytes(), trail) };
             expected.push(told(&Note::of(&entry)));
