@@ -266,8 +266,7 @@ impl Floor {
             Work::Hello => answer(client, HELLO),
             Work::Small(bytes) => answer(client, bytes),
             Work::File { head, .. } => {
-                let sent = SockRef::from(&client.stream).send_with_flags(head, libc::MSG_MORE);
-                if !sent.is_ok_and(|count| count == head.len()) {
+                if !client.stream.write(head).is_ok_and(|count| count == head.len()) {
                     return Then::Close;
                 }
                 client.sent = Some(0);

@@ -124,7 +124,7 @@ def system_calls(pids, ask):
 
 def wrk(port, path, connections, fields, seconds, kind="http", spread=False):
     cpus = SPREAD_CPUS if spread else {OTHER_CPU}
-    command = ["wrk", "--latency", f"-t{min(len(cpus), 4)}", f"-c{connections}", f"-d{seconds}s"]
+    command = ["wrk", "--latency", "--timeout", "20s", f"-t{min(len(cpus), 4)}", f"-c{connections}", f"-d{seconds}s"]
     for name, value in fields.items():
         command += ["-H", f"{name}: {value}"]
     command.append(f"{kind}://127.0.0.1:{port}{path}")

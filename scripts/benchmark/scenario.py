@@ -104,6 +104,8 @@ class Spread(Scenario):
 
 def costed(result, pids, before, after):
     """With the CPU time a request, and the peak of memory."""
+    if not result["requests"]:
+        raise SystemExit("no request was answered in time")
     user, system = (1e6 * (b - a) / result["requests"] for a, b in zip(before, after))
     result.update(cpuMicros=user + system, userMicros=user, systemMicros=system)
     result["peakRssBytes"] = processes.peak_rss_bytes(pids)

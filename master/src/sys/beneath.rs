@@ -220,24 +220,6 @@ pub fn send_file(to: impl AsFd, file: &File, offset: &mut u64, count: usize) -> 
     Ok(sent)
 }
 
-/// A socket that is told with every write that more follows at once, so that no small packet is
-/// made of it.
-#[derive(Debug)]
-pub struct MoreFollows<'s, S>(pub &'s S);
-
-impl<S: std::os::fd::AsRawFd> io::Write for MoreFollows<'_, S> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        use nix::sys::socket::{MsgFlags, send};
-        let more = MsgFlags::from_bits_retain(libc::MSG_MORE);
-        let flags = more | MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        Ok(send(self.0.as_raw_fd(), bytes, flags)?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The names in an open directory, in the order of the file system, without `.` and `..`.
 pub struct Names {
     stream: *mut libc::DIR,
