@@ -402,7 +402,6 @@ fn requests_that_look_alike_are_told_apart() {
     shim.stop();
 }
 
-/// While one connection is in use the worker waits for that one alone.
 #[test]
 fn one_connection_in_use_keeps_nobody_waiting() {
     let mut shim = joined(1);

@@ -58,12 +58,7 @@ class Body(io.RawIOBase):
             if self.waits:
                 self.waits = False
                 self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            while True:
-                try:
-                    data = self.sock.recv(count)
-                    break
-                except BlockingIOError:
-                    pass  # only connections of which there is one wait for a moment only
+            data = self.sock.recv(count)
         except OSError as error:
             raise PeerGone(*error.args) from None
         if not data:

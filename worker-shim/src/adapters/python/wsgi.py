@@ -4,8 +4,8 @@ As many threads as it is given requests at once, which is one unless somebody sa
 open keep-alive connections, none of which is ever closed first. Whoever connects has already checked
 the HTTP: what is read here is well formed, and anything else ends its connection.
 
-The common request costs one recv and one sendall, where there are several connections an epoll_wait as
-well, and no parsing of fields.
+The common request costs one epoll_wait, one recv and one sendall, and no parsing of fields. To wait in
+recv while there is one connection only (by SO_RCVTIMEO) saved a call and cost more where CPUs are busy.
 """
 
 import io
@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import threading
 import traceback
@@ -146,10 +145,6 @@ def prepare(response, environ, rest):
     return body, rest
 
 
-# How long one connection is attended to while nothing comes.
-MOMENT_MICROS = 4000
-
-
 class Connections:
     """The open connections, by their descriptors."""
 
@@ -172,26 +167,11 @@ class Connections:
         self.socks[fd] = sock
         return fd
 
-    def be_brief(self, fd):
-        """From now on nothing is waited for but for a moment; returns whether that can be had."""
-        moment = struct.pack("ll", 0, MOMENT_MICROS)
-        try:
-            self.socks[fd].setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, moment)
-        except OSError:
-            return False
-        return True
-
     def hear(self, app, fd):
-        """Reads from a connection and answers; returns whether it is still open, and None where nothing
-        has come for a moment."""
+        """Reads from a connection and answers; returns whether it is still open."""
         sock = self.socks[fd]
         try:
             data = sock.recv(RECV_BYTES)
-        except BlockingIOError:
-            return None
-        except OSError:
-            data = None
-        try:
             if self.partial and fd in self.partial:
                 data = data and self.partial.pop(fd) + data
             # what ends a connection is None, and so is what an ended one says
@@ -215,17 +195,13 @@ class Connections:
         return True
 
 
-# The signals that nobody has obeyed yet.
-CALLED = []
-
-
 def signals(reloads):
     """From now on signals are bytes in a pipe; its reading end, which does not block."""
     woken, wakes = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wakes, False)
     for number in (signal.SIGTERM, signal.SIGINT) + ((signal.SIGUSR1,) if reloads else ()):
-        signal.signal(number, lambda number, frame: CALLED.append(number))
+        signal.signal(number, lambda number, frame: None)
     if reloads:
         signal.siginterrupt(signal.SIGUSR1, False)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
@@ -235,8 +211,6 @@ def signals(reloads):
 def obey(woken, code):
     """Does what the signals say, and returns whether they say to end."""
     seen = os.read(woken, 512)
-    # One that comes in between is in the pipe.
-    CALLED.clear()
     if signal.SIGTERM in seen or signal.SIGINT in seen:
         return True
     if signal.SIGUSR1 in seen:
@@ -264,9 +238,7 @@ def serve_alone(code, connections, woken):
     epoll.register(LISTENER_FD, select.EPOLLIN)
     epoll.register(woken, select.EPOLLIN)
     app = code.app
-    stopping = brief = False
-    # How often nobody is attended to.
-    calm = 0
+    stopping = False
     while not stopping:
         for fd, _ in epoll.poll(-1, 64):
             if fd in connections.socks:
@@ -274,40 +246,10 @@ def serve_alone(code, connections, woken):
             elif fd == LISTENER_FD:
                 fd = connections.accept()
                 if fd is not None:
-                    brief = connections.be_brief(fd)
                     epoll.register(fd, select.EPOLLIN)
             elif fd == woken:
                 stopping = obey(woken, code)
                 app = code.app
-        if len(connections.socks) != 1 or not brief:
-            continue
-        if calm:
-            calm -= 1
-        elif not attend(connections, app):
-            calm = CALM_COUNT
-
-
-# So many requests in one go, before others are looked for.
-ATTENDED_COUNT = 64
-# And so many one by one after a pause.
-CALM_COUNT = 16
-
-
-def attend(connections, app):
-    """Answers on the only connection there is, without asking where something has come: a system call
-    less for each request. Returns whether there was no pause.
-
-    What happens elsewhere waits for the end of a pause: a new connection, and a signal that comes just
-    before a `recv`.
-    """
-    (fd,) = connections.socks
-    for _ in range(ATTENDED_COUNT):
-        if CALLED:
-            break
-        heard = connections.hear(app, fd)
-        if not heard:
-            return heard is not None
-    return True
 
 
 class Crew:
