@@ -100,7 +100,7 @@ const MASTER: House = House {
     path_name: "rip_master",
     rows: &[&["sys"], &["reactor"], &["shared"], &["agents", "edge"], &["control"], &["cli"]],
     narrow: &[],
-    others: &[("rip", Allowed::Everywhere), ("rip_worker", Allowed::In(&["cli", ""]))],
+    others: &[("rip", Allowed::Everywhere), ("rip_worker", Allowed::In(&["sys", "cli", ""]))],
 };
 
 const WORKER: House = House {

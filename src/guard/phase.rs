@@ -54,25 +54,47 @@ impl Phase {
 }
 
 /// One optional deadline for each phase.
-#[derive(Clone, Copy, Debug)]
+///
+/// An idle connection has one and a busy one mostly two: these have a place of their own, so that ten
+/// thousand idle connections do not hold ten places each. Further ones ask for memory.
+#[derive(Clone, Debug)]
 pub struct Deadlines {
-    at: [Instant; Phase::ALL.len()],
+    /// [`NEVER`] is a free place.
+    at: [Instant; FEW],
+    phases: [Phase; FEW],
+    /// By [`Phase::index`]; a phase stands here or above.
+    more: Option<Box<[Instant; Phase::ALL.len()]>>,
 }
 
 impl Deadlines {
     /// No deadline is set.
     pub const fn new() -> Self {
-        Self { at: [NEVER; Phase::ALL.len()] }
+        Self { at: [NEVER; FEW], phases: [Phase::Idle; FEW], more: None }
     }
 
     /// `phase` must end before `at`; replaces its earlier deadline.
     pub fn set(&mut self, phase: Phase, at: Instant) {
-        self.at[phase.index()] = at;
+        self.clear(phase);
+        let mut places = self.at.iter_mut().zip(&mut self.phases);
+        match places.find(|(place, _)| **place == NEVER) {
+            Some((place, whose)) => (*place, *whose) = (at, phase),
+            None => {
+                let more = self.more.get_or_insert_with(|| Box::new([NEVER; Phase::ALL.len()]));
+                more[phase.index()] = at;
+            }
+        }
     }
 
     /// `phase` has ended, or never began.
     pub fn clear(&mut self, phase: Phase) {
-        self.at[phase.index()] = NEVER;
+        for (at, whose) in self.at.iter_mut().zip(self.phases) {
+            if whose == phase {
+                *at = NEVER;
+            }
+        }
+        if let Some(more) = &mut self.more {
+            more[phase.index()] = NEVER;
+        }
     }
 
     /// Every phase has ended.
@@ -82,19 +104,24 @@ impl Deadlines {
 
     /// The deadline of `phase`.
     pub fn at(&self, phase: Phase) -> Option<Instant> {
-        Some(self.at[phase.index()]).filter(|at| *at != NEVER)
+        self.all().find(|(_, whose)| *whose == phase).map(|(at, _)| at)
     }
 
     /// The nearest deadline.
     pub fn next(&self) -> Option<Instant> {
-        self.at.into_iter().min().filter(|at| *at != NEVER)
+        self.all().map(|(at, _)| at).min()
     }
 
     /// The phase whose deadline passed first. It stays until it is set or cleared.
     pub fn expired(&self, now: Instant) -> Option<Phase> {
-        let phase = Phase::ALL.into_iter().min_by_key(|phase| self.at[phase.index()])?;
-        let at = self.at[phase.index()];
-        (at <= now && at != NEVER).then_some(phase)
+        let first = self.all().min_by_key(|(at, phase)| (*at, phase.index()));
+        first.filter(|(at, _)| *at <= now).map(|(_, phase)| phase)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Instant, Phase)> {
+        let few = self.at.into_iter().zip(self.phases);
+        let more = self.more.iter().flat_map(|more| more.iter().copied().zip(Phase::ALL));
+        few.chain(more).filter(|(at, _)| *at != NEVER)
     }
 }
 
@@ -162,6 +189,8 @@ impl BodyRate {
 }
 
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
+/// Deadlines that a connection has at a time, as a rule.
+const FEW: usize = 2;
 const STEP_COUNT: usize = 6;
 const STEP: Duration =
     Duration::from_millis(limits::BODY_RATE_WINDOW.as_millis() as u64 / STEP_COUNT as u64);
@@ -170,6 +199,8 @@ const WINDOW_BYTES: u64 = limits::BODY_RATE_BYTES_PER_SEC * limits::BODY_RATE_WI
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entropy::{Entropy, Xoshiro};
+    use std::collections::BTreeMap;
 
     fn secs(secs: u64) -> Instant {
         Instant::from_millis(secs * 1000)
@@ -192,6 +223,33 @@ mod tests {
         assert_eq!(deadlines.expired(secs(100)), None);
         deadlines.clear_all();
         assert_eq!(deadlines.next(), None);
+    }
+
+    #[test]
+    fn all_phases_may_have_one_at_a_time() {
+        for seed in 0..50 {
+            let mut entropy = Xoshiro::new(seed);
+            let (mut deadlines, mut expected) = (Deadlines::new(), BTreeMap::new());
+            for _ in 0..500 {
+                let phase = Phase::ALL[entropy.below(Phase::ALL.len() as u64) as usize];
+                if entropy.below(5) < 2 {
+                    let at = secs(entropy.below(20));
+                    deadlines.set(phase, at);
+                    expected.insert(phase.index(), at);
+                } else {
+                    deadlines.clear(phase);
+                    expected.remove(&phase.index());
+                }
+                for phase in Phase::ALL {
+                    assert_eq!(deadlines.at(phase), expected.get(&phase.index()).copied());
+                }
+                let first = expected.iter().min_by_key(|(index, at)| (**at, **index));
+                assert_eq!(deadlines.next(), first.map(|(_, at)| *at), "seed {seed}");
+                let now = secs(10);
+                let due = first.filter(|(_, at)| **at <= now).map(|(index, _)| Phase::ALL[*index]);
+                assert_eq!(deadlines.expired(now), due, "seed {seed}");
+            }
+        }
     }
 
     #[test]

@@ -166,7 +166,7 @@ pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
     let mut at = text.len();
     while number >= 10 {
         at -= 2;
-        text[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+        text[at..at + 2].copy_from_slice(&two_digits(number));
         number /= 100;
     }
     if number > 0 || at == text.len() {
@@ -188,6 +188,12 @@ fn hexadecimal(mut number: u64, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&text[at..]);
+}
+
+/// The two digits of a number below 100; of any other, its last two.
+#[inline]
+pub const fn two_digits(number: u64) -> [u8; 2] {
+    PAIRS[(number % 100) as usize]
 }
 
 /// Every number of two digits.

@@ -31,10 +31,34 @@ pub struct Connection {
 pub struct TlsFacts {
     /// As on the wire: `0x0304` is TLS 1.3.
     pub version: u16,
-    /// The suite's name; empty where it is not known.
-    pub suite: &'static str,
+    /// The suite.
+    pub suite: Suite,
     /// An earlier session was taken up again.
     pub resumed: bool,
+}
+
+/// A suite of TLS, by its number on the wire. One for each connection is kept, among them many idle
+/// ones: a name would take eight times the room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Suite(pub u16);
+
+impl Suite {
+    /// Its name in IANA's registry, with `TLS13_` in front where TLS 1.3 has it; empty for one that no
+    /// server of ours speaks.
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            0x1301 => "TLS13_AES_128_GCM_SHA256",
+            0x1302 => "TLS13_AES_256_GCM_SHA384",
+            0x1303 => "TLS13_CHACHA20_POLY1305_SHA256",
+            0xc02b => "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+            0xc02c => "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+            0xc02f => "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            0xc030 => "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+            0xcca8 => "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+            0xcca9 => "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+            _ => "",
+        }
+    }
 }
 
 /// How far a request has come.

@@ -265,7 +265,7 @@ fn tag_of(id: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::note::TryEnd;
+    use super::super::note::{Suite, TryEnd};
     use super::super::note::tests::entry;
     use super::*;
 
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn what_is_read_is_what_was_written() {
         let listener = ListenAddress { ip: None, port: 443 };
-        let tls = TlsFacts { version: 0x0304, suite: "TLS13_AES_128_GCM_SHA256", resumed: true };
+        let tls = TlsFacts { version: 0x0304, suite: Suite(0x1301), resumed: true };
         let mut troubled = Trail {
             connection: Connection {
                 peer: Some(([0, 0, 0, 0, 0, 0, 0, 1], 7).into()),
@@ -304,7 +304,9 @@ mod tests {
         let mut batch = Page::default();
         let mut page = Page::default();
         let mut expected = Vec::new();
-        for (number, trail) in [&plain, &troubled, &troubled, &plain, &troubled].into_iter().enumerate() {
+        for (number, trail) in
+            [&plain, &troubled, &troubled, &plain, &troubled].into_iter().enumerate()
+        {
             let id = format!("request-{number}");
             let entry = Entry { reason: Some(Reason::WorkerGone), ..entry(id.as_bytes(), trail) };
             expected.push(told(&Note::of(&entry)));

@@ -1,5 +1,6 @@
 //! Outside text and moments in a form that cannot break a line.
 
+use crate::http1::encode::two_digits;
 use crate::time::{Civil, UnixMillis};
 use std::io::Write;
 
@@ -7,6 +8,13 @@ use std::io::Write;
 /// UTF-8 becomes U+FFFD.
 pub(super) fn push_json(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
+    // Without an early end: most texts are short, and stay as they are.
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\');
+    if bytes.iter().fold(true, |plain, byte| plain & is_plain(byte)) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid();
         while let Some(letter) = push_run(out, &mut rest, |byte| !matches!(byte, b'"' | b'\\')) {
@@ -28,6 +36,10 @@ pub(super) fn push_json(out: &mut Vec<u8>, bytes: &[u8]) {
 pub(super) fn push_word(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.is_empty() {
         out.push(b'-');
+    }
+    // Without an early end: most words are short, and stay as they are.
+    if bytes.iter().fold(true, |plain, byte| plain & byte.is_ascii_graphic()) {
+        return out.extend_from_slice(bytes);
     }
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -75,10 +87,14 @@ pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
 pub(super) fn push_digits(out: &mut Vec<u8>, number: u64, width: usize) {
     let mut digits = [b'0'; 20];
     let (mut rest, mut first) = (number, digits.len());
-    while rest > 0 {
+    while rest >= 10 {
+        first -= 2;
+        digits[first..first + 2].copy_from_slice(&two_digits(rest));
+        rest /= 100;
+    }
+    if rest > 0 {
         first -= 1;
-        digits[first] = b'0' + (rest % 10) as u8;
-        rest /= 10;
+        digits[first] = b'0' + rest as u8;
     }
     out.extend_from_slice(&digits[first.min(digits.len() - width)..]);
 }
@@ -92,14 +108,15 @@ pub(super) fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 fn push_time(out: &mut Vec<u8>, at: UnixMillis, between: u8) {
     let Civil { year, month, day, hour, minute, second, .. } = Civil::from_unix(at.as_secs());
     push_digits(out, year.unsigned_abs(), 4);
-    for (sign, number) in
-        [(b'-', month), (b'-', day), (between, hour), (b':', minute), (b':', second)]
-    {
-        out.push(sign);
-        push_digits(out, u64::from(number), 2);
+    let mut text = *b"-__-__T__:__:__.___";
+    text[6] = between;
+    for (place, number) in [(1, month), (4, day), (7, hour), (10, minute), (13, second)] {
+        text[place..place + 2].copy_from_slice(&two_digits(u64::from(number)));
     }
-    out.push(b'.');
-    push_digits(out, u64::from(at.subsec_millis()), 3);
+    let millis = u64::from(at.subsec_millis());
+    text[16] = b'0' + (millis / 100) as u8;
+    text[17..].copy_from_slice(&two_digits(millis));
+    out.extend_from_slice(&text);
 }
 
 /// Appends the letters of `rest` up to the first that is not printable ASCII or not `plain`, takes

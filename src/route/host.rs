@@ -9,8 +9,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// every host.
 pub fn normalize(authority: &[u8], out: &mut Vec<u8>) {
     out.clear();
-    if let Some(close) = authority.iter().position(|byte| *byte == b']') {
-        let (address, _) = authority.split_at(close + 1);
+    let end = authority.iter().position(|byte| matches!(byte, b':' | b']'));
+    let (name, rest) = authority.split_at(end.unwrap_or(authority.len()));
+    if let Some(close) = rest.iter().position(|byte| *byte == b']') {
+        let (address, _) = authority.split_at(name.len() + close + 1);
         match ipv6(address) {
             // A Vec takes every byte.
             Some(address) => drop(write!(out, "[{address}]")),
@@ -18,9 +20,8 @@ pub fn normalize(authority: &[u8], out: &mut Vec<u8>) {
         }
         return;
     }
-    let name = authority.split(|byte| *byte == b':').next().unwrap_or_default();
-    let name = name.strip_suffix(b".").unwrap_or(name);
-    out.extend(name.iter().map(u8::to_ascii_lowercase));
+    out.extend_from_slice(name.strip_suffix(b".").unwrap_or(name));
+    out.make_ascii_lowercase();
 }
 
 /// Whether a normalized host is an address or `localhost`: names that belong to no site and to every

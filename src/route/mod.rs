@@ -22,6 +22,7 @@ pub mod headers;
 pub mod host;
 pub mod local;
 pub mod path;
+mod quick;
 pub mod redirect;
 pub mod secure;
 pub mod table;

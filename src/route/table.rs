@@ -8,17 +8,18 @@
 use super::headers::Headers;
 use super::host::{self, HostPattern};
 use super::path::Pattern;
+use super::quick::QuickMap;
 use super::trie::{Trie, Walk};
 use crate::contract::route::{Methods, RouteAction, RouteRule};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Every rule of a configuration, compiled.
 #[derive(Debug, Default)]
 pub struct Table {
     sites: Vec<Site>,
-    exact: HashMap<Box<[u8]>, usize>,
+    exact: QuickMap,
     /// By the name behind `*.`.
-    wildcard: HashMap<Box<[u8]>, usize>,
+    wildcard: QuickMap,
     any: Option<usize>,
     /// What each rule takes, by its index.
     takes: Vec<Takes>,

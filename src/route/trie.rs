@@ -1,7 +1,7 @@
 //! The path patterns of one host as a trie of segments.
 
 use super::path::{self, Pattern, Segment};
-use std::collections::HashMap;
+use super::quick::QuickMap;
 
 /// Patterns, each with the rules that carry it.
 #[derive(Debug, Default)]
@@ -13,7 +13,7 @@ pub struct Trie {
 /// What the segments so far lead to.
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<Box<[u8]>, usize>,
+    literals: QuickMap,
     /// No literal is longer: what is, need not be looked up.
     longest: usize,
     star: Option<usize>,

@@ -24,7 +24,8 @@ fn websockets_by_the_hundred_cost_no_threads() {
     sockets[1].send(BINARY, &large);
     assert!(sockets[1].hear().payload == large, "a large one");
     assert_eq!(threads(), threads_before);
-    assert!(processes::descriptor_count(shim) >= before + 2 * SOCKETS);
+    // Of those before, some may have been on their way out.
+    assert!(processes::descriptor_count(shim) >= 2 * SOCKETS);
     sockets[0].close(1000, "");
     assert_eq!(sockets[0].hear_close().0, 1000);
     // One each way: that is said, and that is not.

@@ -337,8 +337,8 @@ fn requests_that_look_alike_are_told_apart() {
     let mut ask = |target: &str, host: &str, (id, from, time): (&str, &str, u32), last: &str| {
         let body = if last.contains("Length") { "body" } else { "" };
         let request = format!(
-            "POST {target}?{names} HTTP/1.1\r\nHost: {host}\r\nA: 1\r\nX-Request-Id: {id}\r\n\
-             X-Forwarded-For: {from}\r\nX-Request-Start: t={time}\r\n{last}\r\n{body}"
+            "POST {target}?{names} HTTP/1.1\r\nHost: {host}\r\nA: 1\r\nX-Forwarded-For: {from}\r\n\
+             X-Request-Id: {id}\r\nX-Request-Start: t={time}\r\n{last}\r\n{body}"
         );
         ask(&mut stream, request.as_bytes()).text().to_owned()
     };
@@ -364,14 +364,79 @@ fn requests_that_look_alike_are_told_apart() {
             }
         }
     }
+    // In another order, and only in what is no part of the head.
+    let (id, time) = ("X-Request-Id: i\r\n", "X-Request-Start: t=5\r\n");
+    let said = "HTTP_HOST='a'\nHTTP_X_REQUEST_ID='i'\nHTTP_X_REQUEST_START='t=5'\n\
+                REMOTE_ADDR='127.0.0.1'\nHTTP_A='1'\nCONTENT_LENGTH=None\nX=None";
+    let unsaid =
+        said.replace("'i'", "None").replace("'t=5'", "None").replace("=None\nX", "='41'\nX");
+    for _ in 0..2 {
+        let head = format!("GET /environ?{names} HTTP/1.1\r\nHost: a\r\n");
+        for fields in [
+            format!("A: 1\r\n{id}{time}"),
+            format!("{time}{id}A: 1\r\n"),
+            format!("{id}A: 1\r\n{time}"),
+        ] {
+            stream.write_all(format!("{head}{fields}\r\n").as_bytes()).unwrap();
+            assert_eq!(read_reply(&mut stream, false).text(), said, "{fields}");
+        }
+        let last =
+            format!("A: 1\r\nContent-Length: {}\r\n\r\n\r\n{id}{time}", id.len() + time.len() + 2);
+        stream.write_all(format!("{head}{last}").as_bytes()).unwrap();
+        assert_eq!(read_reply(&mut stream, false).text(), unsaid);
+    }
+    let mut ask = |target: &str, host: &str, number: u32| {
+        let request = format!(
+            "GET {target}?{names} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 192.0.2.1\r\n\
+             X-Request-Id: i\r\nX-Request-Start: t={number}\r\n\r\n"
+        );
+        crate::harness::ask(&mut stream, request.as_bytes()).text().to_owned()
+    };
     // More of them than are remembered.
     for number in 0..1500 {
         let host = format!("h{number}");
-        let said = ask(&format!("/environ/{number}"), &host, ("i", "192.0.2.1", number), "");
+        let said = ask(&format!("/environ/{number}"), &host, number);
         assert!(said.starts_with(&format!("HTTP_HOST='{host}'\n")), "{said}");
         assert!(said.contains(&format!("'t={number}'")), "{said}");
     }
     shim.stop();
+}
+
+/// While one connection is in use the worker waits for that one alone.
+#[test]
+fn one_connection_in_use_keeps_nobody_waiting() {
+    let mut shim = joined(1);
+    let mut first = shim.connect();
+    for _ in 0..4 {
+        for _ in 0..100 {
+            assert_eq!(ask(&mut first, get("/fields").as_bytes()).text(), "ab");
+        }
+        // Another comes in the middle of that, and leaves again.
+        let mut second = shim.connect();
+        assert_eq!(ask(&mut second, get("/fields").as_bytes()).text(), "ab");
+        assert_eq!(ask(&mut first, get("/fields").as_bytes()).text(), "ab");
+        assert_eq!(ask(&mut second, get("/lazy").as_bytes()).text(), "lazy");
+    }
+    // A body may take longer than is waited for the next request.
+    let head = "POST /size_of_body HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n";
+    for piece in [head, "01", "2345", "6789ab"] {
+        first.write_all(piece.as_bytes()).unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(read_reply(&mut first, false).text(), "2 97");
+    // A head in pieces, too.
+    for piece in ["GET /fields HT", "TP/1.1\r\nHost: a\r", "\n\r\n"] {
+        first.write_all(piece.as_bytes()).unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(read_reply(&mut first, false).text(), "ab");
+    for _ in 0..100 {
+        assert_eq!(ask(&mut first, get("/fields").as_bytes()).text(), "ab");
+    }
+    shim.signal(Signal::SIGTERM);
+    shim.verb().accept();
+    assert_eq!(shim.exit().code(), Some(0));
+    shim.assert_nothing_left();
 }
 
 #[test]

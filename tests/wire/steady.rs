@@ -114,6 +114,37 @@ fn an_exchange_allocates_nothing_once_the_loop_is_warm() {
 }
 
 #[test]
+fn an_answer_of_the_edge_allocates_nothing_however_its_request_is_read() {
+    let (mut head, limits, mut date) = (RequestHead::new(), Limits::default(), DateCache::new());
+    let mut out = Vec::new();
+    let mut answer = |text: &[u8], now| {
+        out.clear();
+        let mut server = Server::new();
+        let read = server.read(text, &mut head, &limits);
+        assert_eq!(read, Ok(Read::Head { consumed: text.len() }));
+        assert_eq!(server.read(b"", &mut head, &limits), Ok(Read::End { consumed: 0 }));
+        let mut fields = server.respond(200, b"", ResponseLength::Known(2), &mut out);
+        fields.server();
+        fields.raw(date.line(now));
+        fields.field(b"X-Request-Id", b"req-0123456789ab");
+        fields.finish();
+        server.body(b"ok", &mut out);
+        assert_eq!(server.end(&mut out), After::KeepAlive);
+    };
+    // The second one is not of the usual shape: its target is not ASCII.
+    let texts = ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n"];
+    for text in texts {
+        answer(text.as_bytes(), UnixMillis(0));
+        let counted = allocation_counter::measure(|| {
+            for turn in 0..100 {
+                answer(text.as_bytes(), UnixMillis(turn * 700));
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{text}");
+    }
+}
+
+#[test]
 fn a_refusal_allocates_nothing_either() {
     let mut head = RequestHead::new();
     let limits = Limits::default();

@@ -77,6 +77,53 @@ pub(crate) fn drop_capabilities() -> Result<(), Errno> {
     Errno::result(set).map(drop)
 }
 
+/// Gives back the pages of program text and constants that were needed so far: whatever only a start needs
+/// is not counted as this process's memory any more. What is needed again comes back from the page
+/// cache by a fault each, so call it when a start is over. Breakpoints that a debugger has put into the text
+/// go with it.
+pub fn release_text() {
+    unsafe extern "C" fn release(
+        info: *mut libc::dl_phdr_info,
+        _size: libc::size_t,
+        _data: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: the loader hands out a description that is whole for as long as this function runs.
+        let (info, name) = unsafe { (&*info, (*info).dlpi_name) };
+        // SAFETY: a name is null or a string of the loader's.
+        let name = (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) });
+        // The program itself has no name; what is no file, as the kernel's own page, has one without
+        // a directory.
+        if name.is_some_and(|name| !name.is_empty() && !name.to_bytes().contains(&b'/')) {
+            return 0;
+        }
+        if info.dlpi_phdr.is_null() {
+            return 0;
+        }
+        // SAFETY: so many of them stand there.
+        let segments =
+            unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+        let is_constant =
+            |flags: u32| flags & libc::PF_W == 0 && flags & (libc::PF_R | libc::PF_X) != 0;
+        for segment in segments {
+            if segment.p_type == libc::PT_LOAD && is_constant(segment.p_flags) {
+                let begin = info.dlpi_addr as usize + segment.p_vaddr as usize;
+                let page = begin & !(PAGE_BYTES - 1);
+                let length = begin - page + segment.p_memsz as usize;
+                // SAFETY: the mapping is one of a file and was never writable, so each of its pages is
+                // what the file says, before and after. The loader neither adds nor removes mappings
+                // while it calls us.
+                unsafe { libc::madvise(page as *mut libc::c_void, length, libc::MADV_DONTNEED) };
+            }
+        }
+        0
+    }
+    // SAFETY: the function has the type that is asked for, and needs no data.
+    unsafe { libc::dl_iterate_phdr(Some(release), std::ptr::null_mut()) };
+}
+
+/// A page has this many bytes or a multiple of it: segments begin at such a one.
+const PAGE_BYTES: usize = 4096;
+
 /// What to exec, and what the new process shall inherit.
 pub(crate) struct Spawn<'a> {
     /// The program's file.

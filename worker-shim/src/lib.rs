@@ -46,6 +46,7 @@ mod shim;
 mod spec;
 mod status;
 
+pub use boot::release_text;
 pub use builtin::NAMES as BUILTINS;
 pub use request::Request;
 pub use response::{Response, Writer};

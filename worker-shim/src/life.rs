@@ -15,6 +15,7 @@
 //! However it ends, no descendant is left.
 
 use crate::adapters::node;
+use crate::boot::release_text;
 use crate::drain::{Family, Fate};
 use crate::join::{Control, Reply};
 use crate::ready::Prober;
@@ -241,6 +242,8 @@ impl Life<'_> {
         match self.control.turn() {
             Some(Reply::Accepted) => {
                 self.reporter.close();
+                // From here on it waits, mostly.
+                release_text();
                 Ok(if leave { self.leave(Phase::Serving, now) } else { Phase::Serving })
             }
             Some(Reply::Refused(why)) => {

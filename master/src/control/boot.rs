@@ -51,6 +51,7 @@ use crate::shared::stats::Stats;
 use crate::shared::tls::Tls;
 use crate::shared::upstreams::prepare;
 use crate::sys::listen::{self, ListenError};
+use crate::sys::memory;
 use crate::sys::outlet::Outlet;
 use crate::sys::proc::{raise_nofile, set_child_subreaper};
 use crate::sys::random::random;
@@ -76,6 +77,7 @@ use std::sync::Arc;
 /// # Errors
 /// The first step that failed. Nothing is left behind.
 pub fn boot(settings: Settings) -> Result<Master, StartError> {
+    memory::settle();
     let clock = Clock::new();
     let step = |what: &'static str| move |error: io::Error| StartError::system(what, &error);
     ignore_sigpipe().map_err(step("signals"))?;

@@ -44,6 +44,7 @@ use crate::reactor::mailbox::Receiver;
 use crate::shared::Shared;
 use crate::shared::draft::DraftId;
 use crate::shared::mail::ControlMessage;
+use crate::sys::memory;
 use crate::sys::proc::thread_time;
 use crate::sys::signals::Signals;
 use mio::{Events, Poll};
@@ -442,6 +443,9 @@ impl Master {
             urls: active.config.urls(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
+        // Reading the command line, preparing, starting: none of it comes again.
+        memory::release_text();
+        memory::trim();
     }
 
     /// The init system has heard that the server is ready.

@@ -430,7 +430,7 @@ impl Edge {
             return;
         }
         let mut address = AddressText::default();
-        let peer = record.peer.or_else(|| self.fronts.get(front).map(|front| front.peer.ip()));
+        let peer = record.peer.or_else(|| self.fronts.get(front).map(|front| front.peer().ip()));
         let access = Access {
             at: self.clock.wall(),
             request_id: id.as_bytes(),

@@ -99,7 +99,7 @@ impl Edge {
         own_names.push(SERVER_NAME.to_owned());
         own_names.extend_from_slice(&active.config.edge.dashboard.hosts);
         let scheme = front.client(head, buf, active).scheme;
-        is_local(head, buf, front.peer.ip(), scheme, &own_names)
+        is_local(head, buf, front.peer().ip(), scheme, &own_names)
     }
 
     fn builtin(&self, head: &RequestHead, buf: &[u8]) -> Option<Builtin> {

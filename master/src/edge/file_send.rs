@@ -261,7 +261,7 @@ impl Edge {
         let id = self.request_id(ask.head, ask.buf);
         let mut record = Record::default();
         record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
-        record.peer = self.fronts.get(ask.key).map(|front| front.peer.ip());
+        record.peer = self.fronts.get(ask.key).map(|front| front.peer().ip());
         self.note_file(ask, &mut record);
         let changes = ask.snapshot.table.headers().response(ask.changes);
         let refusal = Refusal {
@@ -280,7 +280,7 @@ impl Edge {
         record.clear();
         record.status = answer.status();
         record.began = ask.began;
-        record.peer = self.fronts.get(ask.key).map(|front| front.peer.ip());
+        record.peer = self.fronts.get(ask.key).map(|front| front.peer().ip());
         record.begin(ask.head, ask.buf, ask.began, self.clock.wall());
         self.note_file(ask, record);
         let media_type = match answer {

@@ -40,8 +40,6 @@ use std::ops::ControlFlow;
 /// One client connection. An idle one holds no buffer.
 pub(super) struct Front {
     pub(super) transport: Transport,
-    /// Who is at the other end: who connected, or whom its PROXY header names.
-    pub(super) peer: SocketAddr,
     pub(super) entry: Entry,
     /// It came by a listener for the operator.
     pub(super) is_admin: bool,
@@ -58,7 +56,8 @@ pub(super) struct Front {
     /// The same, where WebSocket is spoken.
     pub(super) speaker: Option<Speaker>,
     pub(super) deadlines: Deadlines,
-    armed: Option<rip::time::Instant>,
+    /// When its timer goes off; [`UNARMED`] where there is none.
+    armed: rip::time::Instant,
     ending: Ending,
     /// The kernel may hold bytes for us.
     pub(super) readable: bool,
@@ -77,7 +76,7 @@ pub(super) struct Front {
 enum Ending {
     Open,
     Flushing { linger: bool },
-    Lingering { thrown_away_bytes: usize },
+    Lingering { thrown_away_bytes: u32 },
 }
 
 /// What a connection carries.
@@ -89,6 +88,11 @@ struct Work {
 }
 
 impl Front {
+    /// Who is at the other end: who connected, or whom its PROXY header names.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.connection.peer.unwrap_or(NOBODY)
+    }
+
     fn take_work(&mut self) -> Work {
         Work {
             exchange: self.exchange.take(),
@@ -150,7 +154,6 @@ impl Edge {
         }
         let key = self.fronts.insert(Front {
             transport,
-            peer,
             entry,
             is_admin,
             counted,
@@ -162,7 +165,7 @@ impl Edge {
             file: None,
             speaker: None,
             deadlines: Deadlines::default(),
-            armed: None,
+            armed: UNARMED,
             ending: Ending::Open,
             // Most clients have asked by now; one that also leaves at once is never registered.
             readable: true,
@@ -361,9 +364,10 @@ impl Edge {
                 Ending::Open => {}
                 Ending::Flushing { .. } => return false,
                 Ending::Lingering { thrown_away_bytes } => {
-                    *thrown_away_bytes += input.len();
+                    let more = u32::try_from(input.len()).unwrap_or(u32::MAX);
+                    *thrown_away_bytes = thrown_away_bytes.saturating_add(more);
                     input.consume(input.len());
-                    if *thrown_away_bytes > limits::LINGER_BYTES {
+                    if *thrown_away_bytes as usize > limits::LINGER_BYTES {
                         self.close_front(key);
                         return false;
                     }
@@ -602,8 +606,8 @@ impl Edge {
     pub(super) fn front_deadline(&mut self, key: Key, phase: Phase, at: rip::time::Instant) {
         let Some(front) = self.fronts.get_mut(key) else { return };
         front.deadlines.set(phase, at);
-        if front.armed.is_none_or(|armed| at < armed) {
-            front.armed = Some(at);
+        if at < front.armed {
+            front.armed = at;
             self.wheel.schedule(Timer::Front(key), at);
         }
     }
@@ -612,19 +616,19 @@ impl Edge {
     pub(super) fn front_timer(&mut self, key: Key) {
         let now = self.clock.now();
         let Some(front) = self.fronts.get_mut(key) else { return };
-        if front.armed.is_some_and(|armed| armed > now) {
+        if front.armed > now {
             return;
         }
-        front.armed = None;
+        front.armed = UNARMED;
         if let Some(phase) = front.deadlines.expired(now) {
             front.deadlines.clear(phase);
             self.phase_over(key, phase);
         }
         let Some(front) = self.fronts.get_mut(key) else { return };
-        if front.armed.is_none()
+        if front.armed == UNARMED
             && let Some(at) = front.deadlines.next()
         {
-            front.armed = Some(at);
+            front.armed = at;
             self.wheel.schedule(Timer::Front(key), at);
         }
     }
@@ -751,6 +755,11 @@ impl Edge {
     }
 }
 
+/// Later than any moment that comes.
+const UNARMED: rip::time::Instant = rip::time::Instant::from_nanos(u64::MAX);
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+// One per client, among them many idle ones.
+const _: () = assert!(size_of::<Front>() <= 304);
 /// Bytes read from one client before the others get their turn.
 const BYTES_PER_GO: usize = 256 * 1024;
 /// A read that brought nothing to the surface counts as one of so many bytes.

@@ -57,7 +57,7 @@ impl Edge {
     ) {
         self.hellos_left = self.hellos_left.saturating_sub(u32::from(awaited_hello));
         let Some(front) = self.fronts.get(key) else { return };
-        log::debug!("TLS with {} failed: {error}", front.peer);
+        log::debug!("TLS with {} failed: {error}", front.peer());
         let reason = if was_handshaking { reason(error) } else { Reason::TlsBroken };
         self.shard().add(Counter::Refusal(reason), 1);
         self.end_with_alert(key);

@@ -45,7 +45,7 @@ impl Front {
         snapshot: &Snapshot,
     ) -> Client<'b> {
         let scheme = if self.is_secure() { Scheme::Https } else { Scheme::Http };
-        Client::of(head, buf, self.peer.ip(), scheme, &snapshot.trusted)
+        Client::of(head, buf, self.peer().ip(), scheme, &snapshot.trusted)
     }
 }
 
@@ -57,7 +57,7 @@ impl Edge {
         head: Option<(&RequestHead, &[u8])>,
     ) -> Option<IpAddr> {
         let front = self.fronts.get(front)?;
-        let Some((head, buf)) = head else { return Some(front.peer.ip()) };
+        let Some((head, buf)) = head else { return Some(front.peer().ip()) };
         Some(front.client(head, buf, self.snapshots.active()).ip)
     }
 
@@ -87,7 +87,6 @@ impl Edge {
         let Some(front) = self.fronts.get_mut(key) else { return ControlFlow::Break(false) };
         front.entry = Entry::Proxied;
         if let Source::Client { from, .. } = source {
-            front.peer = from;
             front.connection.peer = Some(from);
         }
         if front.transport.is_tls() {
@@ -105,7 +104,7 @@ impl Edge {
     /// Closes a connection that did not begin as it has to.
     pub(super) fn close_without_header(&mut self, key: Key, what: &str) {
         let Some(front) = self.fronts.get(key) else { return };
-        log::debug!("no PROXY header from {}: {what}", front.peer);
+        log::debug!("no PROXY header from {}: {what}", front.peer());
         self.shard().add(Counter::Refusal(Reason::ProxyHeader), 1);
         self.close_front(key);
     }

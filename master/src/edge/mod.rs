@@ -14,6 +14,7 @@ mod dashboard;
 mod dispatch;
 mod door;
 mod drain;
+mod ebb;
 mod edges;
 mod encoder;
 mod exchange;

@@ -129,7 +129,7 @@ impl Edge {
             buf,
             &ForwardRequest {
                 request_id: b"",
-                client_ip: address.of(front.peer.ip()),
+                client_ip: address.of(front.peer().ip()),
                 proto: client.scheme.as_str(),
                 proxied: client.is_proxied.then(|| fields::Proxied {
                     host: client.host,
@@ -172,7 +172,7 @@ impl Edge {
             if errand.upstream.is_some() { Handler::Upstream } else { Handler::App };
 
         let (mut address, mut client_address) = (AddressText::default(), AddressText::default());
-        let peer = address.of(front.peer.ip());
+        let peer = address.of(front.peer().ip());
         self.collect_changes(errand.rule, &mut exchange.changes);
         self.note_rule(&mut exchange.record, Some(errand.rule));
         let active = self.snapshots.active();

@@ -6,6 +6,7 @@
 use super::acceptor::Acceptor;
 use super::compress::Compressor;
 use super::drain::Drain;
+use super::ebb::Ebb;
 use super::exchange::{Exchange, Record};
 use super::file_search::Files;
 use super::front::Front;
@@ -72,6 +73,8 @@ pub(super) enum Timer {
     Accept,
     /// Live streams need a sign of life.
     Heartbeat,
+    /// Many clients have left.
+    Ebb,
 }
 
 /// One loop.
@@ -102,6 +105,7 @@ pub(super) struct Edge {
     pub(super) accept_starved: bool,
     pub(super) drain: Option<Drain>,
     pub(super) live: LiveStreams,
+    pub(super) ebb: Ebb,
     /// Clients that speak WebSocket.
     pub(super) sockets: Sockets,
     /// Durable sessions.
@@ -184,6 +188,7 @@ impl Edge {
             accept_starved: false,
             drain: None,
             live: LiveStreams::default(),
+            ebb: Ebb::default(),
             sockets: Sockets::default(),
             sessions: LoopSessions::default(),
             checks: Checks::default(),
@@ -269,6 +274,7 @@ impl Edge {
                 self.accept();
             }
             self.look_whether_drained();
+            self.watch_ebb();
             self.hand_over();
             if let Some(computed) = computed {
                 self.tell_long_turn(computed);
@@ -381,6 +387,7 @@ impl Edge {
                 self.watch_pauses(pool);
             }
             Timer::Heartbeat => self.heartbeat(),
+            Timer::Ebb => self.ebb_due(),
             Timer::Accept => {
                 self.accept_starved = false;
                 self.accept();

@@ -4,12 +4,14 @@
 use rip::limits::BLOCK_BYTES;
 use std::io::{self, Read};
 
-/// Bytes that were read and not yet consumed. An empty one made by `default` holds no memory.
+/// Bytes that were read and not yet consumed, less than 4 GiB. An empty one made by `default` holds no
+/// memory.
 #[derive(Debug, Default)]
 pub struct Buffer {
     block: Box<[u8]>,
-    start: usize,
-    end: usize,
+    // Short, because each idle connection has a place for one of these.
+    start: u32,
+    end: u32,
 }
 
 impl Buffer {
@@ -20,17 +22,18 @@ impl Buffer {
 
     /// What was read and not consumed.
     pub fn filled(&self) -> &[u8] {
-        &self.block[self.start..self.end]
+        &self.block[self.start()..self.end()]
     }
 
     /// The same, to be changed in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
-        &mut self.block[self.start..self.end]
+        let pending = self.start()..self.end();
+        &mut self.block[pending]
     }
 
     /// How many bytes are pending.
     pub fn len(&self) -> usize {
-        self.end - self.start
+        self.end() - self.start()
     }
 
     /// Whether none is.
@@ -45,7 +48,8 @@ impl Buffer {
 
     /// The first `count` bytes are done with (all of them when there are fewer).
     pub fn consume(&mut self, count: usize) {
-        self.start += count.min(self.len());
+        // What is pending is no more than fits.
+        self.start += count.min(self.len()) as u32;
         if self.is_empty() {
             (self.start, self.end) = (0, 0);
         }
@@ -54,20 +58,21 @@ impl Buffer {
     /// Room to read into; what is pending moves to the front when the room behind it is small.
     /// Empty only when the buffer is full: consume or [`Buffer::grow`].
     pub fn space(&mut self) -> &mut [u8] {
-        let behind = self.block.len() - self.end;
+        let behind = self.block.len() - self.end();
         // Moving costs the pending bytes; it is worth it when it gains as many, or when there is
         // no other room.
         if self.start > 0
-            && (behind == 0 || behind < self.block.len() / 4 && self.start >= self.len())
+            && (behind == 0 || behind < self.block.len() / 4 && self.start() >= self.len())
         {
             self.compact();
         }
-        &mut self.block[self.end..]
+        let end = self.end();
+        &mut self.block[end..]
     }
 
     /// `count` bytes were read into [`Buffer::space`].
     pub fn filled_by(&mut self, count: usize) {
-        self.end = (self.end + count).min(self.block.len());
+        self.ends_at(self.end().saturating_add(count));
     }
 
     /// Reads once into the room there is; `Ok(0)` is the end of the stream, or a full buffer.
@@ -98,13 +103,14 @@ impl Buffer {
     /// Appends `bytes`, growing as needed: the caller bounds what it appends.
     pub fn push(&mut self, bytes: &[u8]) {
         self.reserve(bytes.len());
-        self.block[self.end..self.end + bytes.len()].copy_from_slice(bytes);
-        self.end += bytes.len();
+        let end = self.end();
+        self.block[end..end + bytes.len()].copy_from_slice(bytes);
+        self.ends_at(end + bytes.len());
     }
 
     /// Makes room for `count` bytes at least: the caller bounds what it asks for.
     pub fn reserve(&mut self, count: usize) {
-        if self.block.len() - self.end >= count {
+        if self.block.len() - self.end() >= count {
             return;
         }
         if self.block.len() - self.len() < count {
@@ -114,15 +120,27 @@ impl Buffer {
         }
     }
 
+    fn start(&self) -> usize {
+        self.start as usize
+    }
+
+    fn end(&self) -> usize {
+        self.end as usize
+    }
+
+    fn ends_at(&mut self, end: usize) {
+        self.end = u32::try_from(end.min(self.block.len())).unwrap_or(u32::MAX);
+    }
+
     fn compact(&mut self) {
-        self.block.copy_within(self.start..self.end, 0);
+        self.block.copy_within(self.start()..self.end(), 0);
         (self.start, self.end) = (0, self.end - self.start);
     }
 
     fn resize(&mut self, capacity_bytes: usize) {
         let mut larger = Self::with_capacity(capacity_bytes);
         larger.block[..self.len()].copy_from_slice(self.filled());
-        larger.end = self.len();
+        larger.ends_at(self.len());
         *self = larger;
     }
 }

@@ -92,6 +92,8 @@ pub struct Slab<T> {
     places: Vec<Place<T>>,
     first_free: u32,
     count: usize,
+    /// What a place that is new begins with: none that was dropped has had it.
+    first_generation: NonZeroU32,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,7 @@ enum Content<T> {
 impl<T> Slab<T> {
     /// An empty slab; nothing is allocated before the first entry.
     pub const fn new() -> Self {
-        Self { places: Vec::new(), first_free: NONE, count: 0 }
+        Self { places: Vec::new(), first_free: NONE, count: 0, first_generation: NonZeroU32::MIN }
     }
 
     /// Keeps `entry` and names it.
@@ -122,7 +124,7 @@ impl<T> Slab<T> {
         let index = self.first_free;
         let key = match self.places.get(index as usize) {
             Some(place) => Key { index, generation: place.generation },
-            None => Key { index: self.places.len() as u32, generation: NonZeroU32::MIN },
+            None => Key { index: self.places.len() as u32, generation: self.first_generation },
         };
         let content = Content::Full(make(key));
         match self.places.get_mut(index as usize) {
@@ -174,6 +176,23 @@ impl<T> Slab<T> {
         match content {
             Content::Full(entry) => Some(entry),
             Content::Free { .. } => None,
+        }
+    }
+
+    /// Gives back the memory behind the last entry, after many were removed. Keys stay what they are.
+    /// It takes a look at every place.
+    pub fn shrink(&mut self) {
+        while let Some(Place { generation, content: Content::Free { .. } }) = self.places.last() {
+            self.first_generation = self.first_generation.max(*generation);
+            self.places.pop();
+        }
+        self.places.shrink_to_fit();
+        // The first place is used next, so that the last ones can go another time.
+        self.first_free = NONE;
+        for (index, place) in self.places.iter_mut().enumerate().rev() {
+            if let Content::Free { next } = &mut place.content {
+                *next = std::mem::replace(&mut self.first_free, index as u32);
+            }
         }
     }
 
@@ -280,6 +299,23 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_that_has_left_holds_no_memory_and_is_not_mistaken_for_the_next() {
+        let mut slab = Slab::new();
+        let crowd: Vec<Key> = (0..1000).map(|number| slab.insert(number)).collect();
+        let (stays, leave) = crowd.split_at(10);
+        for &key in leave.iter().chain(&stays[..3]) {
+            slab.remove(key);
+        }
+        slab.shrink();
+        assert!(slab.places.capacity() < 20);
+        assert!(stays[3..].iter().all(|key| slab.contains(*key)));
+        let next: Vec<Key> = (0..1000).map(|number| slab.insert(number)).collect();
+        assert_eq!(next[0].index(), 0, "the first free place is used first");
+        assert!(leave.iter().all(|key| !slab.contains(*key)));
+        assert!(next.iter().all(|key| slab.contains(*key)));
+    }
+
+    #[test]
     fn it_behaves_as_a_map_does() {
         for seed in 0..16 {
             let mut entropy = Xoshiro::new(seed);
@@ -288,6 +324,8 @@ mod tests {
             for step in 0..2000_u32 {
                 if entropy.below(5) < 3 {
                     map.insert(slab.insert(step), step);
+                } else if entropy.below(50) == 0 {
+                    slab.shrink();
                 } else if let Some(&key) = map.keys().nth(entropy.below(8) as usize) {
                     assert_eq!(slab.remove(key), map.remove(&key));
                     dead.push(key);

@@ -20,7 +20,7 @@ use super::buffers::Buffer;
 use crate::sys::socket::Direct;
 use mio::net::TcpStream;
 use rip::limits::BLOCK_BYTES;
-use rip::observe::note::TlsFacts;
+use rip::observe::note::{Suite, TlsFacts};
 use rustls::server::{Acceptor, ClientHello, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
@@ -159,10 +159,9 @@ impl TlsStream {
     /// How it is sealed; `None` while that is not settled.
     pub fn facts(&self) -> Option<TlsFacts> {
         let session = self.session.as_ref()?;
-        let suite = session.negotiated_cipher_suite();
         Some(TlsFacts {
             version: session.protocol_version()?.into(),
-            suite: suite.and_then(|suite| suite.suite().as_str()).unwrap_or_default(),
+            suite: Suite(session.negotiated_cipher_suite()?.suite().into()),
             resumed: self.is_resumed(),
         })
     }

@@ -107,7 +107,8 @@ impl<T: Copy> Wheel<T> {
 
     fn empty_slot(&mut self, level: usize, slot: usize, out: &mut Vec<T>) {
         let mut entries = self.levels[level].take(slot);
-        for (entry, tick) in entries.drain(..) {
+        for (entry, halves) in entries.drain(..) {
+            let tick = joined(halves);
             if tick <= self.tick {
                 out.push(entry);
             } else {
@@ -134,7 +135,8 @@ impl<T: Copy> Wheel<T> {
 struct Level<T> {
     /// One bit per slot that holds something.
     occupied: u64,
-    slots: [Vec<(T, u64)>; SLOT_COUNT as usize],
+    /// Entries and their ticks, these in halves: with most of `T` a whole one costs 4 bytes more.
+    slots: [Vec<(T, [u32; 2])>; SLOT_COUNT as usize],
 }
 
 impl<T: Copy> Level<T> {
@@ -143,21 +145,29 @@ impl<T: Copy> Level<T> {
     }
 
     fn push(&mut self, slot: usize, entry: T, tick: u64) {
-        self.slots[slot].push((entry, tick));
+        self.slots[slot].push((entry, halves(tick)));
         self.occupied |= 1 << slot;
     }
 
-    fn take(&mut self, slot: usize) -> Vec<(T, u64)> {
+    fn take(&mut self, slot: usize) -> Vec<(T, [u32; 2])> {
         self.occupied &= !(1 << slot);
         std::mem::take(&mut self.slots[slot])
     }
 
     /// A small allocation stays with its slot; a crowd's is given back to the system.
-    fn give_back(&mut self, slot: usize, empty: Vec<(T, u64)>) {
+    fn give_back(&mut self, slot: usize, empty: Vec<(T, [u32; 2])>) {
         if self.slots[slot].capacity() == 0 && empty.capacity() <= KEPT_ENTRY_COUNT {
             self.slots[slot] = empty;
         }
     }
+}
+
+fn halves(tick: u64) -> [u32; 2] {
+    [(tick >> 32) as u32, tick as u32]
+}
+
+fn joined([high, low]: [u32; 2]) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
 }
 
 /// The level whose slots tell `tick` from `now`: the one that holds the highest differing bit.

@@ -5,12 +5,13 @@ use super::certs::Certs;
 use crate::reactor::tls_stream::Handshakes;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache,
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
+    ServerSessionMemoryCache,
 };
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CipherSuite, Error, ServerConfig};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What all loops serve HTTPS with.
 #[derive(Debug)]
@@ -24,10 +25,11 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// HTTPS without any certificate yet.
+    /// HTTPS without any certificate yet. Nothing is computed before there is one:
+    /// [`prepare_random`].
     ///
     /// # Errors
-    /// When the cryptography gives no random numbers.
+    /// When the cryptography has none of the protocol's versions.
     pub fn new() -> Result<Self, Error> {
         let certs = Arc::new(Certs::default());
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&certs) as _;
@@ -39,7 +41,7 @@ impl Tls {
             .with_cert_resolver(resolver);
         site.ignore_client_order = true;
         site.alpn_protocols = vec![b"http/1.1".to_vec()];
-        site.ticketer = Ticketer::new()?;
+        site.ticketer = Arc::new(Tickets::default());
         // Who takes no tickets resumes by number (TLS 1.2).
         site.session_storage = ServerSessionMemoryCache::new(SESSIONS);
         // A second ticket serves clients that open several connections at once; each costs a
@@ -61,6 +63,42 @@ impl Handshakes for Tls {
         let asked = hello.server_name().filter(|_| is_asked);
         let asked = asked.and_then(|name| self.challenges.alpn(name));
         asked.unwrap_or_else(|| Arc::clone(&self.site))
+    }
+}
+
+/// Makes the cryptography's random numbers ready. The first of a process takes it 20 ms and more: that
+/// is for a thread that may wait, before there are handshakes, and not for a server without HTTPS.
+pub fn prepare_random() {
+    // Who gets none now gets none in a handshake, which says so.
+    let _ = default_provider().secure_random.fill(&mut [0]);
+}
+
+/// Tickets that sessions are resumed with (RFC 5077, RFC 8446 §4.6.1), sealed with keys of this process
+/// that are made for the first of them. Where they cannot be made nothing is resumed.
+#[derive(Debug, Default)]
+struct Tickets(OnceLock<Option<Arc<dyn ProducesTickets>>>);
+
+impl Tickets {
+    fn sealed(&self) -> Option<&dyn ProducesTickets> {
+        self.0.get_or_init(|| Ticketer::new().ok()).as_deref()
+    }
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        self.sealed().is_some_and(ProducesTickets::enabled)
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.sealed().map_or(0, ProducesTickets::lifetime)
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.sealed()?.encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.sealed()?.decrypt(cipher)
     }
 }
 
@@ -147,3 +185,27 @@ fn is_preferred(suite: CipherSuite) -> bool {
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
 /// Sessions that clients without tickets can resume.
 const SESSIONS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rip::observe::note::Suite;
+
+    #[test]
+    fn every_suite_that_is_spoken_has_its_name() {
+        for suite in default_provider().cipher_suites {
+            let number = u16::from(suite.suite());
+            assert_eq!(Some(Suite(number).name()), suite.suite().as_str(), "{number:#x}");
+        }
+    }
+
+    #[test]
+    fn tickets_are_sealed_with_keys_that_nobody_had_to_make_before() {
+        let tickets = Tickets::default();
+        assert!(tickets.0.get().is_none());
+        let sealed = tickets.encrypt(b"session").expect("there are random numbers");
+        assert_eq!(tickets.decrypt(&sealed).as_deref(), Some(&b"session"[..]));
+        assert!(tickets.enabled() && tickets.lifetime() > 0);
+        assert_eq!(Tickets::default().decrypt(&sealed), None, "others have other keys");
+    }
+}

@@ -5,7 +5,7 @@
 //! system knows about processes ([`proc`], [`peer`], [`diag`]), locks ([`lock`]), listening ([`listen`],
 //! [`multicast`]), writing without waiting ([`outlet`]), terminals ([`terminal`]), handing descriptors
 //! over ([`scm`]), what changes below directories ([`watch`]) and on the way to a file ([`places`]),
-//! giving up rights ([`confine`], [`privilege`]), chance ([`random`]) and files that may not be left ([`beneath`]).
+//! giving up rights ([`confine`], [`privilege`]), giving back memory ([`memory`]), chance ([`random`]) and files that may not be left ([`beneath`]).
 
 pub mod beneath;
 pub mod child;
@@ -15,6 +15,7 @@ pub mod fd;
 pub mod inherited;
 pub mod listen;
 pub mod lock;
+pub mod memory;
 pub mod multicast;
 pub mod outlet;
 pub mod peer;

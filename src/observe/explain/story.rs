@@ -226,7 +226,7 @@ impl Story {
             connection_request: connection.request,
             tls: connection.tls.map(|tls| Tls {
                 version: tls_version(tls.version),
-                suite: tls.suite.to_owned(),
+                suite: tls.suite.name().to_owned(),
                 resumed: tls.resumed,
                 sni: some(note.sni()),
             }),
@@ -492,7 +492,7 @@ mod tests {
     use crate::contract::event::Event;
     use crate::ids::AppId;
     use crate::observe::chronicle::Chronicle;
-    use crate::observe::note::{Connection, Entry, TlsFacts, Trail, TryEnd};
+    use crate::observe::note::{Connection, Entry, Suite, TlsFacts, Trail, TryEnd};
 
     #[test]
     fn a_story_is_told_to_people_and_comes_back_from_json() {
@@ -505,7 +505,7 @@ mod tests {
         let (status, expected) = ("exited 7".to_owned(), false);
         let exit = Event::WorkerExit { app, worker_id, pid: 11, status, expected, stderr };
         chronicle.hear(&exit, UnixMillis(1_000_100));
-        let tls = TlsFacts { version: 0x0304, suite: "TLS13_AES_128_GCM_SHA256", resumed: true };
+        let tls = TlsFacts { version: 0x0304, suite: Suite(0x1301), resumed: true };
         let mut trail = Trail {
             connection: Connection {
                 peer: "192.0.2.7:40312".parse().ok(),

@@ -28,6 +28,7 @@ use crate::reactor::mailbox::Sender;
 use crate::shared::cert_files;
 use crate::shared::certs::{CertSet, CertSources, Certs, StagedCerts};
 use crate::shared::mail::{CertTicket, ControlMessage};
+use crate::shared::tls::prepare_random;
 use gather::{Gathered, Gatherer};
 use mio::{Poll, Token, Waker};
 use rip::contract::attempt::AttemptCode;
@@ -133,6 +134,9 @@ impl CertKeeper {
     /// # Errors
     /// Those of [`Self::load`].
     pub fn stage(&self, config: &Config) -> Result<StagedCerts, Failure> {
+        if !config.edge.https.is_empty() {
+            prepare_random();
+        }
         let sources = CertSources::of(config);
         let live = self.desk.live.load();
         let mut reader = self.desk.reader();

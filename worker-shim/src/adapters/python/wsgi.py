@@ -4,7 +4,8 @@ As many threads as it is given requests at once, which is one unless somebody sa
 open keep-alive connections, none of which is ever closed first. Whoever connects has already checked
 the HTTP: what is read here is well formed, and anything else ends its connection.
 
-The common request costs one epoll_wait, one recv and one sendall, and no parsing of fields.
+The common request costs one recv and one sendall, where there are several connections an epoll_wait as
+well, and no parsing of fields.
 """
 
 import io
