@@ -1,5 +1,6 @@
 """Clients by the thousand, `load.rs`: all that come are there before the clock starts."""
 
+import json
 import os
 import subprocess
 
@@ -28,4 +29,4 @@ class Crowd(load.Crowd):
         said = self.process.stdout.readline()
         if not said:
             raise SystemExit("the clients gave up")
-        return load.json.loads(said)
+        return json.loads(said)

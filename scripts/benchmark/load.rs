@@ -16,8 +16,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-const USAGE: &str =
-    "usage: load PORT PATH CLIENTS SECONDS [--active N] [--body BYTES] [--paths N]";
+const USAGE: &str = "usage: load PORT PATH CLIENTS SECONDS [--active N] [--body BYTES] [--paths N]";
 const READ_BYTES: usize = 256 * 1024;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// An address has some 28 000 ports: clients are spread over several.
@@ -285,7 +284,8 @@ impl<'a> Load<'a> {
 
 fn connect(port: u16, number: usize) -> io::Result<TcpStream> {
     let address = u8::try_from(1 + number / CLIENTS_AN_ADDRESS).unwrap_or(u8::MAX);
-    let at = |address, port| SockAddr::from(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, address), port));
+    let at =
+        |address, port| SockAddr::from(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, address), port));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;

@@ -37,11 +37,11 @@ def main(words):
         try:
             samples, ledger, changes, shape = soak(server, options)
         finally:
-            ended = server.stop()
+            ended, said = server.stop(), server.last_words()
     wrong = ledger.wrong + [text for change in changes for text in change.wrong]
     if ended != 0:
-        wrong.append(f"the master ended with {ended}")
-    windows = [window for window in halves(samples, options.warm_up)]
+        wrong.append(f"the master ended with {ended}: {said}")
+    windows = list(halves(samples, options.warm_up))
     wrong += growth(windows)
     print(table(samples, windows, ledger, changes))
     if options.svg:

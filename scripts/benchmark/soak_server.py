@@ -97,6 +97,6 @@ site "*" {{
             self.process.kill()
             return self.process.wait()
 
-    def log(self):
+    def last_words(self):
         with open(os.path.join(self.directory, "rip-master.log"), encoding="utf-8", errors="replace") as file:
-            return file.read()
+            return file.read()[-500:]
