@@ -265,8 +265,8 @@ fn tag_of(id: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::note::{Suite, TryEnd};
     use super::super::note::tests::entry;
+    use super::super::note::{Suite, TryEnd};
     use super::*;
 
     /// Everything a note can say, in words.

@@ -86,7 +86,7 @@ pub fn cores() -> Vec<Core> {
         black_box(&mut out);
     }));
     for (name, request, answer) in [
-        ("a little request through a worker, all of it", SMALL, ANSWER),
+        ("a small request through a worker, all of it", SMALL, ANSWER),
         ("a browser's request through a worker, all of it", BROWSER, APP_ANSWER),
     ] {
         let (mut server, mut client) = (Server::new(), Client::new());
