@@ -70,6 +70,8 @@ fn a_stop_says_goodbye_to_who_idles_and_finishes_what_runs() {
     busy.send("/slow?sleep=1");
     server.wait_for_seen("/slow?sleep=1");
     let mut silent = TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+    // The first byte of a hello whose rest never comes.
+    silent.write_all(&[0x16]).unwrap();
     server.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(busy.answer().starts_with("HTTP/1.1 200 "));
     for client in [&mut idle, &mut busy] {
