@@ -57,6 +57,30 @@ pub struct EntityTag {
     is_weak: bool,
 }
 
+/// The decimal digits of `number`: formatting would cost as much as the rest of an answer's head.
+fn digits(mut number: u128, room: &mut [u8; NUMBER_BYTES]) -> &[u8] {
+    let mut at = NUMBER_BYTES;
+    // All but the times of other ages fit into a word, whose divisions are cheap.
+    while number > u64::MAX.into() && at > 0 {
+        at -= 1;
+        room[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    let mut number = number as u64;
+    while at > 0 {
+        at -= 1;
+        room[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    &room[at..]
+}
+
+/// The digits of the largest number.
+const NUMBER_BYTES: usize = 39;
+
 /// `W/`, two quotes, 29 and 20 digits, a sign, two hyphens, and the longest encoding.
 const TAG_BYTES: usize = 64;
 
@@ -65,14 +89,26 @@ impl EntityTag {
     pub fn new(modified: Modified, size: u64, encoding: Encoding, now: UnixMillis) -> Self {
         let mut text = [0; TAG_BYTES];
         let is_weak = !modified.is_settled(now);
-        let weak = if is_weak { "W/" } else { "" };
         let (hyphen, encoding) = match encoding {
             Encoding::Identity => ("", ""),
             encoding => ("-", encoding.token()),
         };
+        let (mut time, mut bytes) = ([0; NUMBER_BYTES], [0; NUMBER_BYTES]);
+        let nanos = modified.as_nanos();
+        let sign = if nanos < 0 { "-" } else { "" };
+        let parts = [
+            if is_weak { &b"W/\""[..] } else { b"\"" },
+            sign.as_bytes(),
+            digits(nanos.unsigned_abs(), &mut time),
+            b"-",
+            digits(size.into(), &mut bytes),
+            hyphen.as_bytes(),
+            encoding.as_bytes(),
+            b"\"",
+        ];
         let mut rest = &mut text[..];
         // It always fits; a tag that was cut off would match nothing.
-        let _ = write!(rest, "{weak}\"{}-{size}{hyphen}{encoding}\"", modified.as_nanos());
+        let _ = parts.into_iter().try_for_each(|part| rest.write_all(part));
         let length = TAG_BYTES - rest.len();
         Self { text, length: length as u8, is_weak }
     }

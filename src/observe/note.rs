@@ -484,28 +484,28 @@ pub(super) type TextEnds = [u16; PARTS];
 pub(super) fn push_texts(entry: &Entry<'_>, texts: &mut Vec<u8>) -> (TextEnds, bool) {
     let path = access::path_of(entry.target);
     let host = access::without_user(entry.host);
-    let parts: [(&[u8], usize); PARTS] = [
-        (entry.id, TEXT_BYTES),
-        (entry.method, 16),
-        (entry.app, 40),
-        (host, 64),
-        (entry.server, 40),
-        (entry.sni, 40),
-        (entry.mark, 32),
-        (path, TEXT_BYTES),
-    ];
-    let mut ends = TextEnds::default();
-    let (mut at, mut path_cut) = (0, false);
-    for ((text, most), end) in parts.into_iter().zip(&mut ends) {
-        let count = text.len().min(most).min(TEXT_BYTES - at);
+    texts.reserve(TEXT_BYTES);
+    let mut at = 0;
+    let mut put = |text: &[u8], most: usize| {
         // Most are empty.
-        if count > 0 {
+        if !text.is_empty() {
+            let count = text.len().min(most).min(TEXT_BYTES - at);
             texts.extend_from_slice(&text[..count]);
+            at += count;
         }
-        at += count;
-        *end = at as u16;
-        path_cut = count < text.len();
-    }
+        at as u16
+    };
+    let ends = [
+        put(entry.id, TEXT_BYTES),
+        put(entry.method, 16),
+        put(entry.app, 40),
+        put(host, 64),
+        put(entry.server, 40),
+        put(entry.sni, 40),
+        put(entry.mark, 32),
+        put(path, TEXT_BYTES),
+    ];
+    let path_cut = usize::from(ends[PARTS - 1] - ends[PARTS - 2]) < path.len();
     (ends, path_cut)
 }
 

@@ -79,8 +79,8 @@ pub(crate) fn drop_capabilities() -> Result<(), Errno> {
 
 /// Gives back the pages of program text and constants that were needed so far: whatever only a start needs
 /// is not counted as this process's memory any more. What is needed again comes back from the page
-/// cache by a fault each, so call it when a start is over. Breakpoints that a debugger has put into the text
-/// go with it.
+/// cache by a fault each, so call it when a start is over. Breakpoints and probes that were put into the text
+/// before go with it.
 pub fn release_text() {
     unsafe extern "C" fn release(
         info: *mut libc::dl_phdr_info,
@@ -91,9 +91,8 @@ pub fn release_text() {
         let (info, name) = unsafe { (&*info, (*info).dlpi_name) };
         // SAFETY: a name is null or a string of the loader's.
         let name = (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) });
-        // The program itself has no name; what is no file, as the kernel's own page, has one without
-        // a directory.
-        if name.is_some_and(|name| !name.is_empty() && !name.to_bytes().contains(&b'/')) {
+        // The program itself has no name. Text of others may have been patched while they were loaded.
+        if name.is_some_and(|name| !name.is_empty()) {
             return 0;
         }
         if info.dlpi_phdr.is_null() {

@@ -45,7 +45,9 @@ pub(super) enum Known {
 impl FileCache {
     /// What is known at `key`.
     pub(super) fn get(&mut self, key: &[u8], now: Instant) -> Known {
-        if let Some((key, entry)) = self.old.entries.remove_entry(key) {
+        if !self.old.entries.is_empty()
+            && let Some((key, entry)) = self.old.entries.remove_entry(key)
+        {
             self.insert(key, entry);
         }
         let Some(entry) = self.young.entries.get(key) else { return Known::Stale(None) };

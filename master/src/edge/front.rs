@@ -625,8 +625,9 @@ impl Edge {
             self.phase_over(key, phase);
         }
         let Some(front) = self.fronts.get_mut(key) else { return };
-        if front.armed == UNARMED
-            && let Some(at) = front.deadlines.next()
+        // What came of it may have armed a later one than waits already.
+        if let Some(at) = front.deadlines.next()
+            && at < front.armed
         {
             front.armed = at;
             self.wheel.schedule(Timer::Front(key), at);

@@ -24,6 +24,7 @@ pub fn client_config(ca: Option<&str>) -> Result<Arc<ClientConfig>, String> {
         Some(path) => roots_in(path)?,
         None => roots_of_the_system()?,
     };
+    super::tls::prepare_random();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -200,8 +200,9 @@ impl Way {
         self.state == State::Open && self.pending.is_empty()
     }
 
+    /// It has something to pass on, be it the end.
     fn writes(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || self.state == State::Ending
     }
 
     /// Nobody takes anything more.
@@ -314,5 +315,59 @@ impl HalfClose for UnixStream {
 impl HalfClose for TcpStream {
     fn half_close(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Has so many whole blocks, and then ends.
+    struct Source(Cell<usize>);
+
+    impl Read for &Source {
+        fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+            let left = self.0.get();
+            self.0.set(left.saturating_sub(1));
+            Ok(if left == 0 { 0 } else { block.len() })
+        }
+    }
+
+    /// Takes everything, and knows whether it was told of the end.
+    #[derive(Default)]
+    struct Sink(Cell<bool>);
+
+    impl Write for &Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl HalfClose for Sink {
+        fn half_close(&self) -> io::Result<()> {
+            self.0.set(true);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_end_that_comes_with_the_last_block_of_a_turn_is_passed_on() {
+        for blocks in 0..3 * TURNS {
+            let (source, sink) = (Source(Cell::new(blocks)), Sink::default());
+            let (mut way, mut block) = (Way::default(), [0; 16]);
+            let mut turns = 0;
+            // Who watches the two sides comes back when one of them can be read or is to be written.
+            while way.reads() || way.writes() {
+                assert!(pass(&source, &sink, &mut way, &mut block).is_ok());
+                turns += 1;
+                assert!(turns < 10, "{blocks} blocks do not end");
+            }
+            assert!(sink.0.get(), "the end behind {blocks} blocks is lost");
+        }
     }
 }
