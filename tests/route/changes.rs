@@ -70,9 +70,9 @@ fn a_worker_gets_what_the_operator_sets_and_not_what_a_client_says_of_that_name(
     let all = table.request(&[0]).unwrap();
     assert_eq!(
         to_worker(REQUEST, Some(&all)),
-        "POST / HTTP/1.1\r\nHost: a\r\nAccept: d\r\nX-Request-Id: req-1\r\n\
+        "POST / HTTP/1.1\r\nHost: a\r\nAccept: d\r\n\
          X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n\
-         X-Request-Start: t=7\r\nX-User: nobody\r\nContent-Length: 2\r\n\r\n"
+         X-Request-Id: req-1\r\nX-Request-Start: t=7\r\nX-User: nobody\r\nContent-Length: 2\r\n\r\n"
     );
     let plain = to_worker(REQUEST, None);
     assert!(plain.contains("X-User: root\r\nx_user: root\r\nCookie: c\r\n"), "{plain}");
