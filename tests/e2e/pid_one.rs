@@ -80,9 +80,9 @@ fn a_stranger_that_came_from_elsewhere_is_reaped_and_not_killed() {
     // As `docker exec` does it: a process that is nobody's here, and leaves a child behind.
     let mut enter = Command::new("nsenter");
     enter.args(["--target", &first.to_string(), "--pid", "--mount", "--"]);
-    enter.args(["sh", "-c", "sleep 1.5 & echo started"]);
+    enter.args(["sh", "-c", "sleep 4.5 & echo started"]);
     assert!(enter.status().unwrap().success());
-    let stranger = until("the stranger", || sleepers(first, "1.5").first().copied());
+    let stranger = until("the stranger", || sleepers(first, "4.5").first().copied());
     assert_eq!(processes::parent(stranger), Some(first), "it was adopted");
     // A worker ends: its leftovers are looked for, and this is none.
     let (code, said) = server.cli(&["restart", "--wait"]);
